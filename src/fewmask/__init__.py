@@ -1,0 +1,1 @@
+"""Training a semantic segmentation model from a handful of labeled masks and many unlabeled images."""

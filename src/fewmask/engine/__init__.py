@@ -1,0 +1,1 @@
+"""From a recipe to a trained, scored model in a run folder."""

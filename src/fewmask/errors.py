@@ -1,0 +1,26 @@
+"""What a person did that cannot work: one line that says what, where, and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake in the user's data, recipe or command; the command line prints it and exits with code 2.
+
+    Args:
+        what: what was found, e.g. `mask cat_07.png holds value 23, but classes are 0-20 and 255 is ignored`.
+        where: the file, key or flag it was found in; left out of the line when empty.
+        fix: what to do, as an instruction.
+    """
+
+    def __init__(self, what: str, where: object = "", fix: str = "") -> None:
+        self.what, self.where, self.fix = what, str(where), fix
+        place = f"{self.where}: " if self.where else ""
+        super().__init__(f"{place}{what.rstrip('.')}." + (f" {fix}" if fix else ""))
+
+
+def choices(word: str, known: Iterable[str]) -> str:
+    """The known words as a readable list that ends with the nearest to `word`: `a, b, c (nearest: b)`."""
+    names = list(known)
+    nearest = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    return ", ".join(names) + (f" (nearest: {nearest[0]})" if nearest else "")
