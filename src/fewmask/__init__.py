@@ -1,1 +1,61 @@
-"""Training a semantic segmentation model from a handful of labeled masks and many unlabeled images."""
+"""Training a semantic segmentation model from a handful of labeled masks and many unlabeled images.
+
+import fewmask
+run = fewmask.train("DATA", "runs/mine", labels="1/30")
+labels = fewmask.load(run).predict(["street.jpg"])[0].labels
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fewmask.errors import UserError
+
+if TYPE_CHECKING:
+    from fewmask.engine.model import Model
+
+__all__ = ["UserError", "load", "resume", "train"]
+
+
+def train(
+    source: str | Path,
+    out: str | Path,
+    method: str | None = None,
+    labels: str | int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    baseline: bool = False,
+) -> Path:
+    """Trains a model and returns its run folder, as `fewmask train` does.
+
+    Args:
+        source: a dataset folder, or a recipe .yaml file.
+        out: the run folder to make; must not hold a run.
+        method: `class_bank`, `supervised`; None: the recipe's, or class_bank.
+        labels: `1/30`, a count, or a file of names; None: every mask there is.
+        settings: any setting of the recipe by its path, e.g. `{"training.steps": 2000}`.
+        baseline: also train the supervised baseline in `out/baseline` and print the comparison on val.
+
+    Raises:
+        UserError: the data, the recipe or a setting cannot work; one line that says what to do.
+    """
+    from fewmask.engine.guard import train_with_baseline
+    from fewmask.engine.train import train_recipe
+    from fewmask.recipe import recipe_for
+
+    changes = {"method.name": method, "data.labels": labels} | dict(settings or {})
+    recipe = recipe_for(Path(source), {key: value for key, value in changes.items() if value is not None})
+    return (train_with_baseline if baseline else train_recipe)(recipe, Path(out)).path
+
+
+def resume(run: str | Path) -> Path:
+    """Goes on with an interrupted run, as `fewmask train --resume` does; exact to the bit on a CPU."""
+    from fewmask.engine.train import resume_run
+
+    return resume_run(Path(run)).path
+
+
+def load(run: str | Path, device: str = "cpu") -> "Model":
+    """The trained model of a run folder: `.predict(images)`, `.evaluate("test")`."""
+    from fewmask.engine.model import load as load_model
+
+    return load_model(run, device)

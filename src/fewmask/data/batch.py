@@ -1,0 +1,44 @@
+"""One training batch: labeled images with their labels, and unlabeled images, which have none by type."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from fewmask.shapes import Bool
+
+
+class Labeled(NamedTuple):
+    """Images [b 3 h w] and labels [b h w]; uint8 from disk, float [0, 1] and int64 on the device."""
+
+    images: UInt8[Tensor, "b 3 h w"] | Float[Tensor, "b 3 h w"]
+    labels: UInt8[Tensor, "b h w"] | Int64[Tensor, "b h w"]
+
+
+class Unlabeled(NamedTuple):
+    """Images [u 3 h w] and where they hold an image at all (False: padding) [u h w]."""
+
+    images: UInt8[Tensor, "u 3 h w"] | Float[Tensor, "u 3 h w"]
+    valid: Bool[Tensor, "u h w"]
+
+
+class Batch(NamedTuple):
+    """What a method's step gets; `unlabeled` is None for methods that use labels only."""
+
+    labeled: Labeled
+    unlabeled: Unlabeled | None
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on the device, images as float RGB in [0, 1] and labels as int64."""
+        labeled = Labeled(
+            _to_unit(self.labeled.images, device), self.labeled.labels.to(device, non_blocking=True).long()
+        )
+        if self.unlabeled is None:
+            return Batch(labeled, None)
+        valid = self.unlabeled.valid.to(device, non_blocking=True)
+        return Batch(labeled, Unlabeled(_to_unit(self.unlabeled.images, device), valid))
+
+
+def _to_unit(images: Tensor, device: torch.device) -> Tensor:
+    return images.to(device, non_blocking=True).float().div_(255)

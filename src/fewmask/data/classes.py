@@ -1,0 +1,217 @@
+"""What the numbers or colors in a mask mean: `dataset.yaml` or `classes.txt` beside the images."""
+
+import colorsys
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from fewmask.errors import UserError, choices
+from fewmask.shapes import IGNORE
+
+MAX_CLASSES = 254  # 255 is IGNORE, and 254 marks an unknown value while a mask is read
+MINIMAL_YAML = "Write a dataset.yaml there; its shortest form is one line: `names: [background, cat, dog]`."
+VOID_NAMES = {"void", "ignore", "unlabeled", "unlabelled"}
+
+Byte = Annotated[int, Field(ge=0, le=255)]
+Color = tuple[Byte, Byte, Byte]
+MaskValue = Annotated[int, Field(ge=0, le=65535)]
+
+
+def default_palette(num_colors: int) -> tuple[Color, ...]:
+    """Colors that differ as much as possible from their neighbors: hues one golden angle apart, in four strengths."""
+    colors = []
+    for index in range(num_colors):
+        hue = 0.62 + index * 0.6180339887
+        saturation, brightness = ((0.75, 0.95), (0.55, 0.70), (0.40, 1.00), (0.90, 0.50))[index // 2 % 4]
+        red, green, blue = colorsys.hsv_to_rgb(hue % 1, saturation, brightness)
+        colors.append((round(red * 255), round(green * 255), round(blue * 255)))
+    return tuple(colors)
+
+
+def _default_values(given: dict[str, Any]) -> tuple[int, ...]:
+    return (0, 255) if given["encoding"] == "binary" else tuple(range(len(given["names"])))
+
+
+def _default_colors(given: dict[str, Any]) -> tuple[Color, ...]:
+    return () if given["encoding"] == "rgb" else default_palette(len(given["names"]))
+
+
+class Classes(BaseModel):
+    """The classes of a dataset and how its masks write them; class c of the network is `names[c]`.
+
+    Attributes:
+        encoding: `index`: a grey or palette mask holds `values`; `rgb`: it holds `colors`; `binary`: it holds 0 for
+            the first of two classes and 255 for the second.
+        values: the mask value of each class. They need not be consecutive; default 0..k-1.
+        colors: (red, green, blue) of each class in 0..255; a default palette unless the encoding is `rgb`.
+        ignore: mask values that count for nothing. 255 is always one of them, unless the encoding is `binary`.
+        ignore_colors: the same for `rgb`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    names: tuple[str, ...]
+    encoding: Literal["index", "rgb", "binary"] = "index"
+    values: tuple[MaskValue, ...] = Field(default_factory=_default_values)
+    colors: tuple[Color, ...] = Field(default_factory=_default_colors)
+    ignore: tuple[MaskValue, ...] = Field(default=(IGNORE,), validate_default=True)
+    ignore_colors: tuple[Color, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @field_validator("ignore")
+    @classmethod
+    def _always_ignore_255(cls, ignore: tuple[int, ...], given: Any) -> tuple[int, ...]:
+        # `given` is a ValidationInfo, a protocol that beartype cannot check
+        if given.data.get("encoding") == "binary":
+            return tuple(sorted(set(ignore) - {IGNORE}))
+        return tuple(sorted({*ignore, IGNORE}))
+
+    @model_validator(mode="after")
+    def _check(self) -> "Classes":
+        _check_names(self.names)
+        _check_lengths(self)
+        _check_values(self)
+        if self.encoding == "rgb":
+            _check_colors(self)
+        return self
+
+
+def read_classes(root: Path | str) -> Classes:
+    """The classes of the dataset in folder `root`.
+
+    `dataset.yaml` holds the fields of `Classes`; `names` may also be a mapping `{7: road, 8: sidewalk}` from mask value
+    to name, or be left out where `classes.txt` gives them. In `classes.txt`, with lines `value name [red green blue]`,
+    a line named void, ignore or unlabeled is an ignored value and no class.
+    """
+    yaml_path, text_path = Path(root) / "dataset.yaml", Path(root) / "classes.txt"
+    if not yaml_path.is_file() and not text_path.is_file():
+        raise UserError("neither dataset.yaml nor classes.txt is in this folder", root, MINIMAL_YAML)
+    fields = _read_yaml(yaml_path) if yaml_path.is_file() else {}
+    path = yaml_path if yaml_path.is_file() else text_path
+    if "names" not in fields and text_path.is_file():
+        fields = {**_read_text(text_path), **fields}
+        if fields.get("encoding") == "binary":
+            fields.pop("values")  # a list of two names counts 0, 1, but the masks hold 0, 255
+    try:
+        return Classes(**fields)
+    except UserError as error:
+        raise UserError(error.what, path, error.fix) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        found = "" if first["type"] == "missing" else f", but is {first['input']!r}"
+        raise UserError(f"`{key}`: {first['msg'].lower()}{found}", path, MINIMAL_YAML) from None
+
+
+def write_classes(classes: Classes, path: Path | str) -> None:
+    """Write `path` (a .yaml file, or the folder for `dataset.yaml`) so that `read_classes` gives the same back."""
+    path = Path(path)
+    file = path if path.suffix in {".yaml", ".yml"} else path / "dataset.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(classes.model_dump(mode="json"), sort_keys=False, default_flow_style=None, allow_unicode=True)
+    file.write_text(text, encoding="utf-8")
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    repeated = [name for index, name in enumerate(names) if name in names[:index]]
+    if repeated:
+        raise UserError(f"class {repeated[0]!r} is named twice", fix="Give every class its own name.")
+    if not 2 <= len(names) <= MAX_CLASSES:
+        raise UserError(
+            f"there {'is 1 class' if len(names) == 1 else f'are {len(names)} classes'}, expected 2 to {MAX_CLASSES}",
+            fix="Name the background as a class too, e.g. `names: [background, cat]`.",
+        )
+
+
+def _check_lengths(classes: Classes) -> None:
+    if classes.encoding == "binary" and len(classes) != 2:
+        raise UserError(
+            f"encoding binary means two classes, but {len(classes)} are named",
+            fix="Name two, e.g. `names: [background, cat]`, or write `encoding: index`.",
+        )
+    for key, entries in (("values", classes.values), ("colors", classes.colors)):
+        if len(entries) != len(classes):
+            raise UserError(
+                f"`{key}` has {len(entries)} entries for {len(classes)} names", fix="Give one for each class, in order."
+            )
+
+
+def _check_values(classes: Classes) -> None:
+    if classes.encoding == "binary" and classes.values != (0, 255):
+        raise UserError(
+            f"encoding binary means the values 0 and 255, but `values` is {list(classes.values)}",
+            fix="Leave out `values`, or write `encoding: index`.",
+        )
+    for index, (name, value) in enumerate(zip(classes.names, classes.values, strict=True)):
+        if value in classes.values[:index]:
+            raise UserError(f"value {value} is given to two classes", fix="Give every class its own mask value.")
+        if value in classes.ignore:
+            fix = "255 always means ignored; two classes in 0 and 255 are written `encoding: binary`."
+            raise UserError(
+                f"class {name!r} has value {value}, which is ignored",
+                fix=fix if value == IGNORE else f"Take {value} out of `ignore`, or out of the classes.",
+            )
+
+
+def _check_colors(classes: Classes) -> None:
+    colors = classes.colors + classes.ignore_colors
+    repeated = [color for index, color in enumerate(colors) if color in colors[:index]]
+    if repeated:
+        raise UserError(f"color {repeated[0]} is given twice", fix="Give every class and ignored color its own.")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        fields = yaml.safe_load(_read_utf8(path))
+    except yaml.YAMLError as error:
+        raise UserError(" ".join(str(error).split()), path, "Correct the YAML at that place.") from None
+    if not isinstance(fields, dict):
+        raise UserError("the file is not a mapping of keys to values", path, MINIMAL_YAML)
+    for key in fields:
+        if key not in Classes.model_fields:
+            raise UserError(f"unknown key {key!r}", path, f"Keys are {choices(str(key), Classes.model_fields)}.")
+    if isinstance(fields.get("names"), dict):
+        by_value = fields["names"]
+        fields = {"values": list(by_value), **fields, "names": list(by_value.values())}
+    if isinstance(fields.get("ignore"), int):
+        fields["ignore"] = [fields["ignore"]]
+    return fields
+
+
+def _read_text(path: Path) -> dict[str, Any]:
+    """The fields of `Classes` from lines `value name [red green blue]`; names may hold spaces."""
+    names, values, colors, ignore, ignore_colors = [], [], [], [], []
+    for number, text in enumerate(_read_utf8(path).splitlines(), start=1):
+        line = text.strip()
+        if not line or line.startswith("#"):
+            continue
+        match = re.fullmatch(r"(\d+)\s+(.*?\S)((?:\s+\d+){3})?", line)
+        if match is None or re.search(r"\s\d+\s+\d+$", match[2]):
+            raise UserError(f"line {number} is {line!r}", path, "Write `value name` or `value name red green blue`.")
+        value, name = int(match[1]), match[2]
+        color = [[int(level) for level in match[3].split()]] if match[3] else []
+        if name.lower() in VOID_NAMES:
+            ignore.append(value)
+            ignore_colors += color
+        else:
+            names.append(name)
+            values.append(value)
+            colors += color
+    if colors and len(colors) != len(names):
+        raise UserError(f"only {len(colors)} of {len(names)} classes have a color", path, "Give one to all or to none.")
+    fields = {"names": names, "values": values, "ignore": ignore, "ignore_colors": ignore_colors}
+    if values == [0, 255]:
+        fields["encoding"] = "binary"
+    return {**fields, "colors": colors} if colors else fields
+
+
+def _read_utf8(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError("the file is not UTF-8 text", path, "Save it as UTF-8.") from None

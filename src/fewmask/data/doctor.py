@@ -1,0 +1,204 @@
+"""Read every file of a dataset before training, and name each that is wrong and what to do about it."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from fewmask.data.classes import MAX_CLASSES, Classes, read_classes
+from fewmask.data.doctor_sample import Finding, Problem, as_problem, examine_sample, relative_to
+from fewmask.data.folder import (
+    IMAGE_SUFFIXES,
+    JPEG_SUFFIXES,
+    MASK_SUFFIXES,
+    Sample,
+    check_is_folder,
+    survey_folder,
+)
+from fewmask.errors import UserError
+from fewmask.shapes import IGNORE
+
+__all__ = ["Diagnosis", "Problem", "examine"]
+
+FEW_IMAGES = 5  # a class in fewer images than this is worth a note
+LEVELS = ("error", "warning", "note")
+SCORED = ("val", "test")
+STAND_IN = Classes(names=tuple(f"value {value}" for value in range(MAX_CLASSES)))  # where the classes cannot be read
+
+Splits = dict[str, tuple[Sample, ...]]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the doctor found.
+
+    Attributes:
+        classes: None if they cannot be read; then `pixel_share` names the mask values instead.
+        problems: errors first, then warnings, then notes.
+        num_images, num_labeled: by split: train, unlabeled, val, test.
+        pixel_share: by split (train, val, test), the share of its labeled pixels in each class; None without any.
+        size_range: the smallest and the largest (height, width), each side on its own; None without a readable image.
+    """
+
+    root: Path
+    classes: Classes | None
+    problems: tuple[Problem, ...]
+    num_images: dict[str, int]
+    num_labeled: dict[str, int]
+    pixel_share: dict[str, dict[str, float] | None]
+    size_range: tuple[tuple[int, int], tuple[int, int]] | None
+
+    def exit_code(self, strict: bool = False) -> int:
+        """2 with errors, 1 with warnings if `strict`, else 0."""
+        levels = {problem.level for problem in self.problems}
+        if "error" in levels:
+            return 2
+        return 1 if strict and "warning" in levels else 0
+
+
+def examine(root: Path | str, progress: Progress | None = None) -> Diagnosis:
+    """Decode every image and mask of the dataset in `root`; a broken file is a problem in the list, and no stop.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    root = Path(root)
+    check_is_folder(root)
+    problems: list[Problem] = []
+    known, classes = None, STAND_IN
+    try:
+        known = classes = read_classes(root)
+    except UserError as mistake:
+        problems.append(as_problem(mistake, root))
+    folder, mistakes = survey_folder(root, classes)
+    problems += [as_problem(mistake, root) for mistake in mistakes]
+    splits = {"train": folder.train, "unlabeled": folder.unlabeled, "val": folder.val, "test": folder.test}
+
+    tally = _read_all(splits, classes, root, progress)
+    problems += [*tally.problems, *_unused_files(root), *_split_problems(splits)]
+    if known:
+        problems += _class_problems(known, tally)
+    return Diagnosis(
+        root=root,
+        classes=known,
+        problems=tuple(sorted(problems, key=lambda problem: LEVELS.index(problem.level))),
+        num_images={split: len(samples) for split, samples in splits.items()},
+        num_labeled={split: _num_labeled(samples) for split, samples in splits.items()},
+        pixel_share={split: _shares(tally.pixels[split], classes, known is None) for split in ("train", *SCORED)},
+        size_range=(tally.smallest, tally.largest) if tally.largest != (0, 0) else None,
+    )
+
+
+@dataclass
+class _Tally:
+    """The sum over all samples: a few numbers per class, and 16 bytes per image."""
+
+    root: Path
+    problems: list[Problem] = field(default_factory=list)
+    smallest: tuple[int, int] = (1 << 31, 1 << 31)
+    largest: tuple[int, int] = (0, 0)
+    pixels: dict[str, NDArray[np.int64]] = field(default_factory=dict)  # by split: of each label 0..255
+    num_train_images: NDArray[np.int64] = field(default_factory=lambda: np.zeros(IGNORE + 1, dtype=np.int64))
+    first_seen: dict[bytes, tuple[str, Path]] = field(default_factory=dict)  # split and file of each picture
+
+    def add(self, split: str, sample: Sample, finding: Finding) -> None:
+        self.problems += finding.problems
+        if finding.size is not None:
+            self.smallest = (min(self.smallest[0], finding.size[0]), min(self.smallest[1], finding.size[1]))
+            self.largest = (max(self.largest[0], finding.size[0]), max(self.largest[1], finding.size[1]))
+        if finding.counts is not None:
+            self.pixels[split] += finding.counts
+            if split == "train":
+                self.num_train_images += finding.counts > 0
+        if finding.digest is not None:
+            first_split, first = self.first_seen.setdefault(finding.digest, (split, sample.image))
+            if first != sample.image:
+                self.problems.append(self._same_picture(split, sample.image, first_split, first))
+
+    def _same_picture(self, split: str, image: Path, first_split: str, first: Path) -> Problem:
+        text = f"the same picture as {relative_to(self.root, first)}"
+        if split == first_split:
+            return Problem("warning", relative_to(self.root, image), text, "Remove one of the two.")
+        if split in SCORED:
+            fix = f"Remove one: a score on pictures that {first_split} holds as well says nothing."
+            return Problem("error", relative_to(self.root, image), text, fix)
+        return Problem("warning", relative_to(self.root, image), text, f"Remove the one in {split}.")
+
+
+def _read_all(splits: Splits, classes: Classes, root: Path, progress: Progress | None) -> _Tally:
+    tally = _Tally(root, pixels={split: np.zeros(IGNORE + 1, dtype=np.int64) for split in splits})
+    work = [(split, sample) for split, samples in splits.items() for sample in samples]
+    bar = progress.add_task("reading every file", total=len(work)) if progress else None
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        findings = pool.map(lambda item: examine_sample(item[1], classes, root), work)
+        for (split, sample), finding in zip(work, findings, strict=True):
+            tally.add(split, sample, finding)
+            if progress is not None and bar is not None:
+                progress.advance(bar)
+    return tally
+
+
+def _split_problems(splits: Splits) -> Iterator[Problem]:
+    train = splits["train"]
+    if train and _num_labeled(train) == 0:
+        fix = "Put at least one there (png, bmp, tif), with the name of its image."
+        yield Problem("error", "train/masks", "no train image has a mask", fix)
+    elif train and _num_labeled(train) == len(train) and not splits["unlabeled"]:
+        fix = "Add images to unlabeled/, or hide masks with --labels to see how few are enough."
+        yield Problem("note", "", "every image has a mask, so there are no unlabeled ones to learn from", fix)
+    if not splits["val"]:
+        fix = "Keep some images with masks in val/images and val/masks to see scores while training."
+        yield Problem("note", "", "there is no val", fix)
+    for split in SCORED:
+        num_missing = len(splits[split]) - _num_labeled(splits[split])
+        if num_missing:
+            text = f"{num_missing} of {len(splits[split])} images have no mask"
+            yield Problem("warning", split, text, "Images without a mask are not scored: add it, or remove them.")
+
+
+def _class_problems(classes: Classes, tally: _Tally) -> Iterator[Problem]:
+    pixels = tally.pixels["train"]
+    if not pixels.any():
+        return
+    if classes.encoding == "index" and len(classes) == 2 and not pixels[1] and pixels[IGNORE]:
+        text = f"no mask holds {classes.names[1]} (value {classes.values[1]}), but some pixels are ignored"
+        fix = f"If 255 means {classes.names[1]}, write `encoding: binary` in dataset.yaml."
+        yield Problem("error", "train/masks", text, fix)
+        return
+    for name, num_images in zip(classes.names, tally.num_train_images, strict=False):
+        if num_images == 0:
+            fix = "Label it in at least one image, or take it out of the classes."
+            yield Problem("warning", "train/masks", f"class {name} has no labels", fix)
+        elif num_images < FEW_IMAGES:
+            text = f"class {name} is labeled in only {num_images} image{'' if num_images == 1 else 's'}"
+            yield Problem("note", "train/masks", text, "It will be learned better with more of them.")
+
+
+def _unused_files(root: Path) -> Iterator[Problem]:
+    unlabeled = "unlabeled/images" if (root / "unlabeled" / "images").is_dir() else "unlabeled"
+    for part in (unlabeled, *(f"{split}/{kind}" for split in ("train", *SCORED) for kind in ("images", "masks"))):
+        suffixes = MASK_SUFFIXES | JPEG_SUFFIXES if part.endswith("masks") else IMAGE_SUFFIXES
+        paths = sorted((root / part).iterdir()) if (root / part).is_dir() else []
+        unused = [path.name for path in paths if path.suffix.lower() not in suffixes and not path.name.startswith(".")]
+        if unused:
+            more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
+            text = f"not read: {', '.join(unused[:3])}{more}"
+            fix = "Images may be png, jpg, bmp, tif or webp, masks png, bmp or tif; deeper folders are not read."
+            yield Problem("warning" if part.endswith("masks") else "note", part, text, fix)
+
+
+def _num_labeled(samples: tuple[Sample, ...]) -> int:
+    return sum(sample.mask is not None for sample in samples)
+
+
+def _shares(pixels: NDArray[np.int64], classes: Classes, only_found: bool) -> dict[str, float] | None:
+    labeled = pixels[: len(classes)]
+    if not labeled.any():
+        return None
+    shares = {name: float(count / labeled.sum()) for name, count in zip(classes.names, labeled, strict=True)}
+    return {name: share for name, share in shares.items() if share or not only_found}

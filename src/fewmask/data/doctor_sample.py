@@ -1,0 +1,99 @@
+"""One image and its mask, read in full: what is wrong with them, and what they add to the picture of the dataset."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fewmask.data.classes import Classes
+from fewmask.data.folder import Sample
+from fewmask.data.images import read_image, read_mask
+from fewmask.errors import UserError
+from fewmask.shapes import IGNORE, ByteImage
+
+FLAT_RANGE = 32  # a picture whose levels span less than this shows next to nothing
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a file, named relative to the dataset, or with the whole of it where `file` is empty."""
+
+    level: Literal["error", "warning", "note"]
+    file: str
+    text: str
+    fix: str
+
+
+class Finding(NamedTuple):
+    """What is kept of a sample; None for what could not be read."""
+
+    size: tuple[int, int] | None  # height, width of the image
+    digest: bytes | None  # of its pixels; None for a flat picture, which may equal others by chance
+    counts: NDArray[np.int64] | None  # pixels of the mask with each label 0..255
+    problems: list[Problem]
+
+
+def examine_sample(sample: Sample, classes: Classes, root: Path) -> Finding:
+    """Decode the image and the mask and compare them; every mistake becomes a problem."""
+    problems: list[Problem] = []
+    size, digest, counts = None, None, None
+    try:
+        image = read_image(sample.image)
+    except UserError as mistake:
+        problems.append(as_problem(mistake, root))
+    else:
+        size = (image.shape[1], image.shape[2])
+        darkest, brightest = int(image.min()), int(image.max())
+        if brightest - darkest >= FLAT_RANGE:
+            digest = _digest(image)
+        else:
+            text = f"the picture is nearly flat: its levels are {darkest} to {brightest} of 0 to 255"
+            fix = "Stretch 10- or 12-bit levels to the full range of 16 bits; remove an empty picture."
+            problems.append(Problem("warning", relative_to(root, sample.image), text, fix))
+    if sample.mask is not None:
+        try:
+            label = read_mask(sample.mask, classes).numpy()
+        except UserError as mistake:
+            problems.append(as_problem(mistake, root))
+        else:
+            counts = np.bincount(label.ravel(), minlength=IGNORE + 1)
+            problems += _compare(relative_to(root, sample.mask), (label.shape[0], label.shape[1]), size, counts)
+    return Finding(size, digest, counts, problems)
+
+
+def as_problem(mistake: UserError, root: Path) -> Problem:
+    """The same mistake as a line of the doctor's list."""
+    return Problem("error", relative_to(root, Path(mistake.where)), mistake.what, mistake.fix)
+
+
+def relative_to(root: Path, path: Path) -> str:
+    """`train/images/cat.jpg`, with forward slashes on every system."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _compare(
+    mask: str, mask_size: tuple[int, int], image_size: tuple[int, int] | None, counts: NDArray[np.int64]
+) -> list[Problem]:
+    if image_size is not None and image_size != mask_size:
+        text = f"the mask is {_size_text(mask_size)} pixels, but its image {_size_text(image_size)}"
+        fix = "Make both the same size; scale a mask with nearest neighbor only."
+        if image_size == mask_size[::-1]:
+            fix = "Turn the mask: it was drawn before the EXIF rotation of the image was applied."
+        return [Problem("error", mask, text, fix)]
+    if counts[IGNORE] == counts.sum():
+        return [Problem("warning", mask, "every pixel of the mask is ignored", "Label something in it, or remove it.")]
+    return []
+
+
+def _size_text(size: tuple[int, int]) -> str:
+    height, width = size
+    return f"{width} x {height}"
+
+
+def _digest(image: ByteImage) -> bytes:
+    pixels = blake2b(repr(image.shape).encode(), digest_size=16)
+    pixels.update(image.numpy().data)
+    return pixels.digest()

@@ -1,0 +1,92 @@
+"""Batches by step number: which images, and which crop of each, follow from (seed, stage, position) alone."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from fewmask.data.batch import Batch, Labeled, Unlabeled
+from fewmask.data.store import Picture, PictureStore
+from fewmask.ops.draw import Purpose, seed_at
+from fewmask.shapes import IGNORE
+
+_LABELED, _UNLABELED = 0, 1  # the two streams of draws
+
+
+class Draws(NamedTuple):
+    """What the batches of a stage are a function of, besides the step."""
+
+    seed: int
+    stage: int
+    crop: tuple[int, int]  # height, width
+    num_labeled: int  # images of a batch on one rank
+    num_unlabeled: int
+    rank: int = 0
+    num_ranks: int = 1
+
+
+class StepBatches(Dataset[Batch]):
+    """Batch number `step` of a stage; every image is seen once before any is seen again."""
+
+    def __init__(self, labeled: PictureStore, unlabeled: PictureStore | None, draws: Draws) -> None:
+        self._labeled, self._unlabeled, self._draws = labeled, unlabeled, draws
+
+    def __getitem__(self, step: int) -> Batch:
+        images, labels, _ = self._stack(self._labeled, _LABELED, step, self._draws.num_labeled)
+        if self._unlabeled is None:
+            return Batch(Labeled(images, labels), None)
+        unlabeled_images, _, valid = self._stack(self._unlabeled, _UNLABELED, step, self._draws.num_unlabeled)
+        return Batch(Labeled(images, labels), Unlabeled(unlabeled_images, valid))
+
+    def _stack(self, store: PictureStore, stream: int, step: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        seed, stage, crop, *_, rank, num_ranks = self._draws
+        first = (step * num_ranks + rank) * count
+        crops = []
+        for position in range(first, first + count):
+            epoch, place = divmod(position, len(store))
+            index = _order(seed, stage, stream, epoch, len(store))[place]
+            crops.append(_random_crop(store[int(index)], crop, seed_at(Purpose.CROP, seed, stage, stream, position)))
+        images, labels, valid = zip(*crops, strict=True)
+        return torch.stack(images), torch.stack(labels), torch.stack(valid)
+
+
+def step_loader(batches: StepBatches, first: int, last: int, workers: int, pinned: bool) -> Iterator[Batch]:
+    """The batches of the steps first..last-1 in order; `workers` processes read ahead, 0 reads in this one."""
+    loader: DataLoader[Batch] = DataLoader(
+        batches,
+        batch_size=None,
+        sampler=range(first, last),
+        num_workers=workers,
+        pin_memory=pinned,
+        prefetch_factor=4 if workers else None,
+    )
+    return iter(loader)
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, stage: int, stream: int, epoch: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.random.default_rng(seed_at(Purpose.ORDER, seed, stage, stream, epoch)).permutation(count)
+
+
+def _random_crop(picture: Picture, crop: tuple[int, int], seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A random window; an image smaller than the crop is padded right and below with 0, IGNORE and not valid."""
+    generator = np.random.default_rng(seed)
+    _, height, width = picture.image.shape
+    top, left = (
+        int(generator.integers(max(full - part, 0) + 1)) for full, part in zip((height, width), crop, strict=True)
+    )
+    window = (slice(top, top + crop[0]), slice(left, left + crop[1]))
+    image = picture.image[:, *window]
+    labels = (
+        torch.full(image.shape[1:], IGNORE, dtype=torch.uint8) if picture.labels is None else picture.labels[window]
+    )
+    valid = torch.ones(image.shape[1:], dtype=torch.bool)
+    missing = (0, crop[1] - image.shape[2], 0, crop[0] - image.shape[1])
+    if any(missing):
+        image, labels, valid = F.pad(image, missing), F.pad(labels, missing, value=IGNORE), F.pad(valid, missing)
+    return image, labels, valid

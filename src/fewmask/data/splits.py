@@ -1,0 +1,159 @@
+"""Which train images count as labeled: all that have masks, a seeded share or number of them, or a published list."""
+
+import difflib
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path, PureWindowsPath
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fewmask.data.classes import Classes
+from fewmask.data.folder import Folder, Sample
+from fewmask.data.images import read_mask
+from fewmask.errors import UserError
+from fewmask.shapes import IGNORE, Bool, Int64
+
+COMMON_IMAGES = 5  # a class in at least so many images is kept in every draw
+FORMS = "Write a share (1/30), a number (12), `all`, or a text file with one image name per line."
+
+
+class Pools(NamedTuple):
+    """The images to learn from. `unlabeled` holds paths of images alone, so no hidden mask can be reached from it."""
+
+    labeled: tuple[Sample, ...]
+    unlabeled: tuple[Path, ...]
+
+
+def draw_pools(folder: Folder, labels: str | int | None, split_seed: int) -> Pools:
+    """Hide all but the chosen masks of `folder.train`.
+
+    Args:
+        folder: its train images without a chosen mask, and its unlabeled ones, form the unlabeled pool.
+        labels: None or `all`: every mask there is; `1/30`: that share of the images with masks, half rounded up, at
+            least one; 12: so many; else a text file of image names, with or without folder and suffix, where `#` starts
+            a comment and of `image mask` pairs the first word counts.
+        split_seed: of the draw of a share or number.
+
+    Images are drawn in the order of a hash of (seed, name): the same on every machine, a larger draw holds about the
+    smaller one, and an image that is added later does not reshuffle the others. Then, while a class that at least
+    COMMON_IMAGES images hold is missing, the next image of the order that holds it takes the place of the last chosen
+    image that can go without losing another such class. Where no such exchange is left (few images, many classes) the
+    class stays out.
+
+    Raises:
+        UserError: no masks at all, more asked for than there are, unknown names, or `labels` of no known form.
+    """
+    candidates = [sample for sample in folder.train if sample.mask is not None]
+    if not candidates:
+        fix = "Put at least one mask there (png, bmp, tif), with the name of its image."
+        raise UserError("no train image has a mask", folder.root / "train" / "masks", fix)
+    chosen = set(_chosen_names(candidates, labels, split_seed, folder.classes))
+    labeled = tuple(sample for sample in candidates if sample.name in chosen)
+    rest = [sample.image for sample in folder.train if sample.name not in chosen]
+    return Pools(labeled, (*rest, *(sample.image for sample in folder.unlabeled)))
+
+
+def _chosen_names(
+    candidates: Sequence[Sample], labels: str | int | None, split_seed: int, classes: Classes
+) -> list[str]:
+    text = "all" if labels is None else str(labels).strip()
+    if text == "all":
+        return [sample.name for sample in candidates]
+    count = _count(text, len(candidates))
+    if count is None:
+        return _listed_names(Path(text), [sample.name for sample in candidates])
+    order = sorted(candidates, key=lambda sample: _draw_key(split_seed, sample.name))
+    if count < len(order):
+        chosen = _cover_classes(_presence(order, classes), count)
+        return [order[position].name for position in chosen]
+    return [sample.name for sample in order]
+
+
+def _draw_key(split_seed: int, name: str) -> bytes:
+    return hashlib.sha256(f"{split_seed} {name}".encode()).digest()
+
+
+def _count(text: str, num_masks: int) -> int | None:
+    """How many masks a share or number means; None for anything else, which must be a file."""
+    if re.fullmatch(r"[+-]?\d+", text):
+        count = int(text)
+        if not 1 <= count <= num_masks:
+            raise UserError(f"{count} labels are asked for, but {num_masks} train images have masks", "labels", FORMS)
+        return count
+    if not re.fullmatch(r"[+-]?(\d+/\d+|\d*\.\d+)", text):
+        return None
+    share = Fraction(text) if not re.search(r"/0+$", text) else Fraction(0)
+    if not 0 < share <= 1:
+        raise UserError(f"a share of {text} is not above 0 and at most 1", "labels", FORMS)
+    return max(1, int(share * num_masks + Fraction(1, 2)))
+
+
+def _cover_classes(presence: Bool[Tensor, "n k"], count: int) -> list[int]:
+    """Rows of the table: the first `count`, with later ones exchanged in until every common class is held."""
+    common = presence[:, presence.sum(0) >= COMMON_IMAGES].long()
+    chosen = list(range(count))
+    while exchange := _next_exchange(common, chosen):
+        position, row = exchange
+        chosen[position] = row
+    return chosen
+
+
+def _next_exchange(common: Int64[Tensor, "n k"], chosen: list[int]) -> tuple[int, int] | None:
+    """The position in `chosen` to give up and the row to put there; None if every class is held or none can be won."""
+    held = common[chosen].sum(0)
+    for row in torch.nonzero((common * (held == 0)).any(1)).flatten().tolist():
+        held_without = held - common[chosen] + common[row]  # one line for each chosen image that might leave
+        can_leave = ~((held > 0) & (held_without == 0)).any(1)
+        if can_leave.any():
+            return int(torch.nonzero(can_leave)[-1]), row
+    return None
+
+
+def _presence(samples: Sequence[Sample], classes: Classes) -> Bool[Tensor, "n k"]:
+    """Whether each mask holds each class; reads them all."""
+
+    def classes_in(sample: Sample) -> list[bool]:
+        assert sample.mask is not None
+        counts = np.bincount(read_mask(sample.mask, classes).numpy().ravel(), minlength=IGNORE + 1)
+        return [bool(count) for count in counts[: len(classes)]]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return torch.tensor(list(pool.map(classes_in, samples)))
+
+
+def _listed_names(path: Path, known: list[str]) -> list[str]:
+    if not path.is_file():
+        raise UserError(f"{str(path)!r} is no share, no number and no file", "labels", FORMS)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError("the list of labeled images is not UTF-8 text", path, FORMS) from None
+    lines = [line for line in (line.split("#")[0].strip() for line in text.splitlines()) if line]
+    if not lines:
+        raise UserError("the list of labeled images is empty", path, FORMS)
+    known_names = set(known)
+    names = {line: _name_in(line, known_names) for line in lines}
+    unknown = [line for line, name in names.items() if name is None]
+    if unknown:
+        what = f"{len(unknown)} of {len(names)} names are no train image with a mask: {', '.join(unknown[:3])}"
+        nearest = difflib.get_close_matches(PureWindowsPath(unknown[0].split()[0]).stem, known, n=1, cutoff=0)
+        fix = f"Name files of train/images that have a mask (nearest to the first: {nearest[0]})."
+        raise UserError(what + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""), path, fix)
+    return [name for name in names.values() if name is not None]
+
+
+def _name_in(line: str, known: set[str]) -> str | None:
+    """The known name a line means: as a whole (names may hold spaces), else its first word."""
+    for text in (line, line.split()[0]):
+        path = PureWindowsPath(text)  # splits at / and at \
+        for name in (path.name, path.stem):
+            if name in known:
+                return name
+    return None

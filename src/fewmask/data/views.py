@@ -1,0 +1,72 @@
+"""Weak and strong augmentation on the device: mix, one warp, colour and blur, drawn per image (Table 1).
+
+Alonso et al., Semi-Supervised Semantic Segmentation with Pixel-Level Contrastive Learning from a Class-wise
+Memory Bank, ICCV 2021. The order (mix, warp, colour, blur) is the released code's; the paper gives none.
+"""
+
+from typing import Annotated, NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from fewmask.ops.color import JitterStrength, blur, jitter
+from fewmask.ops.mix import paste_classes
+from fewmask.ops.warp import draw_warp, warp_images
+from fewmask.shapes import Confidence, Images, Labels
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Strength = Annotated[float, Field(ge=0, le=1)]
+
+
+class Augmentation(BaseModel):
+    """How a view is made; the defaults are the paper's weak set-up for labeled images."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    flip_probability: Probability = 0.5
+    scale_probability: Probability = 0.5
+    scale_range: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.75, 1.75)
+    jitter_probability: Probability = 0.2
+    brightness: Strength = 0.15
+    contrast: Strength = 0.15
+    saturation: Strength = 0.075
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    blur_probability: Probability = 0.0
+    blur_sigma: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.1, 1.5)
+    classmix_probability: Probability = 0.2
+
+
+WEAK = Augmentation()
+STRONG = Augmentation(
+    scale_probability=0.8,
+    jitter_probability=0.8,
+    brightness=0.30,
+    contrast=0.30,
+    saturation=0.15,
+    hue=0.10,
+    blur_probability=0.2,
+    classmix_probability=0.8,
+)
+
+
+class View(NamedTuple):
+    """Augmented images with what moved along; labels are IGNORE and confidence 0 outside the image."""
+
+    images: Images
+    labels: Labels
+    confidence: Confidence
+
+
+@torch.no_grad()
+def augment(
+    how: Augmentation, images: Images, labels: Labels, num_classes: int, confidence: Confidence | None = None
+) -> View:
+    """One random view of every image of the batch; confidence is all 1 when None."""
+    confidence = torch.ones_like(images[:, 0]) if confidence is None else confidence
+    images, labels, confidence = paste_classes(images, labels, confidence, num_classes, how.classmix_probability)
+    warp = draw_warp(len(images), images.device, how.flip_probability, how.scale_probability, how.scale_range)
+    images, labels, confidence = warp_images(warp, images, labels, confidence)
+    images = jitter(
+        images, how.jitter_probability, JitterStrength(how.brightness, how.contrast, how.saturation, how.hue)
+    )
+    return View(blur(images, how.blur_probability, how.blur_sigma), labels, confidence)

@@ -1,0 +1,44 @@
+"""Which device, how many, in what precision: from the recipe to a launched Fabric."""
+
+import os
+
+import torch
+from lightning_fabric import Fabric
+
+from fewmask.errors import UserError
+from fewmask.recipe import TrainingConfig
+
+
+def launch_fabric(training: TrainingConfig) -> Fabric:
+    """One process on one device, or one of the ranks that torchrun or SLURM started (DDP)."""
+    device = _device(training.device)
+    ranks = int(os.environ.get("WORLD_SIZE", 1))
+    precision = {"32": "32-true", "bf16": "bf16-mixed"}[_precision(training.precision, device)]
+    if ranks > 1:
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", ranks))
+        fabric = Fabric(
+            accelerator=device, strategy="ddp", devices=local, num_nodes=max(1, ranks // local), precision=precision
+        )
+    else:
+        fabric = Fabric(accelerator=device, devices=training.devices or 1, precision=precision)
+    fabric.launch()
+    return fabric
+
+
+def _device(wanted: str) -> str:
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if available[name])
+    if wanted not in available:
+        raise UserError(f"there is no device {wanted!r}", "training.device", "Choose auto, cpu, cuda or mps.")
+    if not available[wanted]:
+        raise UserError(f"{wanted} is not available here", "training.device", "Use --set training.device=auto.")
+    return wanted
+
+
+def _precision(wanted: str, device: str) -> str:
+    if wanted != "auto":
+        return wanted
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
+    return "bf16" if device == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32"

@@ -1,0 +1,163 @@
+"""The training loop: stages, steps, one backward, one optimizer, checkpoints; exact at every interruption."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console
+from torch.optim import SGD, AdamW, Optimizer
+
+from fewmask.data.loader import Draws, StepBatches, step_loader
+from fewmask.engine.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
+from fewmask.engine.journal import Journal
+from fewmask.engine.prepare import TrainingData
+from fewmask.engine.run_folder import RunFolder
+from fewmask.errors import UserError
+from fewmask.methods import Method, Now
+from fewmask.ops.draw import Purpose, seed_at
+from fewmask.recipe import Recipe, TrainingConfig
+
+_RATES = {"adamw": 5e-4, "sgd": 1e-2}
+_DECAYS = {"adamw": 1e-2, "sgd": 5e-4}
+
+
+class Interrupted(Exception):  # noqa: N818  (it is no error)
+    """The run was asked to stop; its checkpoint is saved."""
+
+
+def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run: RunFolder, console: Console) -> None:
+    """Trains from the newest checkpoint of the run, or from the start, to the end of the last stage.
+
+    Every random draw of a step is seeded by (seed, stage, step, rank), so a resumed run repeats the unbroken one.
+
+    Raises:
+        Interrupted: after a first Ctrl-C or SIGTERM, with a checkpoint saved.
+        UserError: the loss stopped being finite, or a checkpoint could not be written.
+    """
+    training = recipe.training
+    optimizer = build_optimizer(method, training)
+    method.to(fabric.device)
+    checkpoint = latest_checkpoint(run)
+    at = load_checkpoint(checkpoint, method, optimizer) if checkpoint else Position()
+    wrapped, fabric_optimizer = fabric.setup(method, optimizer)
+    wrapped.mark_forward_method("step")
+    wrapped.train()
+    lengths = stage_lengths([stage.share for stage in method.stages()], training.steps)
+    first = sum(lengths[: at.stage]) + at.step
+    excess = training.alarm_excess
+
+    def save(position: Position) -> None:
+        if fabric.is_global_zero:
+            save_checkpoint(run, method, optimizer, position)
+        fabric.barrier()
+
+    with Journal(run, data.classes.names, training.steps, first, excess, console) as journal, _stop_flag() as stopped:
+        for index, stage in enumerate(method.stages()):
+            steps = lengths[index]
+            if index < at.stage:
+                continue
+            start = at.step if index == at.stage else 0
+            batches = step_loader(
+                _batches(data, training, index, fabric), start, steps, data.workers, pinned=_on_gpu(fabric)
+            )
+            for step in range(start, steps):
+                before = time.perf_counter()
+                batch = next(batches).to(fabric.device)
+                journal.waited(time.perf_counter() - before)
+                torch.manual_seed(seed_at(Purpose.STEP, training.seed, index, step, fabric.global_rank))
+                now = Now(step, steps, stage.name)
+                rate = _set_rates(optimizer, 1 - step / steps, training.poly_power)
+
+                losses, watch = wrapped.step(batch, now)
+                optimizer.zero_grad()
+                fabric.backward(torch.stack(list(losses.values())).sum())
+                fabric_optimizer.step()
+                method.after_update(now)
+
+                done = sum(lengths[:index]) + step + 1
+                journal.advance()
+                if done % training.log_every == 0 or step + 1 == steps:
+                    _check_finite(losses, done, run)
+                    if fabric.is_global_zero:
+                        journal.write(done, losses, watch, rate)
+                if stopped() and step + 1 < steps:
+                    save(Position(index, step + 1))
+                    raise Interrupted
+                if (step + 1) % training.checkpoint_every == 0 and step + 1 < steps:
+                    save(Position(index, step + 1))
+            save(Position(index + 1, 0))
+
+
+def build_optimizer(method: Method, training: TrainingConfig) -> Optimizer:
+    """AdamW or SGD over the method's two groups: the encoder, and everything that is new."""
+    rate = training.learning_rate or _RATES[training.optimizer]
+    decay = _DECAYS[training.optimizer] if training.weight_decay is None else training.weight_decay
+    scale = {"encoder": training.encoder_rate, "new": 1.0}
+    groups = [
+        {"params": parameters, "lr": rate * scale[name], "initial_lr": rate * scale[name]}
+        for name, parameters in method.parameter_groups().items()
+        if parameters
+    ]
+    if training.optimizer == "adamw":
+        return AdamW(groups, weight_decay=decay, fused=True)
+    return SGD(groups, lr=rate, momentum=training.momentum, weight_decay=decay, fused=True)
+
+
+def stage_lengths(shares: list[float], steps: int) -> list[int]:
+    """Whole steps per stage that sum to `steps`."""
+    ends = [round(steps * sum(shares[: index + 1]) / sum(shares)) for index in range(len(shares))]
+    return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
+
+
+def _batches(data: TrainingData, training: TrainingConfig, stage: int, fabric: Fabric) -> StepBatches:
+    num_unlabeled = training.unlabeled_batch or training.labeled_batch
+    draws = Draws(
+        training.seed, stage, data.crop, training.labeled_batch, num_unlabeled, fabric.global_rank, fabric.world_size
+    )
+    return StepBatches(data.labeled, data.unlabeled, draws)
+
+
+def _set_rates(optimizer: Optimizer, left: float, power: float) -> float:
+    """The poly schedule; returns the rate of the last group, that of the new parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * left**power
+    return float(optimizer.param_groups[-1]["lr"])
+
+
+def _check_finite(losses: dict[str, torch.Tensor], step: int, run: RunFolder) -> None:
+    bad = [name for name, loss in losses.items() if not torch.isfinite(loss)]
+    if bad:
+        raise UserError(
+            f"the loss term {bad[0]} is no longer a finite number at step {step}",
+            run.path,
+            "Lower training.learning_rate, or try --set training.precision=32.",
+        )
+
+
+def _on_gpu(fabric: Fabric) -> bool:
+    return bool(fabric.device.type == "cuda")
+
+
+@contextmanager
+def _stop_flag() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C or SIGTERM came; the step in progress is finished first. A second Ctrl-C stops at once."""
+    asked = False
+
+    def ask(_: int, __: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread, e.g. a notebook server: signals are not ours to handle
+        previous = {}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,52 @@
+"""Class probabilities of images of any size, at full size, from a network trained at another."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch.nn import functional as F
+
+from fewmask.data.store import Resize, resized_image
+from fewmask.models.segnet import SegNet
+from fewmask.shapes import ByteImage, Float32, Logits
+
+Probabilities = Float32[torch.Tensor, "k h w"]
+
+
+@torch.inference_mode()
+def probabilities(net: SegNet, image: ByteImage, resize: Resize) -> Probabilities:
+    """Softmax scores at the image's own size; the network sees the image at training size."""
+    return _logits(net, [image], resize, image.shape[-2:])[0].softmax(dim=0)
+
+
+@torch.inference_mode()
+def predicted_labels(
+    nets: dict[str, SegNet], images: Iterable[ByteImage], resize: Resize, batch: int = 8
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Per image the argmax of every net, uint8 [h w] on the device; neighbors of one size go through together."""
+    for group in _runs_of_equal_size(images, batch):
+        size = group[0].shape[-2:]
+        answers = {name: _logits(net, group, resize, size).argmax(dim=1).to(torch.uint8) for name, net in nets.items()}
+        for index in range(len(group)):
+            yield {name: labels[index] for name, labels in answers.items()}
+
+
+def _logits(net: SegNet, images: list[ByteImage], resize: Resize, size: torch.Size) -> Logits:
+    """At `size`. In float32: scores must not depend on whether a machine has bfloat16."""
+    net.eval()
+    device = net.mean.device
+    inputs = torch.stack([resized_image(image, resize) for image in images]).to(device).float() / 255
+    logits: Logits = net(inputs).logits.float()
+    if logits.shape[-2:] != size:
+        logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)
+    return logits
+
+
+def _runs_of_equal_size(images: Iterable[ByteImage], longest: int) -> Iterator[list[ByteImage]]:
+    group: list[ByteImage] = []
+    for image in images:
+        if group and (image.shape != group[0].shape or len(group) == longest):
+            yield group
+            group = []
+        group.append(image)
+    if group:
+        yield group

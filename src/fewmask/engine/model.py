@@ -1,0 +1,151 @@
+"""A trained model in the hand: load a run, predict images, score a split."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import load as load_tensors
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+from fewmask.data.classes import Classes
+from fewmask.data.folder import Sample, read_folder
+from fewmask.data.images import read_image, read_mask
+from fewmask.engine.infer import predicted_labels, probabilities
+from fewmask.engine.run_folder import RunFolder, write_text
+from fewmask.engine.scores import Scores, scores_of
+from fewmask.errors import UserError
+from fewmask.models.build import build_net
+from fewmask.models.segnet import SegNet
+from fewmask.recipe import Recipe
+from fewmask.shapes import IGNORE
+
+
+class Prediction(NamedTuple):
+    """Of one image: labels uint8 [h w] and confidence float32 [h w] in [0, 1]."""
+
+    labels: NDArray[np.uint8]
+    confidence: NDArray[np.float32]
+
+
+class Model:
+    """The networks of a finished run.
+
+    Attributes:
+        recipe: the run's recipe.
+        classes: names and colours.
+        nets: `student`, and `teacher` where the method has one.
+        predictor: which of them predicts.
+    """
+
+    def __init__(
+        self, recipe: Recipe, classes: Classes, nets: dict[str, SegNet], predictor: str, run: RunFolder
+    ) -> None:
+        self.recipe, self.classes, self.nets, self.predictor, self.run = recipe, classes, nets, predictor, run
+
+    def predict(self, images: Sequence[str | Path | NDArray[Any] | Image.Image]) -> list[Prediction]:
+        """Labels and confidence of images given as files, PIL images, or uint8 RGB arrays [h w 3]."""
+        return [self.predict_one(image) for image in images]
+
+    def predict_one(self, image: str | Path | NDArray[Any] | Image.Image) -> Prediction:
+        """As `predict`, of one image."""
+        scores = probabilities(self.nets[self.predictor], _as_tensor(image), self.recipe.data.resize)
+        confidence, labels = scores.max(dim=0)
+        return Prediction(labels.to(torch.uint8).cpu().numpy(), confidence.cpu().numpy())
+
+    def evaluate(self, split: str, tick: Callable[[], None] = lambda: None, data: Path | None = None) -> dict[str, Any]:
+        """Scores of every net on `val` or `test` at full label size, also written to the run folder.
+
+        Returns:
+            `{"miou", "per_class", "pixel_accuracy"}` of the predictor, the same under `student` and `teacher`
+            (None without one), and `split`, `images`, `predictor`. IoU is in [0, 1]; None for an absent class.
+        """
+        folder = read_folder(data or self.recipe.data.root)
+        samples = labeled_samples({"train": folder.train, "val": folder.val, "test": folder.test}, split, folder.root)
+        if folder.classes.names != self.classes.names:
+            raise UserError(
+                f"the run knows {len(self.classes)} classes, the folder {len(folder.classes)}, or by other names",
+                folder.root,
+                "Evaluate on a folder with the classes of the training.",
+            )
+        scores = score(self.nets, samples, folder.classes, self.recipe, tick)
+        result = {
+            **scores[self.predictor].as_json(),
+            "split": split,
+            "images": len(samples),
+            "predictor": self.predictor,
+            "student": scores["student"].as_json(),
+            "teacher": scores["teacher"].as_json() if "teacher" in scores else None,
+        }
+        write_text(self.run.scores_file(split), json.dumps(result, indent=2) + "\n")
+        return result
+
+
+def load(path: str | Path, device: str = "cpu") -> Model:
+    """The trained model of a run folder."""
+    run = RunFolder(Path(path))
+    recipe, classes = run.recipe(), run.classes()
+    method = recipe.method_type
+    if not run.model_file("student").exists():
+        raise UserError("the training is not finished", run.path, f"Finish it: fewmask train --resume {run.path}")
+    nets = {}
+    for which in ("student", "teacher"):
+        file = run.model_file(which)
+        if file.exists():
+            net = build_net(recipe.net.model_copy(update={"weights": "none"}), len(classes))
+            net.load_state_dict(load_tensors(file.read_bytes()))
+            nets[which] = net.to(device).eval()
+    return Model(recipe, classes, nets, method.predictor, run)
+
+
+def labeled_samples(splits: dict[str, tuple[Sample, ...]], split: str, root: Path) -> list[Sample]:
+    """The samples of a split that have masks."""
+    if split not in splits:
+        raise UserError(f"there is no split {split!r}", "--split", f"Choose one of {', '.join(splits)}.")
+    samples = [sample for sample in splits[split] if sample.mask is not None]
+    if not samples:
+        held = [name for name, found in splits.items() if any(sample.mask for sample in found)]
+        raise UserError(
+            f"there are no masks in {split}/masks",
+            root,
+            f"Add them, or score another split: {', '.join(held) or 'none'}.",
+        )
+    return samples
+
+
+def score(
+    nets: dict[str, SegNet],
+    samples: Iterable[Sample],
+    classes: Classes,
+    recipe: Recipe,
+    tick: Callable[[], None] = lambda: None,
+) -> dict[str, Scores]:
+    """Scores per net from one confusion matrix each over all samples, at full label size."""
+    samples = list(samples)
+    totals = {name: torch.zeros(len(classes), len(classes), dtype=torch.int64) for name in nets}
+    images = (read_image(sample.image) for sample in samples)
+    for sample, answers in zip(samples, predicted_labels(nets, images, recipe.data.resize), strict=True):
+        assert sample.mask is not None
+        truth = read_mask(sample.mask, classes).long()
+        for name, labels in answers.items():
+            matrix = multiclass_confusion_matrix(labels.cpu().long(), truth, len(classes), ignore_index=IGNORE)
+            totals[name] += matrix
+        tick()
+    return {name: scores_of(total, classes.names) for name, total in totals.items()}
+
+
+def _as_tensor(image: str | Path | NDArray[Any] | Image.Image) -> torch.Tensor:
+    if isinstance(image, str | Path):
+        return read_image(Path(image))
+    pixels = np.array(image.convert("RGB") if isinstance(image, Image.Image) else image)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise UserError(
+            f"an array of shape {pixels.shape} and type {pixels.dtype} is no image",
+            "predict",
+            "Give uint8 [h, w, 3] RGB.",
+        )
+    return torch.from_numpy(pixels).permute(2, 0, 1)

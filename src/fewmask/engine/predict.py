@@ -1,0 +1,106 @@
+"""Predictions as files: index mask with palette, overlay, and confidence, under the names of the images."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fewmask.data.classes import Classes
+from fewmask.data.folder import IMAGE_SUFFIXES
+from fewmask.data.images import read_image
+from fewmask.engine.model import Model, Prediction
+from fewmask.errors import UserError
+
+ByteArray = NDArray[np.uint8]
+
+_KINDS = ("masks", "overlays", "confidence")
+_OVERLAY_SHARE = 0.5
+
+
+def find_images(path: Path) -> list[Path]:
+    """The image files of a folder, at any depth, in order; or the one file."""
+    if path.is_file():
+        return [path]
+    if not path.exists():
+        raise UserError("there is no such file or folder", path, "Give an image or a folder of images.")
+    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise UserError("there are no images", path, f"Known are {' '.join(sorted(IMAGE_SUFFIXES))}.")
+    return found
+
+
+def predict_files(
+    model: Model, images: Path, out: Path, force: bool = False, tick: Callable[[], None] = lambda: None
+) -> int:
+    """Writes out/masks/NAME.png, out/overlays/NAME.png and out/confidence/NAME.png; the number of images.
+
+    Masks hold class positions with the classes' palette; confidence is 0..255 for 0..1. Names and folders are kept.
+
+    Raises:
+        UserError: an output exists already and `force` is not set (nothing is written then), or two images would
+            share a name.
+    """
+    files = find_images(images)
+    root = images if images.is_dir() else images.parent
+    stems = [file.relative_to(root).with_suffix("") for file in files]
+    _refuse_clashes(files, stems)
+    targets = [[out / kind / f"{stem}.png" for kind in _KINDS] for stem in stems]
+    existing = [target for group in targets for target in group if target.exists()]
+    if existing and not force:
+        raise UserError(f"{len(existing)} files exist already", existing[0], "Choose another --out, or add --force.")
+    for file, group in zip(files, targets, strict=True):
+        pixels = read_image(file).permute(1, 2, 0).numpy()
+        prediction = model.predict_one(pixels)
+        pictures = (
+            mask_picture(prediction, model.classes),
+            overlay_picture(pixels, prediction, model.classes),
+            Image.fromarray(np.round(prediction.confidence * 255).astype(np.uint8)),
+        )
+        for target, picture in zip(group, pictures, strict=True):
+            _save(picture, target)
+        tick()
+    return len(files)
+
+
+def mask_picture(prediction: Prediction, classes: Classes) -> Image.Image:
+    """Index PNG whose palette holds the colours of the classes."""
+    picture = Image.fromarray(prediction.labels).convert("P")
+    picture.putpalette([channel for color in classes.colors for channel in color])
+    return picture
+
+
+def overlay_picture(pixels: ByteArray, prediction: Prediction, classes: Classes) -> Image.Image:
+    """The image with the colours of the predicted classes over it."""
+    colors = np.asarray(classes.colors, np.float32)[prediction.labels]
+    mixed = (1 - _OVERLAY_SHARE) * pixels + _OVERLAY_SHARE * colors
+    return Image.fromarray(np.round(mixed).astype(np.uint8))
+
+
+def _refuse_clashes(files: Sequence[Path], stems: Sequence[Path]) -> None:
+    seen: dict[Path, Path] = {}
+    for file, stem in zip(files, stems, strict=True):
+        if stem in seen:
+            raise UserError(
+                f"{seen[stem].name} and {file.name} would both become {stem}.png", file.parent, "Rename one of them."
+            )
+        seen[stem] = file
+
+
+def _save(picture: Image.Image, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.part")
+    try:
+        with temporary.open("wb") as file:
+            picture.save(file, format="PNG")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        raise UserError(
+            f"cannot write it ({error.strerror})", target, "Free some space, or choose another --out."
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,74 @@
+"""From a recipe to what a training needs: pools of images, stores of pictures, crop, and the method's tools."""
+
+import os
+from typing import NamedTuple
+
+from fewmask.data.classes import Classes
+from fewmask.data.folder import Folder, Sample, read_folder
+from fewmask.data.splits import Pools, draw_pools
+from fewmask.data.store import PictureStore, fits_in_memory, training_sizes
+from fewmask.errors import UserError
+from fewmask.methods import Tools
+from fewmask.recipe import Recipe
+
+_LARGEST_CROP = 512
+_MOST_WORKERS = 8
+
+
+class TrainingData(NamedTuple):
+    """The data of a run."""
+
+    folder: Folder
+    pools: Pools
+    labeled: PictureStore
+    unlabeled: PictureStore | None
+    crop: tuple[int, int]
+    workers: int
+
+    @property
+    def classes(self) -> Classes:
+        """The classes of the folder."""
+        return self.folder.classes
+
+    def tools(self, recipe: Recipe) -> Tools:
+        """What a method is built from."""
+        num_unlabeled = 0 if self.unlabeled is None else len(self.unlabeled)
+        return Tools(recipe.net, len(self.classes), len(self.labeled), num_unlabeled)
+
+
+def prepare_data(recipe: Recipe) -> TrainingData:
+    """Reads names, draws the labeled images, and measures sizes; decodes nothing yet."""
+    data = recipe.data
+    folder = read_folder(data.root)
+    pools = draw_pools(folder, data.labels, data.split_seed)
+    uses_unlabeled = recipe.method_type.uses_unlabeled
+    if uses_unlabeled and not pools.unlabeled:
+        raise UserError(
+            f"the method {recipe.method.name} learns from unlabeled images too, and every train image has a mask",
+            data.root,
+            f"Add some to {data.root / 'unlabeled'}, hide masks with --labels 1/4, or use --method supervised.",
+        )
+    unlabeled = [Sample(path.stem, path, None) for path in pools.unlabeled] if uses_unlabeled else []
+    samples = [*pools.labeled, *unlabeled]
+    sizes = training_sizes([sample.image for sample in samples], data.resize)
+    cached = fits_in_memory(sizes) if data.cache is None else data.cache
+    workers = data.workers
+    if workers is None:
+        workers = 0 if cached else min(os.cpu_count() or 1, _MOST_WORKERS)
+    return TrainingData(
+        folder,
+        pools,
+        PictureStore(pools.labeled, folder.classes, data.resize, cached),
+        PictureStore(unlabeled, folder.classes, data.resize, cached) if unlabeled else None,
+        _crop(data.crop, sizes),
+        workers,
+    )
+
+
+def _crop(crop: int | tuple[int, int] | None, sizes: list[tuple[int, int]]) -> tuple[int, int]:
+    if isinstance(crop, int):
+        return crop, crop
+    if crop is not None:
+        return crop
+    heights, widths = zip(*sizes, strict=True)
+    return min(max(heights), _LARGEST_CROP), min(max(widths), _LARGEST_CROP)

@@ -1,0 +1,73 @@
+"""A run folder: recipe, classes, labeled names, metrics, checkpoint, model and scores of one training."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from fewmask.data.classes import Classes, read_classes, write_classes
+from fewmask.data.folder import Sample
+from fewmask.errors import UserError
+from fewmask.recipe import Recipe, read_recipe, recipe_yaml
+
+
+class RunFolder:
+    """The places of a run's files; makes nothing by itself."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.recipe_file = path / "recipe.yaml"
+        self.metrics_file = path / "metrics.csv"
+        self.labeled_file = path / "labeled.txt"
+        self.checkpoints = path / "checkpoints"
+
+    def model_file(self, which: str) -> Path:
+        """Weights of the `student` or the `teacher`."""
+        return self.path / f"{which}.safetensors"
+
+    def scores_file(self, split: str) -> Path:
+        """The scores on a split."""
+        return self.path / f"scores_{split}.json"
+
+    def create(self, recipe: Recipe, classes: Classes, labeled: Sequence[Sample]) -> None:
+        """Makes the folder and writes what the run is a function of; a folder in use is left alone."""
+        if self.recipe_file.exists():
+            raise UserError(
+                "this folder already holds a run",
+                self.path,
+                f"Go on with it: fewmask train --resume {self.path}, or choose another --out.",
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_classes(classes, self.path / "dataset.yaml")
+            write_text(self.labeled_file, "".join(f"{sample.name}\n" for sample in labeled))
+            write_text(self.recipe_file, recipe_yaml(recipe))  # last: its presence makes this a run
+        except OSError as error:
+            raise UserError(f"cannot write there ({error.strerror})", self.path, "Choose another --out.") from None
+
+    def recipe(self) -> Recipe:
+        """The complete recipe of the run."""
+        if not self.recipe_file.exists():
+            raise UserError("this is no run folder: it has no recipe.yaml", self.path, "Give the --out of a training.")
+        return read_recipe(self.recipe_file)
+
+    def classes(self) -> Classes:
+        """The classes it was trained on."""
+        return read_classes(self.path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes the whole file or leaves the old one: temporary file, sync, rename."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """As `write_text`; raises OSError with the old file intact when the disk is full."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

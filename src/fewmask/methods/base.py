@@ -1,0 +1,108 @@
+"""The method plug-in: what a published method has to say, and nothing of how it is run."""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from fewmask.data.batch import Batch
+from fewmask.models.build import NetConfig, build_net
+from fewmask.models.segnet import SegNet
+from fewmask.shapes import Scalar
+
+
+class MethodConfig(BaseModel):
+    """The settings of a method; the defaults are its paper's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+
+
+class Now(NamedTuple):
+    """Where in a stage a step is."""
+
+    step: int
+    steps: int
+    stage: str = "train"
+
+    @property
+    def progress(self) -> float:
+        """The share of the stage that is done, in [0, 1)."""
+        return self.step / self.steps
+
+
+class Step(NamedTuple):
+    """What a step gives: the weighted loss terms, which the engine sums, and what is worth a curve."""
+
+    losses: dict[str, Scalar]
+    watch: dict[str, Tensor]  # scalars, or one value per class
+
+
+class Stage(NamedTuple):
+    """A part of a run with its own schedule; `share` of the run's steps."""
+
+    name: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a method is built from, besides its own settings."""
+
+    net: NetConfig
+    num_classes: int
+    num_labeled: int
+    num_unlabeled: int
+
+    def build_net(self) -> SegNet:
+        """A freshly initialized network; equal at every call after the same seed."""
+        return build_net(self.net, self.num_classes)
+
+
+class Method(nn.Module):
+    """A training method over one batch at a time.
+
+    A subclass names itself and its paper, says what its settings are, builds what it trains in `__init__`, and
+    writes `step`. It is testable in a loop of five lines: `step`, backward, optimizer, `after_update`.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    uses_unlabeled: ClassVar[bool] = True
+    Config: ClassVar[type[MethodConfig]]
+
+    def __init__(self, tools: Tools) -> None:
+        super().__init__()
+        self.tools = tools
+
+    def step(self, batch: Batch, now: Now) -> Step:
+        """The losses of one batch; runs under the engine's autocast."""
+        raise NotImplementedError
+
+    def after_update(self, now: Now) -> None:
+        """Called once after every optimizer step."""
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages in order; their shares sum to 1."""
+        return (Stage("train", 1.0),)
+
+    @property
+    def student(self) -> SegNet:
+        """The network that is trained."""
+        raise NotImplementedError
+
+    @property
+    def teacher(self) -> SegNet | None:
+        """The network that follows the student, where there is one; scored beside it."""
+        return None
+
+    predictor: ClassVar[str] = "student"
+    """Which of the two is shipped."""
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Trainable parameters: `encoder`, which usually comes pre-trained, and `new`, everything else."""
+        encoder = self.student.parameter_groups()["encoder"]
+        known = {id(parameter) for parameter in encoder}
+        new = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
+        return {"encoder": encoder, "new": new}

@@ -1,0 +1,242 @@
+"""Pixel-level contrast against a class-wise memory bank, with pseudo-labels and entropy.
+
+Alonso, Sabater, Ferstl, Montesano and Murillo, Semi-Supervised Semantic Segmentation with Pixel-Level Contrastive
+Learning from a Class-wise Memory Bank, ICCV 2021, https://arxiv.org/abs/2104.13415.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+from einops import rearrange
+from pydantic import Field
+from torch import Tensor, nn
+
+from fewmask.data.batch import Batch, Labeled, Unlabeled
+from fewmask.data.views import STRONG, WEAK, Augmentation, Probability, View, augment
+from fewmask.methods.base import Method, MethodConfig, Now, Step, Tools
+from fewmask.models.bank import ClassBank
+from fewmask.models.contrast_heads import ContrastHeads
+from fewmask.models.frequency import ClassFrequency
+from fewmask.models.segnet import SegNet, SegOutput, on_grid
+from fewmask.models.teacher import Teacher, momentum_at
+from fewmask.ops.contrast import bank_contrast
+from fewmask.ops.losses import cross_entropy, entropy
+from fewmask.shapes import IGNORE, Confidence, Features, Labels, RowClasses, Rows, Scalar
+
+Deviation = Literal[
+    "lowest_ranked",  # A.3: 1   the bank takes the lowest-scored features, not the highest
+    "prediction_selectors_rank",  # A.3: 2   the selectors of the predictions rank the projections
+    "constant_bank_weights",  # A.3: 3   the attention of bank rows is identically 1
+    "teacher_on_batch_statistics",  # A.3: 15  parameters alone are averaged, and the teacher stays in train mode
+]
+"""Where the released code differs from the paper in what the method is (`(!!)` in methods.md A.3)."""
+
+
+class ClassBankConfig(MethodConfig):
+    """The settings of sections 3 and 4.2; every loss and every part of Table 8 has its switch."""
+
+    name: Literal["class_bank"] = "class_bank"
+    mode: Literal["paper", "released"] = "paper"
+    """`released` follows the authors' code wherever it differs in what the method is: all of `deviations`."""
+    deviations: frozenset[Deviation] = frozenset()
+    """Single differences of the released code, to be switched on alone."""
+
+    pseudo_weight: float = Field(1.0, ge=0)
+    entropy_weight: float = Field(0.01, ge=0)
+    contrast_weight: float = Field(0.1, ge=0)
+    """One symbol in the paper; applied to the labeled and to the unlabeled term, as in the released code (A.3: 6)."""
+    warmup_share: Probability = 2000 / 150_000
+    """First share of the run without pseudo-labels and contrast; the bank fills from its half on (A.3: 8)."""
+    confidence_sharpening: float = Field(6.0, ge=0)
+    num_views: int = Field(2, ge=1)
+    class_balance: bool = True
+    teacher_momentum: float | None = Field(None, ge=0, lt=1)
+    """Where the momentum starts on its way to 1. The paper's 0.995 averages 200 of 150000 steps; by default the same
+    share of a shorter run, but at least 50 steps (0.98)."""
+
+    bank_slots: int = Field(256, ge=1)
+    dim: int = Field(256, ge=1)
+    quality_threshold: Probability = 0.95
+    contrast_stride: int = Field(8, ge=1)
+    """Features are compared on a grid of this many pixels; a finer map is sampled (section 4.2; A.3: 41)."""
+    teacher_features: bool = True
+    attention: bool = True
+    quality_filter: bool = True
+
+    weak: Augmentation = WEAK
+    strong: Augmentation = STRONG
+
+    def deviates(self, deviation: Deviation) -> bool:
+        """Whether the released code is followed in this."""
+        return self.mode == "released" or deviation in self.deviations
+
+
+class PixelRows(NamedTuple):
+    """The pixels of a batch on the contrast grid, flattened; `classes` is IGNORE where a pixel takes no part."""
+
+    features: Rows
+    classes: RowClasses
+    images: RowClasses
+
+
+class ClassBankMethod(Method):
+    """Teacher and student, pseudo-labels, entropy, and positive-only contrast with a class-wise memory bank."""
+
+    name = "class_bank"
+    paper = "Alonso et al., ICCV 2021"
+    Config = ClassBankConfig
+
+    def __init__(self, config: ClassBankConfig, tools: Tools) -> None:
+        super().__init__(tools)
+        self.config = config
+        net = tools.build_net()
+        self.learner = nn.ModuleDict(
+            {"net": net, "heads": ContrastHeads(tools.num_classes, net.feature_dim, config.dim)}
+        )
+        batch_statistics = config.deviates("teacher_on_batch_statistics")
+        self.average = Teacher(self.learner, follow_buffers=not batch_statistics, train_mode=batch_statistics)
+        self.bank = ClassBank(tools.num_classes, config.bank_slots, config.dim)
+        self.frequency = ClassFrequency(tools.num_classes, tools.num_labeled, tools.num_unlabeled)
+
+    @property
+    def student(self) -> SegNet:
+        return self.learner["net"]  # type: ignore[return-value]
+
+    @property
+    def teacher(self) -> SegNet:
+        return self.average.network["net"]  # type: ignore[index, no-any-return]
+
+    @property
+    def heads(self) -> ContrastHeads:
+        """The student's heads and selectors."""
+        return self.learner["heads"]  # type: ignore[return-value]
+
+    @property
+    def teacher_heads(self) -> ContrastHeads:
+        """The teacher's average of them."""
+        return self.average.network["heads"]  # type: ignore[index, no-any-return]
+
+    def step(self, batch: Batch, now: Now) -> Step:
+        config = self.config
+        assert batch.unlabeled is not None
+        warm = now.progress >= config.warmup_share
+        contrasting = config.contrast_weight > 0 and warm
+
+        pseudo_labels, confidence = self._pseudo_labels(batch.unlabeled)
+        self.frequency.observe(batch.labeled.labels)
+        if warm and config.pseudo_weight > 0:
+            self.frequency.observe_pseudo(pseudo_labels)
+        weights = self.frequency.weights() if config.class_balance else None
+
+        labeled = augment(config.weak, batch.labeled.images, batch.labeled.labels, self.tools.num_classes)
+        strong = self._strong_views(batch.unlabeled, pseudo_labels, confidence)
+        labeled_output, strong_output = self.student(labeled.images), self.student(strong.images)
+
+        sharpened = strong.confidence**config.confidence_sharpening
+        losses = {
+            "sup": cross_entropy(labeled_output.logits, labeled.labels, weights),
+            "ent": config.entropy_weight * entropy(strong_output.logits, strong.labels != IGNORE),
+        }
+        if warm:
+            pseudo = cross_entropy(strong_output.logits, strong.labels, weights, sharpened)
+            losses["pseudo"] = config.pseudo_weight * pseudo
+        if config.contrast_weight > 0 and now.progress >= config.warmup_share / 2:
+            self._fill_bank(batch.labeled)
+        if contrasting:
+            bank_weights = self._bank_weights()
+            for name, output, labels in (
+                ("contr_labeled", labeled_output, labeled.labels),
+                ("contr_unlabeled", strong_output, strong.labels),
+            ):
+                losses[name] = config.contrast_weight * self._contrast(output, labels, bank_weights)
+        losses = {name: loss for name, loss in losses.items() if loss.requires_grad}
+        return Step(losses, self._watch(confidence))
+
+    def after_update(self, now: Now) -> None:
+        start = self.config.teacher_momentum
+        if start is None:
+            start = 1 - 1 / max(50.0, 200 * now.steps / 150_000)
+        self.average.follow(self.learner, momentum_at(now.step, now.steps, start))
+
+    @torch.no_grad()
+    def _pseudo_labels(self, unlabeled: Unlabeled) -> tuple[Labels, Confidence]:
+        """Eq. 5: the teacher's classes of the images as they are, and how sure it is of them."""
+        probabilities = self.teacher(unlabeled.images).logits.float().softmax(dim=1)
+        confidence, pseudo_labels = probabilities.max(dim=1)
+        return pseudo_labels.masked_fill(~unlabeled.valid, IGNORE), confidence * unlabeled.valid
+
+    def _strong_views(self, unlabeled: Unlabeled, pseudo_labels: Labels, confidence: Confidence) -> View:
+        """A views of every unlabeled image with its pseudo-labels, in one batch."""
+        views = [
+            augment(self.config.strong, unlabeled.images, pseudo_labels, self.tools.num_classes, confidence)
+            for _ in range(self.config.num_views)
+        ]
+        return View(*(torch.cat(maps) for maps in zip(*views, strict=True)))
+
+    def _rows(self, features: Features, labels: Labels) -> PixelRows:
+        """The feature vectors and labels of the contrast grid."""
+        height, width = features.shape[-2:]
+        skip = max(1, self.config.contrast_stride * width // _padded(labels.shape[-1], self.student.stride))
+        classes = on_grid(labels, (height, width), self.student.stride, IGNORE)[:, ::skip, ::skip]
+        images = torch.arange(len(labels), device=labels.device)[:, None, None].expand_as(classes)
+        rows = rearrange(features[:, :, ::skip, ::skip], "b d hs ws -> (b hs ws) d")
+        return PixelRows(rows, classes.reshape(-1), images.reshape(-1))
+
+    @torch.no_grad()
+    def _fill_bank(self, labeled: Labeled) -> None:
+        """Section 3.4: teacher features of the labeled images, filtered by quality, ranked by the selectors.
+
+        From the images as they are; the released code uses their weak augmentation (methods.md A.3: 10).
+        """
+        config, num_classes = self.config, self.tools.num_classes
+        net, heads = (self.teacher, self.teacher_heads) if config.teacher_features else (self.student, self.heads)
+        output = net(labeled.images)
+        labels = labeled.labels
+        if config.quality_filter:
+            confidence, prediction = output.logits.float().softmax(dim=1).max(dim=1)
+            good = (prediction == labels) & (confidence > config.quality_threshold)
+            labels = labels.masked_fill(~good, IGNORE)
+        rows = self._rows(output.features, labels)
+        projections = heads.projector(rows.features, rows.classes, num_classes)
+        if config.attention:
+            ranks_by_prediction = config.deviates("prediction_selectors_rank")
+            selectors = heads.prediction_selectors if ranks_by_prediction else heads.bank_selectors
+            scores = selectors(projections, rows.classes)
+        else:
+            scores = torch.rand(len(rows.classes), device=projections.device)
+        if config.deviates("lowest_ranked"):
+            scores = -scores
+        per_image = max(1, round(config.bank_slots / self.tools.num_labeled))
+        self.bank.push(projections, rows.classes, scores, per_image, rows.images, len(labels))
+
+    def _bank_weights(self) -> Tensor:
+        """Attention of the bank rows [k m]; gradients reach the selectors, not the rows."""
+        num_classes, slots, _ = self.bank.rows.shape
+        if not self.config.attention or self.config.deviates("constant_bank_weights"):
+            return torch.ones(num_classes, slots, device=self.bank.rows.device)
+        flat = rearrange(self.bank.rows, "k m d -> (k m) d")
+        scores: Tensor = self.heads.bank_selectors(flat, self.bank.row_classes.flatten())
+        return rearrange(scores, "(k m) -> k m", k=num_classes)
+
+    def _contrast(self, output: SegOutput, labels: Labels, bank_weights: Tensor) -> Scalar:
+        """Eq. 8 to 11 for the pixels of one batch."""
+        heads, num_classes = self.heads, self.tools.num_classes
+        rows = self._rows(output.features, labels)
+        projections = heads.projector(rows.features, rows.classes, num_classes)
+        predictions = heads.predictor(projections, rows.classes, num_classes)
+        if self.config.attention:
+            weights = heads.prediction_selectors(predictions, rows.classes)
+        else:
+            weights = torch.ones(len(predictions), device=predictions.device)
+        return bank_contrast(predictions, rows.classes, self.bank.rows, self.bank.filled, weights, bank_weights)
+
+    def _watch(self, confidence: Confidence) -> dict[str, Tensor]:
+        return {
+            "confidence": confidence.mean(),
+            "bank_filled": self.bank.filled / self.bank.rows.shape[1],
+            "pseudo_excess": self.frequency.excess(),
+        }
+
+
+def _padded(size: int, stride: int) -> int:
+    return -(-size // stride) * stride

@@ -1,0 +1,44 @@
+"""Supervised training on the labeled images alone: the baseline that every other method has to beat."""
+
+from typing import Literal
+
+from fewmask.data.batch import Batch
+from fewmask.data.views import WEAK, Augmentation, augment
+from fewmask.methods.base import Method, MethodConfig, Now, Step, Tools
+from fewmask.models.frequency import ClassFrequency
+from fewmask.models.segnet import SegNet
+from fewmask.ops.losses import cross_entropy
+
+
+class SupervisedConfig(MethodConfig):
+    """`class_balance` weights class c by sqrt(median / frequency_c) over the labels (Alonso et al., section 4.2)."""
+
+    name: Literal["supervised"] = "supervised"
+    class_balance: bool = True
+    weak: Augmentation = WEAK
+
+
+class Supervised(Method):
+    """Cross-entropy on weakly augmented labeled images: the first row of Table 5 of Alonso et al., ICCV 2021."""
+
+    name = "supervised"
+    paper = "baseline"
+    uses_unlabeled = False
+    Config = SupervisedConfig
+
+    def __init__(self, config: SupervisedConfig, tools: Tools) -> None:
+        super().__init__(tools)
+        self.config = config
+        self.net = tools.build_net()
+        self.frequency = ClassFrequency(tools.num_classes, tools.num_labeled, num_unlabeled=0)
+
+    @property
+    def student(self) -> SegNet:
+        return self.net
+
+    def step(self, batch: Batch, now: Now) -> Step:
+        images, labels = batch.labeled
+        self.frequency.observe(labels)
+        weights = self.frequency.weights() if self.config.class_balance else None
+        view = augment(self.config.weak, images, labels, self.tools.num_classes)
+        return Step({"sup": cross_entropy(self.net(view.images).logits, view.labels, weights)}, {})

@@ -1,0 +1,104 @@
+"""The class-wise memory bank: per class a first-in first-out queue of high-quality feature vectors.
+
+Alonso et al., Semi-Supervised Semantic Segmentation with Pixel-Level Contrastive Learning from a Class-wise
+Memory Bank, ICCV 2021, sections 3.4 and 4.2.
+"""
+
+import torch
+from torch import Tensor, distributed, nn
+
+from fewmask.ops.groups import rank_in_group
+from fewmask.shapes import Float, Int64
+
+
+class ClassBank(nn.Module):
+    """One buffer of rows per class, changed in place on the device, checkpointed, equal on every rank.
+
+    Attributes:
+        rows: [classes slots dim] float32. The first `filled[c]` rows of class c are in use; their order means nothing.
+        filled: [classes] int64, 0..slots.
+    """
+
+    rows: Tensor
+    filled: Tensor
+    _next: Tensor
+
+    def __init__(self, num_classes: int, slots: int = 256, dim: int = 256) -> None:
+        super().__init__()
+        self.register_buffer("rows", torch.zeros(num_classes, slots, dim))
+        self.register_buffer("filled", torch.zeros(num_classes, dtype=torch.int64))
+        self.register_buffer("_next", torch.zeros(num_classes, dtype=torch.int64))
+
+    @property
+    def row_classes(self) -> Int64[Tensor, "k m"]:
+        """The class of every slot; `num_classes`, that is none, where the slot is not in use."""
+        num_classes, slots, _ = self.rows.shape
+        in_use = torch.arange(slots, device=self.rows.device) < self.filled[:, None]
+        classes = torch.arange(num_classes, device=self.rows.device)[:, None]
+        return torch.where(in_use, classes, num_classes)
+
+    @torch.no_grad()
+    def push(
+        self,
+        features: Float[Tensor, "n d"],
+        classes: Int64[Tensor, " n"],
+        scores: Float[Tensor, " n"],
+        per_class: int,
+        sources: Int64[Tensor, " n"] | None = None,
+        num_sources: int = 1,
+    ) -> None:
+        """Adds the `per_class` highest-scored rows of every class; the oldest of a full class make room.
+
+        Args:
+            features: [n d] vectors, any length.
+            classes: [n] in 0..classes-1; rows of any other value are not taken.
+            scores: [n] any range.
+            per_class: rows to take per class, and per source where sources are given.
+            sources: [n] in 0..num_sources-1, e.g. the image of each row.
+
+        Within a push, rows enter by source, then by falling score. If more than `slots` rows of one class come at
+        once, the last ones stay.
+        """
+        if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
+            offset = distributed.get_rank() * num_sources
+            sources = torch.zeros_like(classes) + offset if sources is None else sources + offset
+            features, classes, scores, sources = map(_from_all_ranks, (features, classes, scores, sources))
+            num_sources *= distributed.get_world_size()
+        if len(features) == 0:
+            return
+        num_classes, slots, _ = self.rows.shape
+        wanted = (classes >= 0) & (classes < num_classes)
+        safe_class = classes.masked_fill(~wanted, 0)
+        source = torch.zeros_like(classes) if sources is None else sources
+
+        cell = (source * num_classes + safe_class).masked_fill(~wanted, num_sources * num_classes)
+        rank = rank_in_group(cell, scores, num_sources * num_classes)
+        wanted &= rank < per_class
+
+        # The place of each taken row in its class's queue: by source, then by rank.
+        arrival = -(source * per_class + rank).double()
+        place = rank_in_group(safe_class.masked_fill(~wanted, num_classes), arrival, num_classes)
+        taken = torch.zeros_like(self.filled).scatter_add_(0, safe_class, wanted.long())
+        wanted &= place >= (taken - slots)[safe_class]  # at most one row for a slot
+        slot = safe_class * slots + (self._next[safe_class] + place) % slots
+        self._write(features, slot, wanted)
+        self._next.copy_((self._next + taken) % slots)
+        self.filled.copy_((self.filled + taken).clamp(max=slots))
+
+    def _write(self, features: Tensor, slot: Tensor, wanted: Tensor) -> None:
+        """Writes without knowing on the host how many rows are wanted: the others repeat the first wanted write.
+
+        Where no row is wanted at all, they write back what stands in the first slot.
+        """
+        flat = self.rows.view(-1, self.rows.shape[-1])
+        first = wanted.long().argmax()
+        any_wanted = wanted[first]
+        spare_slot = torch.where(any_wanted, slot[first], 0)
+        spare_row = torch.where(any_wanted, features[first].to(flat), flat[0])
+        flat[torch.where(wanted, slot, spare_slot)] = torch.where(wanted[:, None], features.to(flat), spare_row)
+
+
+def _from_all_ranks(rows: Tensor) -> Tensor:
+    gathered = [torch.empty_like(rows) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(gathered, rows.contiguous())
+    return torch.cat(gathered)

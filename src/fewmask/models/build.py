@@ -1,0 +1,150 @@
+"""From a few words in a recipe to a network: any architecture of segmentation_models_pytorch, any encoder of timm."""
+
+import difflib
+import inspect
+import math
+from typing import Any, Literal
+
+import segmentation_models_pytorch as smp
+import timm
+import torch
+from pydantic import BaseModel, ConfigDict
+from segmentation_models_pytorch.base.initialization import initialize_decoder
+from segmentation_models_pytorch.decoders.dpt.decoder import ReassembleBlock
+
+from fewmask.errors import UserError, choices
+from fewmask.models.deeplabv2 import DeepLabV2
+from fewmask.models.segnet import IMAGENET_MEAN, IMAGENET_STD, BatchNormMode, SegNet
+from fewmask.models.weights import hub_or_cache, load_weights, missing_on_hub
+
+ARCHITECTURES = {"deeplabv2": DeepLabV2, **smp.MODEL_ARCHITECTURES_MAPPING}
+
+
+class NetConfig(BaseModel):
+    """The network of a recipe.
+
+    Attributes:
+        arch: `deeplabv2` or an architecture of segmentation_models_pytorch.
+        encoder: a name of timm, with or without its weights' tag (`resnet50`, `vit_small_patch14_dinov2.lvd142m`);
+            for the few that timm lacks (`mit_b0`, `mobilenet_v2`), a name of segmentation_models_pytorch.
+        weights: `imagenet` (what timm holds for this encoder, whatever it was trained on), `none`, or the path of a
+            .safetensors or .pth file: of an encoder, or of a whole network saved by fewmask.
+        options: keywords of the architecture (`encoder_output_stride: 8`) and of timm's encoder (`pad_type: same`).
+        aspp_branches: of DeepLabv2. The paper has 4; the released code of Alonso et al. uses 2.
+        batchnorm: of the encoder: `train`, `affine_frozen` (gamma and beta do not train), `frozen` (nor do statistics).
+        mean: of RGB in [0, 1]; only for weights trained with another normalization than timm's for the encoder.
+        std: the same.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    arch: str = "deeplabv3plus"
+    encoder: str = "resnet50"
+    weights: str = "imagenet"
+    options: dict[str, Any] = {}
+    aspp_branches: Literal[2, 4] = 4
+    batchnorm: BatchNormMode = "train"
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+
+
+def build_net(config: NetConfig, num_classes: int) -> SegNet:
+    """The network that `config` describes, with its weights loaded."""
+    if config.weights == "imagenet":
+        with hub_or_cache():
+            network = _network(config, num_classes)
+    else:
+        network = _network(config, num_classes)
+    mean, std = _normalization(network.encoder)
+    net = SegNet(network, num_classes, config.mean or mean, config.std or std, config.batchnorm)
+    if config.weights not in ("imagenet", "none"):
+        load_weights(net, config.weights)
+    return net
+
+
+def _network(config: NetConfig, num_classes: int) -> Any:
+    architecture = _architecture(config.arch)
+    encoder = _encoder_name(config.encoder)
+    pretrained = True if encoder.startswith("tu-") else "imagenet"
+    options = {"encoder_weights": pretrained if config.weights == "imagenet" else None, **config.options}
+    if architecture is DeepLabV2:
+        options["aspp_branches"] = config.aspp_branches
+    try:
+        options = _any_image_size(encoder) | options
+        network = architecture(encoder_name=encoder, classes=num_classes, **options)
+    except OSError as error:
+        raise missing_on_hub(config.encoder, error) from error
+    except (
+        AssertionError,
+        AttributeError,
+        KeyError,
+        NotImplementedError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise UserError(
+            f"{config.arch} with encoder {config.encoder} and options {config.options} cannot be built: {error!r}",
+            "net",
+            "Change one of the three; plain vision transformers need net.arch=dpt, and encoders that cannot be dilated "
+            "(without `output_stride`) need one of unet, fpn, upernet, segformer.",
+        ) from error
+    if isinstance(network, smp.DPT):
+        _fit_transformer(network)
+    return network
+
+
+def _architecture(name: str) -> Any:
+    if name.lower() not in ARCHITECTURES:
+        fix = f"Choose one of {choices(name, ARCHITECTURES)}."
+        raise UserError(f"architecture {name!r} is not known", "net.arch", fix)
+    return ARCHITECTURES[name.lower()]
+
+
+def _encoder_name(name: str) -> str:
+    """The name that segmentation_models_pytorch takes: `tu-NAME` for everything that timm knows."""
+    bare = name.removeprefix("tu-")
+    if timm.is_model(bare):
+        return f"tu-{bare}"
+    if name in smp.encoders.encoders:
+        return name
+    nearest = difflib.get_close_matches(bare, [*timm.list_models(), *smp.encoders.encoders], n=5)
+    fix = f"The nearest names are {', '.join(nearest)}." if nearest else "timm.list_models() lists the names."
+    raise UserError(f"encoder {name!r} is not known to timm or segmentation_models_pytorch", "net.encoder", fix)
+
+
+def _any_image_size(encoder: str) -> dict[str, bool]:
+    """The switches that let a transformer, built for one image size, take every size."""
+    if not encoder.startswith("tu-"):
+        return {}
+    with torch.device("meta"):
+        model = timm.create_model(encoder.removeprefix("tu-"))
+    accepted = {keyword for parent in type(model).__mro__ for keyword in inspect.signature(parent.__init__).parameters}
+    switches = {"dynamic_img_size": True, "strict_img_size": False}
+    return {switch: value for switch, value in switches.items() if switch in accepted}
+
+
+def _fit_transformer(network: Any) -> None:
+    """Make DPT take patches of 14 pixels, as DINOv2 has, and drop what it does not read of the transformer.
+
+    The first level of the decoder cuts a token into cells of 4 x 4 pixels: 16 / 4 = 4 x 4 cells. For a patch of 14 it
+    takes 14 / 4 = 3 of them, after which the levels do not fit each other. Here such a token also gives 4 x 4 cells, of
+    3.5 pixels, and `SegNet.classify` brings their logits to the size of the image.
+    """
+    encoder, blocks = network.encoder, network.decoder.reassemble_blocks
+    for level, block in enumerate(blocks):
+        stride = encoder.output_strides[level]
+        rounded = 2 ** round(math.log2(stride))
+        if rounded != stride:
+            project, fuse = block.project_to_out_channel, block.project_to_feature_dim
+            factor = rounded / 2 ** (level + 2)
+            blocks[level] = ReassembleBlock(project.in_channels, project.out_channels, fuse.out_channels, factor)
+            initialize_decoder(blocks[level])
+    if hasattr(encoder.model, "prune_intermediate_layers"):
+        encoder.model.prune_intermediate_layers(encoder._output_indices, prune_norm=True, prune_head=True)
+
+
+def _normalization(encoder: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The mean and std that timm's weights of the encoder expect."""
+    settings = getattr(getattr(encoder, "model", None), "pretrained_cfg", None) or {}
+    return tuple(settings.get("mean", IMAGENET_MEAN)), tuple(settings.get("std", IMAGENET_STD))

@@ -1,0 +1,72 @@
+"""DeepLabv2: a dilated ResNet at stride 8 and a classifier that sums dilated 3x3 convolutions.
+
+Chen et al., DeepLab, TPAMI 2018, https://arxiv.org/abs/1606.00915; the network of Alonso et al., ICCV 2021, Table 2.
+"""
+
+from typing import Any
+
+from segmentation_models_pytorch.encoders import get_encoder
+from torch import Tensor, nn
+
+RATES = (6, 12, 18, 24)
+STAGE_DILATIONS = {"layer3": 2, "layer4": 4}
+
+
+class DeepLabV2(nn.Module):
+    """Encoder, decoder and head as segmentation_models_pytorch names them.
+
+    Args:
+        encoder_name: as for segmentation_models_pytorch; any encoder that can be dilated to a stride of 8.
+        classes: channels of the logits.
+        aspp_branches: dilated convolutions in the classifier, from the smallest rate up. The paper has four. The code
+            of seven repositories, Alonso et al. among them, returns inside the loop that sums them: there, two count.
+        encoder_weights: as for segmentation_models_pytorch.
+        encoder_options: go to the encoder.
+    """
+
+    def __init__(
+        self,
+        encoder_name: str,
+        classes: int,
+        aspp_branches: int = 4,
+        encoder_weights: str | None = None,
+        **encoder_options: Any,
+    ) -> None:
+        super().__init__()
+        self.encoder = get_encoder(encoder_name, weights=encoder_weights, output_stride=8, **encoder_options)
+        _dilate_whole_stages(self.encoder)
+        self.decoder = LastStage()
+        self.segmentation_head = DilatedSum(self.encoder.out_channels[-1], classes, RATES[:aspp_branches])
+
+
+class LastStage(nn.Module):
+    """No decoder: the features are the encoder's last stage (2048 channels for ResNet-50 and deeper)."""
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        return features[-1]
+
+
+class DilatedSum(nn.Module):
+    """The sum of one dilated 3x3 convolution per rate; there is no normalization and no pooling."""
+
+    def __init__(self, in_channels: int, out_channels: int, rates: tuple[int, ...]) -> None:
+        super().__init__()
+        branches = [nn.Conv2d(in_channels, out_channels, 3, padding=rate, dilation=rate) for rate in rates]
+        for branch in branches:
+            nn.init.normal_(branch.weight, std=0.01)
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.branches[0](features)
+        for branch in self.branches[1:]:
+            logits = logits + branch(features)
+        return logits
+
+
+def _dilate_whole_stages(encoder: Any) -> None:
+    """Give the first block of a ResNet's stage the stage's dilation, as DeepLab has it; timm lets it lag by a stage."""
+    stages = getattr(encoder, "model", encoder)
+    for name, dilation in STAGE_DILATIONS.items():
+        for layer in getattr(stages, name, nn.Identity()).modules():
+            if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
+                layer.dilation = layer.padding = (dilation, dilation)

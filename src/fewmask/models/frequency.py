@@ -1,0 +1,60 @@
+"""Class frequencies over labels and pseudo-labels together, from which section 4.2 weights the classes.
+
+This is the method's brake: with weights from the labels alone, a rare class feeds on its own pseudo-labels.
+Alonso et al., Semi-Supervised Semantic Segmentation with Pixel-Level Contrastive Learning from a Class-wise
+Memory Bank, ICCV 2021.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from fewmask.ops.losses import balanced_class_weights, class_counts
+from fewmask.shapes import Labels, PerClass
+
+
+class ClassFrequency(nn.Module):
+    """Class shares of the labeled images and, over a moving window, of the pseudo-labeled ones.
+
+    Args:
+        num_classes: k.
+        num_labeled: images with labels; how much their shares count for.
+        num_unlabeled: images without, likewise; 0 where a method has none.
+        window: how many steps a pseudo-label counts for (the time constant of an exponential average). The released
+            code keeps one pass over the unlabeled images (methods.md A.3: 20).
+    """
+
+    labeled: Tensor
+    pseudo: Tensor
+
+    def __init__(self, num_classes: int, num_labeled: int, num_unlabeled: int, window: float = 100.0) -> None:
+        super().__init__()
+        self.num_labeled, self.num_unlabeled = num_labeled, num_unlabeled
+        self.decay = 1 - 1 / max(window, 1.0)
+        self.register_buffer("labeled", torch.zeros(num_classes, dtype=torch.float64))
+        self.register_buffer("pseudo", torch.zeros(num_classes, dtype=torch.float64))
+
+    @torch.no_grad()
+    def observe(self, labels: Labels) -> None:
+        """Adds the labels of one step; every step counts the same."""
+        self.labeled.add_(class_counts(labels, len(self.labeled)))
+
+    @torch.no_grad()
+    def observe_pseudo(self, pseudo_labels: Labels) -> None:
+        """Adds the pseudo-labels of one step and lets the older ones fade."""
+        self.pseudo.mul_(self.decay).add_(class_counts(pseudo_labels, len(self.pseudo)))
+
+    def weights(self) -> PerClass:
+        """alpha_c = sqrt(median / frequency) over all images, labeled and pseudo-labeled, as section 4.2."""
+        pseudo_images = self.num_unlabeled * (self.pseudo.sum() > 0)
+        return balanced_class_weights(self.num_labeled * _share(self.labeled) + pseudo_images * _share(self.pseudo))
+
+    def excess(self) -> PerClass:
+        """Share of each class among the pseudo-labels over its share among the labels; 1 is even, 0 is a lost class.
+
+        A class that the labels have not shown counts as one pixel in a million.
+        """
+        return (_share(self.pseudo) / _share(self.labeled).clamp(min=1e-6)).float()
+
+
+def _share(counts: Tensor) -> Tensor:
+    return counts / counts.sum().clamp(min=1)

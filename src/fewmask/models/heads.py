@@ -1,0 +1,95 @@
+"""Projection and prediction heads, and the class-wise attention: MLPs over pixel vectors, section 4.2.
+
+Alonso et al., Semi-Supervised Semantic Segmentation with Pixel-Level Contrastive Learning from a Class-wise
+Memory Bank, ICCV 2021.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fewmask.ops.groups import group_moments, grouped_linear, membership
+from fewmask.shapes import RowClasses, Rows, RowScores
+
+
+class GroupedBatchNorm(nn.Module):
+    """BatchNorm1d with statistics, gamma and beta per group; rows of no group do not count and come out as 0.
+
+    Equal to one nn.BatchNorm1d per group over the rows of that group, except that a group of one row is normalized
+    to beta instead of raising, and an empty group leaves its running statistics alone. Computed in float32.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, num_groups: int, dim: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.momentum, self.eps = momentum, eps
+        self.weight = nn.Parameter(torch.ones(num_groups, dim))
+        self.bias = nn.Parameter(torch.zeros(num_groups, dim))
+        self.register_buffer("running_mean", torch.zeros(num_groups, dim))
+        self.register_buffer("running_var", torch.ones(num_groups, dim))
+
+    def forward(self, rows: Rows, groups: RowClasses) -> Rows:
+        num_groups = len(self.weight)
+        if self.training:
+            count, mean, variance = group_moments(rows, groups, num_groups)
+            self._follow(count, mean.detach(), variance.detach())
+        else:
+            mean, variance = self.running_mean, self.running_var
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        shift = self.bias - mean * scale
+        # Products with the membership, not indexing: the backward of an index is a slow scatter.
+        member = membership(groups, num_groups)
+        return (rows.float() * (member @ scale) + member @ shift).to(rows.dtype)
+
+    @torch.no_grad()
+    def _follow(self, count: Tensor, mean: Tensor, variance: Tensor) -> None:
+        unbiased = variance * (count / (count - 1).clamp(min=1))[:, None]
+        share = torch.where(count > 0, self.momentum, 0.0)[:, None]
+        self.running_mean.lerp_(mean, share)
+        self.running_var.lerp_(unbiased, share)
+
+
+class PixelHead(nn.Module):
+    """Linear - BatchNorm - ReLU - Linear over pixel vectors; the statistics leave ignored pixels out."""
+
+    def __init__(self, in_dim: int, dim: int = 256) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(in_dim, dim)
+        self.norm = GroupedBatchNorm(1, dim)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(self, rows: Rows, classes: RowClasses, num_classes: int) -> Rows:
+        """rows [n in_dim] -> [n dim]; rows whose class is not in 0..num_classes-1 do not count in the statistics."""
+        one_group = torch.where((classes >= 0) & (classes < num_classes), 0, 1)
+        hidden: Tensor = F.relu(self.norm(self.hidden(rows), one_group))
+        return self.out(hidden)  # type: ignore[no-any-return]
+
+
+class ClassSelectors(nn.Module):
+    """One attention module per class: Linear - BatchNorm - LeakyReLU(0.2) - Linear(1) - Sigmoid, all in one batch.
+
+    The slope 0.2 is the released code's; the paper gives none.
+    """
+
+    def __init__(self, num_classes: int, dim: int = 256) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(dim)  # as nn.Linear
+        self.hidden_weight = nn.Parameter(torch.empty(num_classes, dim, dim).uniform_(-bound, bound))
+        self.hidden_bias = nn.Parameter(torch.empty(num_classes, dim).uniform_(-bound, bound))
+        self.norm = GroupedBatchNorm(num_classes, dim)
+        self.out_weight = nn.Parameter(torch.empty(num_classes, dim).uniform_(-bound, bound))
+        self.out_bias = nn.Parameter(torch.empty(num_classes).uniform_(-bound, bound))
+
+    def forward(self, rows: Rows, classes: RowClasses) -> RowScores:
+        """Scores in (0, 1) of rows [n d], each by the module of its class; 0 for a row of no class. float32."""
+        member = membership(classes, len(self.out_bias))
+        if torch.is_autocast_enabled(rows.device.type):
+            rows = rows.to(torch.get_autocast_dtype(rows.device.type))
+        hidden = grouped_linear(rows, classes, self.hidden_weight, self.hidden_bias)
+        hidden = F.leaky_relu(self.norm(hidden, classes), 0.2).float()
+        scores = (hidden * (member @ self.out_weight)).sum(dim=1) + member @ self.out_bias
+        return torch.sigmoid(scores) * member.sum(dim=1)

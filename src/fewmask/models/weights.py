@@ -1,0 +1,188 @@
+"""Pretrained weights: a file on disk that fits to the last tensor, or the hub when it answers."""
+
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from huggingface_hub import constants, get_session
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from fewmask.errors import UserError
+from fewmask.models.segnet import SegNet
+
+CONTAINERS = ("state_dict", "model", "model_state_dict")
+PREFIXES = ("module.", "encoder.", "backbone.", "model.")
+IMAGENET_HEADS = ("fc.", "head.", "classifier.", "last_linear.")
+CLASSIFIER = "network.segmentation_head."
+HUB_SECONDS = 5.0
+NUM_NAMED = 2
+
+
+def load_weights(net: SegNet, weights: str) -> None:
+    """Load a file into `net`, in place.
+
+    The file (.safetensors, or .pth without Python objects) holds an encoder under timm's names, whose ImageNet
+    classifier is ignored and whose prefix, such as `encoder.`, is dropped; or a whole SegNet saved by fewmask, of which
+    everything is loaded, or everything but the classifier when that has other classes.
+
+    Raises:
+        UserError: when the file cannot be read, lacks a tensor, or holds one that the network has no place for.
+    """
+    tensors = _read(Path(weights))
+    if any(name.startswith("network.") for name in tensors):
+        _load_whole(net, tensors, weights)
+    else:
+        _load_encoder(net.network.encoder, tensors, weights)
+
+
+@contextmanager
+def hub_or_cache() -> Iterator[None]:
+    """Downloads inside come from the hub, or at once from the local cache alone when the hub does not answer.
+
+    Without this, a machine without network retries every file for most of a minute.
+    """
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = before or not _hub_answers()
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def missing_on_hub(encoder: str, error: OSError) -> UserError:
+    """What to tell a person when the pretrained weights of `encoder` could not be had."""
+    reason = "no connection" if isinstance(error, FileNotFoundError) else str(error).partition("\n")[0].rstrip(".")
+    return UserError(
+        f"the pretrained weights of {encoder} are not on this machine and cannot be downloaded ({reason})",
+        "net.weights",
+        "Connect to the network once, or give a local file with net.weights=PATH (.safetensors or .pth), "
+        "or start from random weights with net.weights=none.",
+    )
+
+
+def _hub_answers() -> bool:
+    try:
+        get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS)
+    except Exception:  # the client library, and with it the errors, changed between versions of the hub's package
+        return False
+    return True
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise UserError(
+            f"there is no weights file {path}",
+            "net.weights",
+            "Give the path of a .safetensors or .pth file, imagenet, or none.",
+        )
+    try:
+        content: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} holds Python objects beside tensors, which could run code, or is not a weights file",
+            "net.weights",
+            "Save the state_dict alone, best as .safetensors.",
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError) as error:
+        raise UserError(
+            f"{path} cannot be read as weights: {error}", "net.weights", "Copy or download it again."
+        ) from error
+    if not isinstance(content, Mapping):
+        raise UserError(
+            f"{path} holds no named tensors", "net.weights", "Save the state_dict of an encoder or a network."
+        )
+    while container := next((key for key in CONTAINERS if isinstance(content.get(key), Mapping)), None):
+        content = content[container]
+    return {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
+
+
+def _load_whole(net: SegNet, tensors: dict[str, Tensor], path: str) -> None:
+    own = net.state_dict()
+    classifier = {name for name in own if name.startswith(CLASSIFIER)}
+    if any(name in tensors and tensors[name].shape != own[name].shape for name in classifier):
+        tensors = tensors | {name: own[name] for name in classifier}
+    _load(net, tensors, path, "network")
+
+
+def _load_encoder(encoder: nn.Module, tensors: dict[str, Tensor], path: str) -> None:
+    tensors = _without_prefixes(tensors)
+    timm_names = _timm_names(encoder)
+    own_names = {_bare(name): name for name in encoder.state_dict()}
+    own_names |= {timm_name: own_names[bare] for bare in list(own_names) if (timm_name := _split(bare, timm_names))}
+    # what timm's whole model has beyond the stages we use: later stages, the ImageNet head
+    unused = timm_names - own_names.keys()
+    renamed = {
+        own_names.get(name, name): tensor
+        for name, tensor in tensors.items()
+        if name in own_names or not (name in unused or name.startswith(IMAGENET_HEADS))
+    }
+    _load(encoder, renamed, path, "encoder")
+
+
+def _load(module: nn.Module, tensors: dict[str, Tensor], path: str, part: str) -> None:
+    """Load what fits exactly; only BatchNorm's counters of batches, which nothing reads, may be missing."""
+    own = _without_counters(module.state_dict())
+    given = _without_counters(tensors)
+    absent = [f"{_bare(name)} (not in the file)" for name in own if name not in given]
+    surplus = [f"{name} (not in the {part})" for name in given if name not in own]
+    misshapen = [
+        f"{_bare(name)} ({_shape(given[name])} in the file, {_shape(own[name])} in the {part})"
+        for name in own
+        if name in given and given[name].shape != own[name].shape
+    ]
+    if absent or surplus or misshapen:
+        num_matched = len(own) - len(absent) - len(misshapen)
+        raise UserError(
+            f"{path} fits {num_matched} of the {len(own)} tensors of the {part}; the first that do not fit: "
+            f"{', '.join(absent[:NUM_NAMED] + surplus[:NUM_NAMED] + misshapen[:NUM_NAMED])}",
+            "net.weights",
+            "Give weights of the same net.encoder (and net.arch, for a whole network).",
+        )
+    # the encoders of segmentation_models_pytorch change names in a load_state_dict of their own
+    nn.Module.load_state_dict(module, tensors, strict=False)
+
+
+def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under a prefix when there are any: of a file with `encoder.*` and `decoder.*`, only the encoder's."""
+    for prefix in PREFIXES:
+        part = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+        if part:
+            return _without_prefixes(part)
+    return tensors
+
+
+def _timm_names(encoder: nn.Module) -> set[str]:
+    """The names of timm's whole model; for an encoder that timm lacks, the encoder's own."""
+    if not hasattr(encoder, "model"):
+        return set(encoder.state_dict())
+    with torch.device("meta"):
+        return set(timm.create_model(encoder.name).state_dict())
+
+
+def _without_counters(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
+
+
+def _shape(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape))
+
+
+def _bare(name: str) -> str:
+    """The name without the wrappers around timm's model."""
+    while name.startswith("model."):
+        name = name.removeprefix("model.")
+    return name
+
+
+def _split(name: str, timm_names: set[str]) -> str | None:
+    """timm's name of a tensor: its feature extractors write `stages_0.` for the first `stages.0.` of a model."""
+    first, dot, rest = name.partition(".")
+    pieces = first.split("_")
+    spellings = ["_".join(pieces[:cut]) + "." + "_".join(pieces[cut:]) for cut in range(1, len(pieces))]
+    return next((spelled for spelled in (f"{s}{dot}{rest}" for s in spellings) if spelled in timm_names), None)

@@ -1,0 +1,19 @@
+"""Seeds as a function of where a draw happens, never of what was drawn before: any step can be replayed alone."""
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Purpose(IntEnum):
+    """What a draw is for; equal places of different purposes are independent."""
+
+    WEIGHTS = 0
+    STEP = 1
+    ORDER = 2
+    CROP = 3
+
+
+def seed_at(purpose: Purpose, *place: int) -> int:
+    """A well-mixed 63-bit seed for a place such as (run seed, stage, step, rank); places must be >= 0."""
+    return int(np.random.SeedSequence([purpose, *place]).generate_state(1, np.uint64)[0] >> np.uint64(1))

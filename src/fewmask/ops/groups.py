@@ -1,0 +1,57 @@
+"""Rows that belong to groups (classes): normalization, linear maps and ranks per group, without a host sync."""
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional as F
+
+from fewmask.shapes import RowClasses, Rows, RowScores
+
+
+def membership(groups: RowClasses, num_groups: int) -> Float[Tensor, "n k"]:
+    """One row of 0 and a single 1 per row; all 0 for a row whose group is not in 0..num_groups-1."""
+    return (groups[:, None] == torch.arange(num_groups, device=groups.device)).float()
+
+
+def group_moments(
+    rows: Rows, groups: RowClasses, num_groups: int
+) -> tuple[Float[Tensor, " k"], Float[Tensor, "k d"], Float[Tensor, "k d"]]:
+    """Count, mean and biased variance of the rows of each group, in float32; 0 for an empty group."""
+    member = membership(groups, num_groups)
+    rows = rows.float()
+    count = member.sum(dim=0)
+    divisor = count.clamp(min=1)[:, None]
+    mean = member.T @ rows / divisor
+    deviation = (rows - member @ mean) * member.sum(dim=1, keepdim=True)
+    variance = member.T @ deviation.square() / divisor
+    return count, mean, variance
+
+
+def grouped_linear(
+    rows: Rows, groups: RowClasses, weight: Float[Tensor, "k out d"], bias: Float[Tensor, "k out"]
+) -> Float[Tensor, "n out"]:
+    """Each row times the weight of its own group, one grouped matrix product; rows of no group give 0."""
+    num_groups = len(weight)
+    member = membership(groups, num_groups)
+    order = groups.masked_fill((groups < 0) | (groups > num_groups), num_groups).argsort(stable=True)
+    ends = member.sum(dim=0).cumsum(dim=0).to(torch.int32)
+    product = F.grouped_mm(rows[order], weight.to(rows.dtype).transpose(1, 2), offs=ends)
+    product = product[order.argsort()]  # back to the order of the rows
+    # What the product holds beyond the last group is not defined, and may be NaN.
+    return torch.where(member.sum(dim=1, keepdim=True) > 0, product + (member @ bias).to(rows.dtype), 0.0)
+
+
+def rank_in_group(groups: RowClasses, scores: RowScores, num_groups: int) -> Int64[Tensor, " n"]:
+    """Place of each row in its group by falling score, from 0; of equal scores the earlier row comes first.
+
+    Rows of no group are ranked among themselves.
+    """
+    known = (groups >= 0) & (groups < num_groups)
+    slot = groups.masked_fill(~known, num_groups)
+    by_score = scores.argsort(descending=True, stable=True)
+    order = by_score[slot[by_score].argsort(stable=True)]
+    sizes = torch.zeros(num_groups + 1, dtype=torch.int64, device=groups.device)
+    sizes.scatter_add_(0, slot, torch.ones_like(slot))
+    starts = sizes.cumsum(dim=0) - sizes
+    place = torch.arange(len(slot), device=groups.device) - starts[slot[order]]
+    return torch.empty_like(place).index_copy(0, order, place)

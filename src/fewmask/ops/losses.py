@@ -1,0 +1,76 @@
+"""Pixel losses: the weighted cross-entropy of Eq. 3 and the entropy of Eq. 7.
+
+Alonso et al., Semi-Supervised Semantic Segmentation with Pixel-Level Contrastive Learning from a Class-wise
+Memory Bank, ICCV 2021.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fewmask.shapes import IGNORE, Confidence, Labels, Logits, PerClass, Scalar, Valid
+
+Divisor = Literal["pixels", "weights"]
+
+
+def cross_entropy(
+    logits: Logits,
+    labels: Labels,
+    class_weights: PerClass | None = None,
+    pixel_weights: Confidence | None = None,
+    divisor: Divisor = "pixels",
+) -> Scalar:
+    """Weighted cross-entropy over the pixels that are not ignored; 0 when all are. Computed in float32.
+
+    Args:
+        logits: [b k h w], any float type.
+        labels: [b h w], 0..k-1 or IGNORE.
+        class_weights: alpha_c of Eq. 3, [k], >= 0; all 1 when None.
+        pixel_weights: beta_n of Eq. 3, [b h w], >= 0; all 1 when None.
+        divisor: `pixels` divides by the number of pixels N, as Eq. 3; `weights` by the sum of the class weights of
+            the pixels, as PyTorch's weighted mean and so the released code's supervised loss (methods.md A.3: 19).
+    """
+    per_pixel = F.cross_entropy(
+        logits.float(), labels, weight=class_weights, ignore_index=IGNORE, reduction="none"
+    )  # 0 where ignored
+    if pixel_weights is not None:
+        per_pixel = per_pixel * pixel_weights
+    counted = labels != IGNORE
+    if divisor == "weights" and class_weights is not None:
+        total = (class_weights[labels.masked_fill(~counted, 0)] * counted).sum()
+    else:
+        total = counted.sum()
+    return per_pixel.sum() / total.clamp(min=1)
+
+
+def entropy(logits: Logits, valid: Valid) -> Scalar:
+    """Mean entropy in nats of the class distribution of the valid pixels, Eq. 7; in [0, ln k], 0 without pixels.
+
+    The released code divides by ln k besides (methods.md A.3: 18).
+    """
+    log_probabilities = F.log_softmax(logits.float(), dim=1)
+    per_pixel = -(log_probabilities.exp() * log_probabilities).sum(dim=1)
+    return torch.where(valid, per_pixel, 0.0).sum() / valid.sum().clamp(min=1)
+
+
+def balanced_class_weights(counts: PerClass) -> PerClass:
+    """alpha_c = sqrt(f_median / f_c) of section 4.2 from pixel counts (or shares) per class.
+
+    The median runs over the classes that occur; a class that does not occur takes the largest weight of those that
+    do, as in the released code. All 1 when nothing was counted.
+    """
+    occurs = counts > 0
+    median = torch.nanmedian(counts.masked_fill(~occurs, float("nan")))
+    weights = torch.sqrt(median / counts.clamp(min=1e-12))
+    largest = weights.masked_fill(~occurs, 0.0).amax()
+    weights = torch.where(occurs, weights, largest)
+    return torch.where(occurs.any(), weights, torch.ones_like(weights)).float()
+
+
+def class_counts(labels: Tensor, num_classes: int) -> PerClass:
+    """Number of pixels per class as float64 [k]; ignored pixels are not counted. No host sync."""
+    bins = labels.flatten().clamp(max=num_classes)  # IGNORE falls into one more bin
+    counts = torch.zeros(num_classes + 1, dtype=torch.int64, device=labels.device)
+    return counts.scatter_add_(0, bins, torch.ones_like(bins))[:num_classes].double()

@@ -1,0 +1,202 @@
+"""A recipe: data, net, method and training of one run; YAML in, YAML out, and one line for every mistake in it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
+
+from fewmask.errors import UserError, choices
+from fewmask.methods import METHODS, Method, MethodConfig
+from fewmask.models.build import NetConfig
+
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataConfig(_Block):
+    """Where the images are, which masks may be used, and at what size they are trained on."""
+
+    root: Path
+    labels: str | int | None = None
+    """`1/30`, a count, or a file of names; None: every mask there is."""
+    split_seed: int = Field(0, ge=0)
+    resize: PositiveFloat | tuple[PositiveInt, PositiveInt] | None = None
+    """A factor or (height, width) for images and masks before cropping; scores are at the full size all the same."""
+    crop: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
+    """Side or (height, width); None: the largest image, at most 512."""
+    cache: bool | None = None
+    """Keep decoded images in RAM; None: when they take less than half of what is free."""
+    workers: int | None = Field(None, ge=0)
+    """Processes that read ahead; None: none with a cache, otherwise one a core, at most 8."""
+
+
+class TrainingConfig(_Block):
+    """How long, in what batches, with what optimizer, on what device."""
+
+    steps: PositiveInt = 3000
+    labeled_batch: PositiveInt = 4
+    unlabeled_batch: PositiveInt | None = None
+    """Images, each seen in as many views as the method makes; None: as many as labeled ones."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: PositiveFloat | None = None
+    """None: 5e-4 for adamw, 1e-2 for sgd."""
+    encoder_rate: Annotated[float, Field(ge=0)] = 1.0
+    """The encoder's learning rate as a share of it."""
+    weight_decay: float | None = Field(None, ge=0)
+    """None: 1e-2 for adamw, 5e-4 for sgd."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    poly_power: float = Field(0.9, ge=0)
+    """The learning rate falls as (1 - step / steps) ** power."""
+    seed: int = Field(0, ge=0)
+    device: str = "auto"
+    """auto, cpu, cuda, mps."""
+    devices: PositiveInt | None = None
+    """How many; None: one, or what torchrun started."""
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    """bf16: bfloat16 autocast; auto: where the device has it in hardware."""
+    checkpoint_every: PositiveInt = 200
+    log_every: PositiveInt = 20
+    alarm_excess: PositiveFloat = 8.0
+    """Warn when a class takes this many times its labeled share among the pseudo-labels."""
+
+
+class Recipe(_Block):
+    """Everything a run is a function of, besides the files it names."""
+
+    data: DataConfig
+    net: NetConfig = NetConfig()
+    method: SerializeAsAny[MethodConfig]
+    training: TrainingConfig = TrainingConfig()
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _choose_method(cls, value: Any) -> MethodConfig:
+        return value if isinstance(value, MethodConfig) else make_method_config(value)
+
+    @property
+    def method_type(self) -> type[Method]:
+        """The class that trains by this recipe."""
+        return method_named(self.method.name)
+
+
+def method_named(name: str) -> type[Method]:
+    """The method of that name."""
+    for method in METHODS:
+        if method.name == name:
+            return method
+    raise UserError(
+        f"there is no method {name!r}", "method", f"Choose one of {choices(name, (m.name for m in METHODS))}."
+    )
+
+
+def make_method_config(settings: str | Mapping[str, Any]) -> MethodConfig:
+    """The settings of a method from its name, or from a block with `name` and what differs from its defaults."""
+    block = {"name": settings} if isinstance(settings, str) else dict(settings)
+    return method_named(str(block.get("name"))).Config(**block)
+
+
+def recipe_for(source: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe file `source`, or the default recipe for the dataset folder `source`, with changes by key path."""
+    if source.suffix in (".yaml", ".yml"):
+        return read_recipe(source, changes)
+    return make_recipe({"data": {"root": str(source)}, "method": "class_bank"}, changes, "settings")
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """`key.path=value` texts as a mapping; the values are read as YAML."""
+    settings = {}
+    for text in texts:
+        path, equals, value = text.partition("=")
+        if not equals or "." not in path:
+            raise UserError(f"{text!r} is not a setting", "--set", "Write it as training.steps=2000.")
+        try:
+            settings[path.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            settings[path.strip()] = value
+    return settings
+
+
+def make_recipe(
+    settings: Mapping[str, Any], changes: Mapping[str, Any] | None = None, source: str = "recipe"
+) -> Recipe:
+    """A recipe from nested settings, with changes by key path: `{"training.steps": 2000}`."""
+    tree: dict[str, Any] = {
+        key: dict(block) if isinstance(block, Mapping) else block for key, block in settings.items()
+    }
+    for path, value in (changes or {}).items():
+        _apply(tree, path, value)
+    try:
+        if "method" in tree:
+            tree["method"] = make_method_config(tree["method"])
+        return Recipe(**tree)
+    except ValidationError as error:
+        raise _explained(error, source) from None
+
+
+def read_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """A recipe file; a relative data.root is taken from where the command runs."""
+    try:
+        settings = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise UserError("there is no such recipe", path, "Give a folder of images or a recipe .yaml file.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"this is not YAML ({_one_line(error)})", path, "Correct it, or start from one in recipes/."
+        ) from None
+    if not isinstance(settings, dict):
+        raise UserError("a recipe has the keys data, net, method and training", path, "Start from one in recipes/.")
+    return make_recipe(settings, changes, str(path))
+
+
+def recipe_yaml(recipe: Recipe) -> str:
+    """The complete recipe, defaults included, as it is read back by `read_recipe`."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _apply(tree: dict[str, Any], path: str, value: Any) -> None:
+    *blocks, last = path.split(".")
+    block = tree
+    for key in blocks:
+        inner = block.get(key)
+        if key == "method" and isinstance(inner, str):  # `method: class_bank` is short for a block with its name
+            inner = {"name": inner}
+        block[key] = dict(inner) if isinstance(inner, Mapping) else {}
+        block = block[key]
+    block[last] = value
+
+
+def _explained(error: ValidationError, source: str) -> UserError:
+    """The first mistake in one line: the key, what stands there, and the nearest that would do."""
+    first = error.errors()[0]
+    keys = [str(key) for key in first["loc"]]
+    place = ".".join(keys)
+    if error.title in {method.Config.__name__ for method in METHODS}:
+        place = f"method.{place}"
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(error.title, keys[:-1])
+        return UserError(f"there is no setting {place}", source, f"Known here: {choices(keys[-1], known)}.")
+    if first["type"] == "missing":
+        return UserError(f"{place} is missing", source, f"Add it, or pass --set {place}=...")
+    return UserError(f"{place} is {first['input']!r}: {first['msg'].lower()}", source, "Correct this setting.")
+
+
+def _known_keys(title: str, path: Sequence[str]) -> list[str]:
+    configs = {Recipe.__name__: Recipe, **{method.Config.__name__: method.Config for method in METHODS}}
+    block: Any = configs[title]
+    for key in path:
+        field = block.model_fields.get(key)
+        candidates = [] if field is None else [field.annotation, *get_args(field.annotation)]
+        block = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+        if block is None:
+            return []
+    return list(block.model_fields)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

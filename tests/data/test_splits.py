@@ -1,0 +1,175 @@
+"""Which train images count as labeled."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fewmask.data.classes import Classes
+from fewmask.data.folder import Folder, Sample, read_folder
+from fewmask.data.images import read_mask
+from fewmask.data.splits import COMMON_IMAGES, draw_pools
+from fewmask.errors import UserError
+
+CAMVID = Path(__file__).parents[2].parent / "shared" / "data" / "camvid"
+COMMON = 1
+
+
+def _folder(root: Path, num_masks: int = 40, num_without: int = 3, classes_of: dict[int, list[int]] | None = None):
+    """Masks of background, with further classes at some positions; images are never opened, so they need not exist."""
+    samples = []
+    for index in range(num_masks):
+        mask = root / f"img_{index:02}.png"
+        Image.fromarray(np.array([[0, *(classes_of or {}).get(index, [])]], dtype=np.uint8)).save(mask)
+        samples.append(Sample(mask.stem, root / f"img_{index:02}.jpg", mask))
+    samples += [Sample(f"plain_{index}", root / f"plain_{index}.jpg", None) for index in range(num_without)]
+    extra = (Sample("extra", root / "extra.jpg", None),)
+    classes = Classes(names=("background", "common", "second", "third"))
+    return Folder(root, classes, tuple(samples), extra, (), ())
+
+
+def _names(folder: Folder, labels: str | int | None, split_seed: int = 0) -> list[str]:
+    return [sample.name for sample in draw_pools(folder, labels, split_seed).labeled]
+
+
+@pytest.mark.parametrize("labels", [None, "all", "40", 40, "1/1", "1.0"])
+def test_every_mask_is_labeled_by_default(tmp_path, labels):
+    pools = draw_pools(_folder(tmp_path), labels, 0)
+    assert len(pools.labeled) == 40
+    assert [path.name for path in pools.unlabeled] == ["plain_0.jpg", "plain_1.jpg", "plain_2.jpg", "extra.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "count"), [("1/30", 1), ("1/16", 3), ("1/17", 2), ("0.5", 20), ("1/100", 1), ("7", 7), (7, 7)]
+)
+def test_share_is_of_the_masks_rounded_half_up_and_at_least_one(tmp_path, labels, count):
+    assert len(_names(_folder(tmp_path), labels)) == count
+
+
+def test_hidden_masks_join_the_unlabeled_pool_as_images_alone(tmp_path):
+    folder = _folder(tmp_path)
+    pools = draw_pools(folder, 10, 0)
+    assert len(pools.unlabeled) == 30 + 3 + 1
+    assert all(path.suffix == ".jpg" for path in pools.unlabeled)
+    assert not {sample.image for sample in pools.labeled} & set(pools.unlabeled)
+
+
+def test_draw_depends_on_the_seed_alone(tmp_path):
+    folder = _folder(tmp_path)
+    assert _names(folder, 8, 3) == _names(folder, "8", 3) == sorted(_names(folder, 8, 3))
+    assert len({tuple(_names(folder, 8, seed)) for seed in range(5)}) == 5
+
+
+def test_draw_is_the_same_for_ever(tmp_path):
+    assert _names(_folder(tmp_path), 4, 0) == ["img_08", "img_19", "img_23", "img_25"]
+
+
+def test_new_images_do_not_reshuffle_the_draw(tmp_path):
+    before = set(_names(_folder(tmp_path, num_masks=30), 10))
+    after = set(_names(_folder(tmp_path, num_masks=33), 10))
+    assert len(before & after) >= 7
+
+
+@pytest.mark.parametrize("split_seed", range(10))
+def test_a_class_of_five_images_is_in_every_draw(tmp_path, split_seed):
+    folder = _folder(tmp_path, classes_of={index: [COMMON] for index in range(COMMON_IMAGES)})
+    held = [read_mask(sample.mask, folder.classes) == COMMON for sample in draw_pools(folder, 2, split_seed).labeled]
+    assert any(mask.any() for mask in held)
+    assert len(held) == 2
+
+
+def test_a_class_of_four_images_may_be_missing(tmp_path):
+    folder = _folder(tmp_path, classes_of={index: [COMMON] for index in range(COMMON_IMAGES - 1)})
+    first_four = {f"img_{index:02}" for index in range(COMMON_IMAGES - 1)}
+    assert any(not first_four & set(_names(folder, 2, seed)) for seed in range(10))
+
+
+def test_exchange_never_gives_up_a_class_that_is_held(tmp_path):
+    classes_of = {index: [1 + index // COMMON_IMAGES] for index in range(3 * COMMON_IMAGES)}  # each in five images
+    folder = _folder(tmp_path, classes_of=classes_of)
+    for split_seed in range(10):
+        labels = [read_mask(sample.mask, folder.classes) for sample in draw_pools(folder, 3, split_seed).labeled]
+        assert {value for label in labels for value in label.unique().tolist()} == {0, 1, 2, 3}
+
+
+def test_too_few_images_for_all_classes_keep_their_number(tmp_path):
+    classes_of = {index: [1 + index // COMMON_IMAGES] for index in range(3 * COMMON_IMAGES)}
+    assert len(_names(_folder(tmp_path, classes_of=classes_of), 2)) == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "img_07",
+        "img_07.jpg",
+        "JPEGImages/img_07.jpg SegmentationClass/img_07.png",
+        "a\\b\\img_07.png",
+        "img_07 # the best",
+    ],
+)
+def test_published_lists_are_understood(tmp_path, line):
+    (tmp_path / "list.txt").write_text(f"# ours\n\n{line}\nimg_01\nimg_07\n")
+    assert _names(_folder(tmp_path), str(tmp_path / "list.txt")) == ["img_01", "img_07"]
+
+
+def test_listed_names_may_hold_spaces_and_dots(tmp_path):
+    folder = _folder(tmp_path, num_masks=2)
+    first, second = folder.train[:2]
+    train = (first._replace(name="my photo.v2"), second)
+    (tmp_path / "list.txt").write_text("images/my photo.v2.jpg\n")
+    named = Folder(tmp_path, folder.classes, train, (), (), ())
+    assert _names(named, str(tmp_path / "list.txt")) == ["my photo.v2"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (41, "41 labels are asked for, but 40 train images have masks"),
+        (0, "0 labels are asked for"),
+        ("-3", "-3 labels are asked for"),
+        ("3/2", "share of 3/2 is not above 0 and at most 1"),
+        ("0/5", "share of 0/5"),
+        ("1/0", "share of 1/0"),
+        (
+            "few",
+            r"'few' is no share, no number and no file\. Write a share \(1/30\), a number \(12\), `all`, or a text",
+        ),
+    ],
+)
+def test_impossible_numbers_are_refused(tmp_path, labels, message):
+    with pytest.raises(UserError, match=message):
+        draw_pools(_folder(tmp_path), labels, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            b"img_01\nimg_o2\nplain_0\nx\ny\n",
+            r"4 of 5 names .*: img_o2, plain_0, x and 1 more.*nearest to the first: img_\d2",
+        ),
+        (b"# nothing\n\n", "list of labeled images is empty"),
+        (b"\xff\xd8\xff", "not UTF-8"),
+    ],
+)
+def test_wrong_lists_are_refused(tmp_path, text, message):
+    (tmp_path / "list.txt").write_bytes(text)
+    with pytest.raises(UserError, match=message):
+        draw_pools(_folder(tmp_path), str(tmp_path / "list.txt"), 0)
+
+
+def test_dataset_without_masks_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no train image has a mask"):
+        draw_pools(_folder(tmp_path, num_masks=0), None, 0)
+
+
+@pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not beside the repository")
+def test_camvid_share_of_one_in_thirty_keeps_every_class():
+    folder = read_folder(CAMVID)
+    for split_seed in range(3):
+        pools = draw_pools(folder, "1/30", split_seed)
+        held = {value for sample in pools.labeled for value in read_mask(sample.mask, folder.classes).unique().tolist()}
+        assert len(pools.labeled) == 12
+        assert len(pools.unlabeled) == 355
+        assert held - {255} == set(range(11))
