@@ -129,6 +129,7 @@ def test_binary_masks_read_as_indices_are_recognized(healthy):
 def test_class_without_labels_is_a_warning_and_a_rare_one_a_note(healthy):
     (healthy / "dataset.yaml").write_text("names: [background, cat, dog, bird]\n")
     _mask(healthy / "train/masks/0.png", HALVES * 3)
+    _mask(healthy / "val/masks/8.png", HALVES * 3)
     problems = {problem.text: problem.level for problem in examine(healthy).problems}
     assert problems == {"class dog has no labels": "warning", "class bird is labeled in only 1 image": "note"}
 
@@ -136,6 +137,11 @@ def test_class_without_labels_is_a_warning_and_a_rare_one_a_note(healthy):
 def test_mask_without_any_label_is_a_warning(healthy):
     _mask(healthy / "train/masks/0.png", np.full((12, 16), 255))
     assert _found(examine(healthy)) == [("warning", "train/masks/0.png")]
+
+
+def test_jpeg_mask_is_named_once(healthy):
+    _mask(healthy / "train/masks/6.jpg")
+    assert _found(examine(healthy)) == [("error", "train/masks/6.jpg")]
 
 
 def test_files_that_are_not_read_are_told(healthy):
@@ -211,6 +217,7 @@ def test_print_shortens_many_problems_with_one_remedy(healthy):
         (healthy / f"train/masks/{index}.png").write_bytes(b"")
     text = _printed(examine(healthy))
     assert "6 errors" in text
+    assert text.count("cannot be read") == 5
     assert "... and 1 more" in text
     assert text.count("-> Copy or save it again") == 1
 

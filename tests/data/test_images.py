@@ -62,7 +62,7 @@ def test_other_color_modes_become_rgb(tmp_path, mode):
 
 def test_palette_with_transparency_is_read_without_a_warning(tmp_path):
     picture = Image.fromarray(RED_BLUE).convert("P", palette=Image.Palette.ADAPTIVE)
-    image = read_image(_save(tmp_path / "a.png", picture, transparency=b"\x00\xff"))
+    image = read_image(_save(tmp_path / "a.png", picture, transparency=b"\x00\x80"))
     assert image[0].max() == 250
 
 
@@ -180,6 +180,12 @@ def test_2_and_4_bit_grey_masks_keep_their_values(tmp_path, depth, row):
 def test_binary_masks_in_every_mode(tmp_path, mode):
     picture = Image.fromarray(_grey([0, 255])).convert(mode)
     assert read_mask(_save(tmp_path / "a.png", picture), BINARY).tolist() == [[0, 1]]
+
+
+def test_binary_palette_masks_go_by_color_not_by_index(tmp_path):
+    picture = Image.frombytes("P", (2, 1), b"\x00\x01")
+    picture.putpalette([255, 255, 255, 0, 0, 0])
+    assert read_mask(_save(tmp_path / "a.png", picture, transparency=b"\x00\x80"), BINARY).tolist() == [[1, 0]]
 
 
 def test_1_bit_masks_are_indices_too(tmp_path):

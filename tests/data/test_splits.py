@@ -113,13 +113,14 @@ def test_published_lists_are_understood(tmp_path, line):
     assert _names(_folder(tmp_path), str(tmp_path / "list.txt")) == ["img_01", "img_07"]
 
 
-def test_listed_names_may_hold_spaces_and_dots(tmp_path):
+@pytest.mark.parametrize("line", ["images/my photo#1.v2.jpg # the best", "my photo#1.v2"])
+def test_listed_names_may_hold_spaces_dots_and_hashes(tmp_path, line):
     folder = _folder(tmp_path, num_masks=2)
     first, second = folder.train[:2]
-    train = (first._replace(name="my photo.v2"), second)
-    (tmp_path / "list.txt").write_text("images/my photo.v2.jpg\n")
+    train = (first._replace(name="my photo#1.v2"), second)
+    (tmp_path / "list.txt").write_text(f"{line}\n")
     named = Folder(tmp_path, folder.classes, train, (), (), ())
-    assert _names(named, str(tmp_path / "list.txt")) == ["my photo.v2"]
+    assert _names(named, str(tmp_path / "list.txt")) == ["my photo#1.v2"]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,6 @@ def read_image(path: Path) -> ByteImage:
     if image.mode.startswith("I"):
         levels = (np.asarray(image).astype(np.int32) + 128) // 257
         return torch.from_numpy(levels.astype(np.uint8)).expand(3, -1, -1).contiguous()
-    image.info.pop("transparency", None)  # else Pillow warns about it while converting
     try:
         pixels = np.array(image.convert("RGB"))
     except ValueError as error:
@@ -83,6 +82,7 @@ def _load(path: Path) -> tuple[Image.Image, int]:
             ImageOps.exif_transpose(image, in_place=True)
     except Exception as error:  # a broken file makes Pillow's readers raise nearly anything
         raise _unreadable(path, error) from error
+    image.info.pop("transparency", None)  # else Pillow warns about it in conversions
     return image, GREY_STEPS.get(str(raw_mode), 1)
 
 
@@ -104,7 +104,6 @@ def _rgb_codes(image: Image.Image, path: Path) -> NDArray[Any]:
     """One number per color: red + 256 green + 65536 blue."""
     if image.mode not in {"1", "L", "LA", "P", "PA", "RGB", "RGBA"}:
         raise _unusual_mode(image, path)
-    image.info.pop("transparency", None)
     packed: NDArray[Any] = np.asarray(image.convert("RGBA")).view("<u4")[..., 0]
     return packed & 0xFFFFFF
 
@@ -115,8 +114,8 @@ def _index_codes(image: Image.Image, grey_step: int, path: Path, classes: Classe
     if is_binary and image.mode in {"1", "P"}:
         return np.asarray(image.convert("L"))
     if image.mode in {"1", "L", "LA", "P", "PA"}:
-        values = np.asarray(image.getchannel(0)).astype(np.uint8)
-        return values if is_binary else np.floor_divide(values, grey_step, dtype=np.uint8)
+        levels: NDArray[np.uint8] = np.asarray(image.getchannel(0)).astype(np.uint8)
+        return levels if is_binary else levels // np.uint8(grey_step)
     if image.mode.startswith("I"):
         return np.clip(np.asarray(image).astype(np.int32), -1, 65536)
     if image.mode in {"RGB", "RGBA"}:
@@ -160,13 +159,15 @@ def _outside(path: Path, classes: Classes, found: list[int], unknown: list[int],
         fix = "Add the color to a class, or to `ignore_colors`, in dataset.yaml."
     elif set(found) == {0, 255}:
         fix = "Write `encoding: binary` in dataset.yaml."
+    elif len(unknown) == 1:
+        fix = f"Add class {unknown[0]} to dataset.yaml or map it to 255 (`ignore: {unknown}`)."
     else:
-        fix = f"Add class {unknown[0]} to dataset.yaml or map it to 255 (`ignore: [{unknown[0]}]`)."
+        fix = f"Add these classes to dataset.yaml or map them to 255 (`ignore: {unknown}`)."
     return UserError(what, path, fix)
 
 
 def _listed(codes: list[int], classes: Classes) -> str:
-    """`value 23`, `values 23 and 24`, or the first three of many."""
+    """`value 23`, `values 23, 24`, or the first three of many."""
     rgb = classes.encoding == "rgb"
     words = [str((code & 255, code >> 8 & 255, code >> 16)) if rgb else str(code) for code in codes]
     kind = "color" if rgb else "value"

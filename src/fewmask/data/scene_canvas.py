@@ -39,7 +39,7 @@ class View:
     across: float  # meters from the middle of the road
     curve: float  # meters that the road departs to the right, per squared meter along
 
-    def horizon_at(self, columns: Array) -> Array:
+    def horizon_at(self, columns: Any) -> Any:
         offset = columns - self.width / 2
         return self.horizon + (self.roll + self.bend * offset) * offset
 
@@ -103,6 +103,10 @@ class Canvas:
     def rest(self, x: float, z: float, radius: float) -> None:
         """The dark place where a thing touches the ground."""
         self.shadows.append(Shadow((x, z), (x, z), radius, contact=True))
+
+    def columns(self) -> Array:
+        """Centers of all columns."""
+        return np.arange(self.view.width, dtype=np.float32) + np.float32(0.5)
 
     def window(self, left: float, right: float, top: float, bottom: float) -> tuple[Array, Array]:
         """Centers of the pixels of a rectangle cut to the picture: (1, columns) and (rows, 1)."""

@@ -8,9 +8,7 @@ from numpy.random import Generator
 from fewmask.data.scene_canvas import CAR, Array, Canvas, Shadow, disc, pick, rgb, stand
 
 PAINTS = ("f2f0ea", "1b1c20", "a9adb2", "5b5f66", "8f1f24", "28487c", "2d4a3a", "c9b48a", "c8842c", "6b8fb0", "3a2f2c")
-
-
-SHAPES = {  # length, height of the belt line and of the roof; shares of the length where glass begins and ends, low, high
+SHAPES = {  # length, height of the body and of the roof; where the cabin begins and ends, at its foot and its roof
     "sedan": (4.6, 0.92, 1.42, (-0.40, 0.22), (-0.22, 0.06)),
     "hatch": (3.9, 0.95, 1.48, (-0.48, 0.26), (-0.38, 0.08)),
     "wagon": (4.7, 1.02, 1.68, (-0.48, 0.26), (-0.42, 0.10)),
@@ -35,30 +33,34 @@ def draw_car(canvas: Canvas, rng: Generator, along: float, across: float, forwar
     way = np.array([ahead[0] - behind[0], 0.0, ahead[1] - behind[1]]) * (1 if forward else -1)
     way /= math.hypot(way[0], way[2])
     solid = _Solid(canvas, np.array([place.x, 0.0, place.z]), way, length, width)
-    _shade_ground(canvas, solid.point(-0.3, 0, 0), solid.point(0.3, 0, 0), width, roof)
+    _shade_ground(canvas, solid.point(-0.3, 0.0, 0.0), solid.point(0.3, 0.0, 0.0), width, roof)
 
     solid.frustum((-0.46, 0.46), (-0.46, 0.46), 0.12, 0.4, 0.9, 0.9, rgb("101113"))
     body = solid.frustum((-0.5, 0.5), (-0.49, 0.48), 0.28, belt, 1.0, 0.95, paint)
-    for side in body.keys() & {"left", "right"}:
-        solid.patch(body[side], (0, 1), (0, 0.14), paint * 0.35)
-        solid.patch(body[side], (0.03, 0.97), (0.62, 0.66), paint * 0.75)
+    for side, face in _seen(body, "left", "right"):
+        solid.patch(face, (0.0, 1.0), (0.0, 0.14), paint * 0.35)
+        solid.patch(face, (0.03, 0.97), (0.62, 0.66), paint * 0.75)
         for door in (0.36, 0.62) if place.scale > 15 else ():
-            solid.patch(body[side], (door, door + 0.006), (0.15, 0.95), paint * 0.6)
+            solid.patch(face, (door, door + 0.006), (0.15, 0.95), paint * 0.6)
         for axle in (-0.31, 0.32):
             solid.wheel(axle, -1 if side == "left" else 1, hub)
-    for end, light, plate in (("rear", "c01818", "d8d8d0"), ("front", "f0ecd8", "24262a")):
-        if end in body:
-            solid.patch(body[end], (0, 1), (0, 0.3), paint * 0.4)
-            solid.patch(body[end], (0.36, 0.64), (0.34, 0.5), rgb(plate))
-            for lamp in ((0.03, 0.2), (0.8, 0.97)):
-                solid.patch(body[end], lamp, (0.58, 0.84), rgb(light), glow=lamps)
+    for end, face in _seen(body, "rear", "front"):
+        light, plate = ("c01818", "d8d8d0") if end == "rear" else ("f0ecd8", "24262a")
+        solid.patch(face, (0.0, 1.0), (0.0, 0.3), paint * 0.4)
+        solid.patch(face, (0.36, 0.64), (0.34, 0.5), rgb(plate))
+        for lamp in ((0.03, 0.2), (0.8, 0.97)):
+            solid.patch(face, lamp, (0.58, 0.84), rgb(light), glow=lamps)
     cabin = solid.frustum(low_glass, high_glass, belt, roof, 0.93, 0.76, paint)
-    for side in cabin.keys() & {"left", "right"}:
+    for _, face in _seen(cabin, "left", "right"):
         for pane in ((0.06, 0.5), (0.54, 0.93)) if kind != "van" else ((0.7, 0.96),):
-            solid.patch(cabin[side], pane, (0.1, 0.86), glass)
-    for end in cabin.keys() & {"rear", "front"}:
-        solid.patch(cabin[end], (0.07, 0.93), (0.12, 0.9), glass * 1.25)
-        solid.patch(cabin[end], (0.07, 0.93), (0.55, 0.9), glass * 1.9)
+            solid.patch(face, pane, (0.1, 0.86), glass)
+    for _, face in _seen(cabin, "rear", "front"):
+        solid.patch(face, (0.07, 0.93), (0.12, 0.9), glass * 1.25)
+        solid.patch(face, (0.07, 0.93), (0.55, 0.9), glass * 1.9)
+
+
+def _seen(faces: dict[str, Face], *names: str) -> list[tuple[str, Face]]:
+    return [(name, faces[name]) for name in names if name in faces]
 
 
 def _shade_ground(canvas: Canvas, tail: Array, tip: Array, width: float, roof: float) -> None:
@@ -111,7 +113,7 @@ class _Solid:
             normal *= math.copysign(1 / math.sqrt(normal @ normal), float(normal @ (middle - inside)))
             if normal @ (eye - middle) > 0:
                 seen[name] = (corners, max(0.0, float(normal @ np.array(self.canvas.sun))))
-                self.patch(seen[name], (0, 1), (0, 1), color * (1.12 if name == "top" else 1.0))
+                self.patch(seen[name], (0.0, 1.0), (0.0, 1.0), color * (1.12 if name == "top" else 1.0))
         return seen
 
     def patch(
@@ -120,7 +122,7 @@ class _Solid:
         wide: tuple[float, float],
         high: tuple[float, float],
         color: Array,
-        glow: float = 0,
+        glow: float = 0.0,
     ) -> None:
         """Paint a part of a face, in shares of its width and height."""
         (low_left, low_right, high_right, high_left), lit = face
@@ -133,7 +135,9 @@ class _Solid:
     def wheel(self, axle: float, side: int, hub: Array) -> None:
         middle = self.point(axle, 0.33, side * 0.505)
         for radius, color in ((0.38, rgb("0c0d0e")), (0.32, rgb("1c1d20")), (0.19, hub)):
-            rim = np.array([middle + right * self.meter + (0.0, up, 0.0) for right, up in disc(0, 0, radius, radius, 12)])
+            rim = np.array(
+                [middle + right * self.meter + (0.0, up, 0.0) for right, up in disc(0.0, 0.0, radius, radius, 12)]
+            )
             self._paint(rim, color, 0.3, 0.0)
 
     def _paint(self, corners: Array, color: Array, lit: float, glow: float) -> None:

@@ -1,60 +1,112 @@
 """Where things stand: the plan of a street, the camera in it, and its houses, trees, poles, people and cars."""
 
-@dataclass(frozen=True)
-class Town:
-    """The character of a neighborhood."""
+import math
+from dataclasses import dataclass
 
-    floors: tuple[int, int]  # from, to (inclusive)
-    walls: tuple[str, ...]
-    materials: tuple[str, ...]
-    tops: tuple[str, ...]
-    gap: float  # probability of an opening after a house
-    shops: float
-    trees: float  # mean number in each row of trees
-    green: float  # share of woods in the skyline
+import numpy as np
+from numpy.random import Generator
 
+from fewmask.data.scene_building import MANSARD, Facade, draw_building
+from fewmask.data.scene_canvas import TILE, Canvas, View, pick
+from fewmask.data.scene_car import draw_car
+from fewmask.data.scene_ground import Ground, draw_ground, draw_skyline
+from fewmask.data.scene_things import draw_person, draw_pole, draw_tree
 
 GREYS = ("8c8c8a", "a8a6a0", "6e7074", "b4b0a8", "7c766e", "5c6064", "9aa2a4")
 PLASTERS = ("d8c49a", "c8a078", "d9d2c2", "b87860", "9fae94", "c8b8a8", "a8b4bc", "e0d0a8", "c09090", "8a9a88")
 BRICKS = ("8a4a3a", "9c6048", "74463c", "a87c60", "6a5048", "b09078")
-TOWNS = (
-    Town(
-        (2, 4),
-        PLASTERS + BRICKS,
-        ("plaster", "plaster", "brick"),
-        ("gable", "gable", "flat", "mansard"),
-        0.12,
-        0.45,
-        2,
-        0.4,
-    ),
-    Town((3, 7), GREYS + BRICKS, ("panel", "plaster", "brick", "panel"), ("flat",), 0.12, 0.4, 2, 0.2),
-    Town((1, 2), PLASTERS + BRICKS, ("plaster", "brick"), ("gable", "gable", "flat"), 0.65, 0.05, 4.5, 0.8),
-    Town((3, 5), PLASTERS + GREYS, ("plaster", "plaster", "brick"), ("mansard", "flat", "mansard"), 0.06, 0.6, 5, 0.5),
-    Town(
-        (1, 5), GREYS + PLASTERS + BRICKS, ("panel", "plaster", "brick"), ("flat", "flat", "gable"), 0.4, 0.25, 3, 0.6
-    ),
-)
+TRIMS = ("e4e0d6", "cfc8ba", "5a5048", "8f8a80", "f0eee8")
+ROOFS = ("7a3c30", "4c4a4e", "5c4038", "3c4a50", "8a5a44", "2f5a4c", "9c3a34")
+ASPHALTS = ("54565a", "66676a", "75736f", "48494d", "807c76")
+SLABS = ("a39d93", "8e8b86", "b0a594", "98836f", "7f8288", "a88f80")
 GREENS = ("4c6b34", "3c5a30", "5f7a3a", "6e7f4e", "2f4a30", "7a8a4a")
 AUTUMN = ("b07a2c", "a0522c", "c09a3c", "8a6a34", "7a3a2c")
 
 
-def _draw_plan(rng: Generator) -> Ground:
+@dataclass(frozen=True)
+class Town:
+    """The character of a neighborhood."""
+
+    floors: tuple[int, int]  # from, to
+    walls: tuple[str, ...]
+    materials: tuple[str, ...]
+    tops: tuple[str, ...]
+    gap_probability: float  # of an opening after a house
+    shop_probability: float
+    trees_per_row: float  # on average
+    woods_share: float  # of the skyline
+
+
+OLD_TOWN = Town(
+    floors=(2, 4),
+    walls=PLASTERS + BRICKS,
+    materials=("plaster", "plaster", "brick"),
+    tops=("gable", "gable", "flat", "mansard"),
+    gap_probability=0.12,
+    shop_probability=0.45,
+    trees_per_row=2.0,
+    woods_share=0.4,
+)
+CITY = Town(
+    floors=(3, 7),
+    walls=GREYS + BRICKS,
+    materials=("panel", "panel", "plaster", "brick"),
+    tops=("flat",),
+    gap_probability=0.12,
+    shop_probability=0.4,
+    trees_per_row=2.0,
+    woods_share=0.2,
+)
+SUBURB = Town(
+    floors=(1, 2),
+    walls=PLASTERS + BRICKS,
+    materials=("plaster", "brick"),
+    tops=("gable", "gable", "flat"),
+    gap_probability=0.65,
+    shop_probability=0.05,
+    trees_per_row=4.5,
+    woods_share=0.8,
+)
+BOULEVARD = Town(
+    floors=(3, 5),
+    walls=PLASTERS + GREYS,
+    materials=("plaster", "plaster", "brick"),
+    tops=("mansard", "mansard", "flat"),
+    gap_probability=0.06,
+    shop_probability=0.6,
+    trees_per_row=5.0,
+    woods_share=0.5,
+)
+OUTSKIRTS = Town(
+    floors=(1, 5),
+    walls=GREYS + PLASTERS + BRICKS,
+    materials=("panel", "plaster", "brick"),
+    tops=("flat", "flat", "gable"),
+    gap_probability=0.4,
+    shop_probability=0.25,
+    trees_per_row=3.0,
+    woods_share=0.6,
+)
+TOWNS = (OLD_TOWN, CITY, SUBURB, BOULEVARD, OUTSKIRTS)
+
+
+def draw_plan(rng: Generator) -> Ground:
+    """A road, perhaps with a crossing."""
     crossing = rng.random() < 0.45
     return Ground(
         half_road=float(rng.uniform(2.8, 5.8)),
         half_crossing=float(rng.uniform(2.6, 4.2)) * crossing,
         crossing_at=float(rng.uniform(12, 34)),
-        asphalt=pick(rng, ("54565a", "66676a", "75736f", "48494d", "807c76"), 0.03),
-        slabs=pick(rng, ("a39d93", "8e8b86", "b0a594", "98836f", "7f8288", "a88f80"), 0.04),
+        asphalt=pick(rng, ASPHALTS),
+        slabs=pick(rng, SLABS),
         slab=(float(rng.uniform(0.4, 1.3)), float(rng.uniform(0.4, 1.1))),
         marked=bool(rng.random() < 0.65),
         zebra=bool(rng.random() < 0.6),
-        origin=int(rng.integers(512)),
+        origin=int(rng.integers(TILE)),
     )
 
 
-def _place_camera(rng: Generator, ground: Ground, height: int, width: int) -> View:
+def place_camera(rng: Generator, ground: Ground, height: int, width: int) -> View:
     """On the road or the pavement; it mostly looks down the street, sometimes askew, sometimes at the other side."""
     side = 1 if rng.random() < 0.5 else -1
     gaze = rng.choice(["along", "askew", "opposite"], p=[0.52, 0.3, 0.18])
@@ -83,7 +135,7 @@ def _place_camera(rng: Generator, ground: Ground, height: int, width: int) -> Vi
     )
 
 
-def _furnish(canvas: Canvas, ground: Ground, rng: Generator) -> None:
+def furnish(canvas: Canvas, ground: Ground, rng: Generator) -> None:
     """Fill the street: houses first, then what stands before them, then the ground in between."""
     town = TOWNS[int(rng.integers(len(TOWNS)))]
     leaves = AUTUMN if rng.random() < 0.18 else GREENS
@@ -98,7 +150,7 @@ def _furnish(canvas: Canvas, ground: Ground, rng: Generator) -> None:
                 size = float(rng.choice([rng.uniform(0.9, 1.8), rng.uniform(4, 9)]))
                 draw_tree(canvas, rng, spot, side * deep, size, pick(rng, leaves))
     _line_road(canvas, ground, rng)
-    draw_skyline(canvas, rng, town.green)
+    draw_skyline(canvas, rng, town.woods_share)
     draw_ground(canvas, ground)
 
 
@@ -115,15 +167,11 @@ def _line_houses(canvas: Canvas, ground: Ground, town: Town, rng: Generator, sid
         first, last = along, along + length
         facade = _draw_facade(town, rng, usual)
         along = last
-        if rng.random() < town.gap:
+        if rng.random() < town.gap_probability:
             gap = float(rng.uniform(3, 11))
             openings.append(last + gap / 2)
             along += gap
-        in_crossing = (
-            ground.half_crossing
-            and abs((first + last) / 2 - ground.crossing_at) < length / 2 + ground.half_crossing + 2
-        )
-        if not in_crossing and not behind_camera:
+        if not behind_camera and not _crosses(ground, first, last, 2.0):
             houses.append((facade, first, last, side * setback, side * deep))
     houses.sort(key=lambda house: min(abs(house[1]), abs(house[2])))
     for house in houses:
@@ -135,21 +183,21 @@ def _draw_facade(town: Town, rng: Generator, usual: int) -> Facade:
     floors = int(np.clip(usual + rng.integers(-1, 2), *town.floors))
     floor = float(rng.uniform(2.8, 3.5))
     wall = pick(rng, town.walls)
-    trim = pick(rng, ("e4e0d6", "cfc8ba", "5a5048", "8f8a80", "f0eee8")) if rng.random() < 0.7 else wall * 0.75
+    trim = pick(rng, TRIMS) if rng.random() < 0.7 else wall * 0.75
     top = str(rng.choice(town.tops))
     return Facade(
-        height=floors * floor + float(rng.uniform(0.5, 1.1)) + (2.4 if top == "mansard" else 0.0),
+        height=floors * floor + float(rng.uniform(0.5, 1.1)) + (MANSARD if top == "mansard" else 0.0),
         floor=floor,
         bay=float(rng.uniform(1.9, 3.8)),
         pane=(float(rng.uniform(0.32, 0.72)), float(rng.uniform(0.38, 0.56))),
         wall=wall,
         trim=trim,
-        roof=pick(rng, ("7a3c30", "4c4a4e", "5c4038", "3c4a50", "8a5a44", "2f5a4c", "9c3a34")),
+        roof=pick(rng, ROOFS),
         material=str(rng.choice(town.materials)),
         top=top,
-        shop=bool(rng.random() < town.shops),
+        shop=bool(rng.random() < town.shop_probability),
         tones=rng.random((16, 64), np.float32),
-        origin=int(rng.integers(512)),
+        origin=int(rng.integers(TILE)),
     )
 
 
@@ -161,12 +209,13 @@ def _line_pavement(
     if rng.random() < 0.75:
         at, distance = float(rng.uniform(3, 10)), float(rng.uniform(6, 14))
         row, size = curb + min(0.9, pavement * 0.35), float(rng.uniform(3.5, 8))
-        for number in range(int(rng.poisson(town.trees))):
+        for number in range(int(rng.poisson(town.trees_per_row))):
             spot = at + distance * number * (1 if number % 3 or abs(canvas.view.yaw) < 0.6 else -1)
             draw_tree(canvas, rng, spot, side * row, size * float(rng.uniform(0.8, 1.2)), pick(rng, leaves))
     start, distance = float(rng.uniform(-12, 9)), float(rng.uniform(12, 22))
+    lamp = str(rng.choice(["lamp", "lantern"], p=[0.6, 0.4]))
     for number in range(4 if rng.random() < 0.55 else 0):
-        draw_pole(canvas, rng, start + distance * number, side * (curb + 0.45), "lamp")
+        draw_pole(canvas, rng, start + distance * number, side * (curb + 0.45), lamp)
     for _ in range(int(rng.poisson(1.5))):
         kind = str(rng.choice(["sign", "bollard"], p=[0.7, 0.3]))
         draw_pole(canvas, rng, float(rng.uniform(-8, 30)), side * (curb + 0.4), kind)
@@ -179,14 +228,13 @@ def _line_pavement(
 
 def _line_road(canvas: Canvas, ground: Ground, rng: Generator) -> None:
     """Cars at the curbs, cars that drive, cars in the crossing, someone on the zebra."""
-    at_crossing = ground.half_crossing + 3.5 if ground.half_crossing else -1.0
     for side in (-1, 1):
         filled, spot = float(rng.uniform(0.0, 0.8)), float(rng.uniform(-20, -14))
         parks = rng.random() < 0.65
         while spot < 60:
             spot += float(rng.uniform(5.6, 7.0))
-            present = parks and rng.random() < filled and abs(spot - ground.crossing_at) > at_crossing
-            if present and (abs(spot) > 5 or abs(canvas.view.across - side * ground.half_road) > 4):
+            clear = abs(spot) > 5 or abs(canvas.view.across - side * ground.half_road) > 4  # not onto the camera
+            if parks and rng.random() < filled and clear and not _crosses(ground, spot, spot, 3.5):
                 draw_car(canvas, rng, spot, side * (ground.half_road - 1.1), side > 0, turned=False)
     for _ in range(int(rng.poisson(1.1))):
         side, spot = (1 if rng.random() < 0.5 else -1), float(rng.uniform(-9, 45))
@@ -200,3 +248,9 @@ def _line_road(canvas: Canvas, ground: Ground, rng: Generator) -> None:
         for _ in range(int(rng.poisson(0.7))):
             zebra = ground.crossing_at - ground.half_crossing - 2.3
             draw_person(canvas, rng, zebra, float(rng.uniform(-1, 1)) * ground.half_road)
+
+
+def _crosses(ground: Ground, first: float, last: float, margin: float) -> bool:
+    """Whether something from `first` to `last` along the street would stand in the crossing."""
+    room = ground.half_crossing + margin
+    return ground.half_crossing > 0 and first < ground.crossing_at + room and last > ground.crossing_at - room

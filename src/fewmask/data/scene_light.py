@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from fewmask.data.scene_canvas import SKY, TILE, Array, Canvas, Point, noise, rgb
+from fewmask.data.scene_canvas import SKY, TILE, Array, Canvas, noise, rgb
 
 STYLES = ("day", "dusk", "fog")
 
@@ -15,12 +15,12 @@ STYLES = ("day", "dusk", "fog")
 class Light:
     """The light of one hour; colors are linear, not display values."""
 
-    sun: Point  # unit vector towards it
+    sun: tuple[float, float, float]  # unit vector towards it
     sunlight: Array
     skylight: Array
     zenith: Array
     rim: Array  # sky at the horizon; far things fade into it
-    visibility: float  # meters until half of a thing's contrast is lost
+    visibility: float  # meters at which a thing keeps two fifths of its contrast
     clouds: float  # share of the sky
     lamps: float  # strength of lit windows and lamps
     mean: float  # brightness that the camera aims at, display value
@@ -29,46 +29,51 @@ class Light:
 
 
 def draw_light(style: str, rng: Generator) -> Light:
-    """One hour of a style; every style takes the same draws, so the same seed gives related hours."""
+    """One hour of a style; every style takes the same draws, so that one seed gives related hours."""
     azimuth, height, haze, cover, bright, noisy = rng.random(6).tolist()
-    tint = 1 + 0.05 * rng.uniform(-1, 1, 3).astype(np.float32)
+    tint = 1 + rng.uniform(-0.05, 0.05, 3).astype(np.float32)
     if style == "dusk":
-        elevation, sunshine = 0.06 + 0.2 * height, 1 - cover
-        cover *= 0.8
-        sunlight = sunshine * np.array([1.5, 0.62, 0.26], np.float32)
-        skylight = np.array([0.20, 0.22, 0.36], np.float32) * tint
-        zenith = _mix(rgb("1c2a50"), rgb("4a4a78"), height) ** 2 * 0.9
-        rim = _mix(rgb("e08a4c"), rgb("c8848c"), cover) ** 2 * (0.5 + 0.5 * height)
-        mean, grain, lamps, visibility, contrast = 0.34 + 0.09 * bright, 0.012 + 0.018 * noisy, 1.0, 250.0, 1.05
-    elif style == "fog":
-        elevation, sunlight = 0.5, np.zeros(3, np.float32)
-        cover *= 0.2  # clouds do not show
-        skylight = np.array([0.72, 0.75, 0.79], np.float32) * tint
-        rim = zenith = _mix(rgb("d0d4d8"), rgb("c4c6c6"), cover) ** 2 * tint
-        mean, grain, lamps, visibility, contrast = (
-            0.55 + 0.1 * bright,
-            0.012 + 0.012 * noisy,
-            0.25,
-            14 + 30 * haze,
-            0.85,
+        return Light(
+            sun=_direction(azimuth, 0.06 + 0.2 * height),
+            sunlight=(1 - cover) * np.array([1.5, 0.62, 0.26], np.float32),
+            skylight=tint * np.array([0.20, 0.22, 0.36], np.float32),
+            zenith=0.9 * _blend("1c2a50", "4a4a78", height),
+            rim=(0.5 + 0.5 * height) * _blend("e08a4c", "c8848c", cover),
+            visibility=250.0,
+            clouds=0.8 * cover,
+            lamps=1.0,
+            mean=0.34 + 0.09 * bright,
+            grain=0.012 + 0.018 * noisy,
+            contrast=1.05,
         )
-    else:
-        elevation, sunshine = 0.35 + 0.75 * height, (1 - cover) if cover > 0.55 else 1.0
-        sunlight = 1.7 * sunshine * _mix(rgb("fff0d8"), rgb("ffdca8"), (1 - height) ** 2) ** 2
-        skylight = _mix(rgb("a8bcd8"), rgb("c8ccd2"), cover) ** 2 * 0.9 * tint
-        zenith = _mix(rgb("5088c8"), rgb("a4aeb8"), cover**2) ** 2
-        rim = _mix(rgb("c8dcea"), rgb("d4d6d8"), cover) ** 2
-        mean, grain, lamps, visibility, contrast = (
-            0.46 + 0.12 * bright,
-            0.003 + 0.013 * noisy,
-            0.0,
-            200 + 900 * haze,
-            1.0,
+    if style == "fog":
+        fog = tint * _blend("d2d6da", "c4c6c6", cover)
+        return Light(
+            sun=_direction(azimuth, 0.5),
+            sunlight=np.zeros(3, np.float32),
+            skylight=tint * np.array([0.72, 0.75, 0.79], np.float32),
+            zenith=fog,
+            rim=fog,
+            visibility=20 + 34 * haze,
+            clouds=0.0,
+            lamps=0.25,
+            mean=0.6 + 0.1 * bright,
+            grain=0.004 + 0.01 * noisy,
+            contrast=0.9,
         )
-    turn = math.tau * azimuth
-    level = math.cos(elevation)
-    sun = (level * math.sin(turn), math.sin(elevation), level * math.cos(turn))
-    return Light(sun, sunlight, skylight, zenith, rim, visibility, cover, lamps, mean, grain, contrast)
+    return Light(
+        sun=_direction(azimuth, 0.35 + 0.75 * height),
+        sunlight=1.7 * (1 - cover if cover > 0.55 else 1.0) * _blend("fff0d8", "ffdca8", (1 - height) ** 2),
+        skylight=0.9 * tint * _blend("a8bcd8", "c8ccd2", cover),
+        zenith=_blend("5088c8", "a4aeb8", cover**2),
+        rim=_blend("c8dcea", "d4d6d8", cover),
+        visibility=200 + 900 * haze,
+        clouds=cover,
+        lamps=0.0,
+        mean=0.46 + 0.12 * bright,
+        grain=0.003 + 0.013 * noisy,
+        contrast=1.0,
+    )
 
 
 def expose(canvas: Canvas, light: Light, rng: Generator) -> Array:
@@ -108,9 +113,8 @@ def photograph(radiance: Array, light: Light, rng: Generator) -> Array:
     picture = 0.42 + (picture - 0.42) * contrast
     blur = float(rng.uniform(0, 0.75)) ** 2
     picture += blur * (_soften(picture, 1) - picture)
-    sensor = rng.standard_normal((height, width, 3), np.float32) * 0.75 + rng.standard_normal(
-        (height, width, 1), np.float32
-    )
+    sensor = rng.standard_normal((height, width, 3), np.float32)
+    sensor = 0.75 * sensor + rng.standard_normal((height, width, 1), np.float32)  # a part is common to all channels
     return np.clip(picture + light.grain * sensor, 0, 1)
 
 
@@ -129,18 +133,26 @@ def _sky(canvas: Canvas, light: Light, rng: Generator, pixels: Array) -> Array:
     amount = np.clip((billow + 1.5 * light.clouds - 0.75) * 1.6, 0, 1)[:, None] * 0.85
     bright = 0.35 * light.skylight + 0.5 * light.sunlight + 0.5 * light.rim
     cloud = bright * (0.95 - 0.3 * np.clip(billow, 0, 1) * light.clouds)[:, None]
-    return color + (cloud - color) * amount
+    return np.asarray(color + (cloud - color) * amount)
 
 
 def _soften(picture: Array, step: int) -> Array:
     """A [1 2 1] filter with holes, both ways, edges repeated."""
     for axis in (0, 1):
-        size = picture.shape[axis]
-        before = np.take(picture, np.maximum(np.arange(size) - step, 0), axis)
-        after = np.take(picture, np.minimum(np.arange(size) + step, size - 1), axis)
-        picture = (before + 2 * picture + after) * np.float32(0.25)
+        places = np.arange(picture.shape[axis])
+        before = np.take(picture, np.maximum(places - step, 0), axis)
+        after = np.take(picture, np.minimum(places + step, places[-1]), axis)
+        picture = np.asarray((before + 2 * picture + after) * np.float32(0.25))
     return picture
 
 
-def _mix(one: Array, other: Array, share: float) -> Array:
-    return one + (other - one) * np.float32(share)
+def _direction(azimuth: float, elevation: float) -> tuple[float, float, float]:
+    """Unit vector towards `azimuth`, in turns from straight ahead, and `elevation`, in radians over the horizon."""
+    turn, level = math.tau * azimuth, math.cos(elevation)
+    return level * math.sin(turn), math.sin(elevation), level * math.cos(turn)
+
+
+def _blend(one: str, other: str, share: float) -> Array:
+    """Linear light between two display colors."""
+    display = rgb(one) + (rgb(other) - rgb(one)) * np.float32(share)
+    return np.asarray(display * display)

@@ -45,7 +45,7 @@ def draw_tree(canvas: Canvas, rng: Generator, along: float, across: float, size:
     if place is None:
         return
     canvas.cast(place.x, place.z, spread * 0.85, bottom, size)
-    canvas.cast(place.x, place.z, 0.12, 0, bottom)
+    canvas.cast(place.x, place.z, 0.12, 0.0, bottom)
     canvas.rest(place.x, place.z, 0.5)
     girth = 0.035 * size
     trunk = [(-girth, 0.0), (girth, 0.0), (lean + girth * 0.5, bottom * 2), (lean - girth * 0.5, bottom * 2)]
@@ -90,10 +90,9 @@ def _paint_leaves(
         shade = np.where(ball > fullness, (off_x * light_x + off_y * light_y) * strength, shade)
         fullness = np.maximum(fullness, ball)
     leaf = noise(x * 30 + origin, y * 30 + origin) + 0.6 * noise(x * 170, y * 170 + origin)
-    inside = fullness + 0.6 * leaf > 0.1
-    seen = inside & (place.z <= canvas.cut(canvas.depth, columns, rows))
-    pixels, shade, leaf = canvas.visible(columns, rows, inside, place.z), shade[seen], leaf[seen]
-    height = np.broadcast_to(y, inside.shape)[seen] / high
+    pixels = canvas.visible(columns, rows, fullness + 0.6 * leaf > 0.1, place.z)
+    row, column = pixels // canvas.view.width - int(rows[0, 0]), pixels % canvas.view.width - int(columns[0, 0])
+    shade, leaf, height = shade[row, column], leaf[row, column], y[row, 0] / high
     color = leaves * (0.62 + 0.4 * leaf + 0.2 * shade + 0.3 * height)[:, None]
     lit = np.clip(0.4 + 0.6 * shade + 0.3 * leaf, 0, 1)
     canvas.paint(pixels, TREE, place.z, np.clip(color, 0.02, 1), lit)
@@ -111,7 +110,7 @@ def draw_person(canvas: Canvas, rng: Generator, along: float, across: float) -> 
     if place is None:
         return
     canvas.rest(place.x, place.z, 0.22)
-    canvas.cast(place.x, place.z, 0.2, 0, tall)
+    canvas.cast(place.x, place.z, 0.2, 0.0, tall)
     lit = 0.6 if canvas.sun[2] < 0 else 0.35
 
     def part(color: Array, outline: Outline) -> None:  # in shares of the body's height
@@ -144,7 +143,7 @@ def draw_pole(canvas: Canvas, rng: Generator, along: float, across: float, kind:
     place = stand(canvas, along, across, 4.5)
     if place is None:
         return
-    canvas.cast(place.x, place.z, 0.07, 0, high)
+    canvas.cast(place.x, place.z, 0.07, 0.0, high)
     canvas.rest(place.x, place.z, 0.25)
     half = max(0.055, 0.8 / place.scale)  # wide enough to hold a sample in every row
 
@@ -154,26 +153,26 @@ def draw_pole(canvas: Canvas, rng: Generator, along: float, across: float, kind:
     part(metal, [(-half, 0.0), (half, 0.0), (0.8 * half, high), (-0.8 * half, high)])
     part(metal * 0.7, [(0.2 * half, 0.0), (half, 0.0), (0.8 * half, high), (0.2 * half, high)])
     if kind == "lamp":
-        part(metal * 0.9, box(-1.6 * half, 1.6 * half, 0, 0.5))
+        part(metal * 0.9, box(-1.6 * half, 1.6 * half, 0.0, 0.5))
         over_x, over_z = canvas.view.world(along, across - math.copysign(arm, across))
         tip, _ = canvas.view.project(over_x, high, over_z)
         tip = float(tip - place.column) / place.scale
         tip = math.copysign(max(abs(tip), 0.35), tip)
-        part(metal, [(0, high - half), (0, high + half), (tip, high + 0.3 + half), (tip, high + 0.3 - half)])
+        part(metal, [(0.0, high - half), (0.0, high + half), (tip, high + 0.3 + half), (tip, high + 0.3 - half)])
         part(metal * 0.9, box(0.7 * tip, 1.25 * tip, high + 0.24, high + 0.46))
         part(rgb(LAMPLIGHT), box(0.7 * tip, 1.25 * tip, high + 0.16, high + 0.28), glow=2.5)
     elif kind == "lantern":
-        part(metal * 0.9, box(-1.6 * half, 1.6 * half, 0, 0.5))
+        part(metal * 0.9, box(-1.6 * half, 1.6 * half, 0.0, 0.5))
         part(metal, [(-0.1, high), (0.1, high), (0.22, high + 0.5), (-0.22, high + 0.5)])
         pane = [(-0.08, high + 0.06), (0.08, high + 0.06), (0.17, high + 0.44), (-0.17, high + 0.44)]
         part(rgb(LAMPLIGHT), pane, glow=2.5)
         part(metal, [(-0.26, high + 0.48), (0.26, high + 0.48), (0.0, high + 0.75)])
     elif kind == "sign":
         turn = math.pi / 2 if corners == 3 else math.pi / 4
-        part(rgb("dcdcd8"), disc(0, high, 0.33, 0.33, corners, turn))
-        part(plate, disc(0, high, 0.265, 0.265, corners, turn))
+        part(rgb("dcdcd8"), disc(0.0, high, 0.33, 0.33, corners, turn))
+        part(plate, disc(0.0, high, 0.265, 0.265, corners, turn))
     elif kind == "signal":
         part(rgb("17191b"), box(-0.2, 0.2, high - 0.1, high + 0.95))
         for number, color in enumerate((rgb("20c060"), rgb("e0a020"), rgb("e02820"))):
             burns = 1.0 if number == shown else 0.3
-            part(color * burns, disc(0, high + 0.19 + 0.3 * number, 0.11, 0.11), glow=1.5 * (number == shown))
+            part(color * burns, disc(0.0, high + 0.19 + 0.3 * number, 0.11, 0.11), glow=1.5 if number == shown else 0.0)

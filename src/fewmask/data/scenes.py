@@ -4,22 +4,20 @@ Colors overlap between classes and the layout varies, so neither color nor posit
 not hesitate. The three styles show the same streets in other light, for transfer from one domain to another.
 """
 
-import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.random import Generator
 from PIL import Image
 
 from fewmask.data.classes import Classes, write_classes
-from fewmask.data.scene_canvas import SCENE_CLASSES, Array, Canvas, View, pick
+from fewmask.data.scene_canvas import SCENE_CLASSES, Array, Canvas
+from fewmask.data.scene_layout import draw_plan, furnish, place_camera
 from fewmask.data.scene_light import STYLES, draw_light, expose, photograph
-from fewmask.data.scene_street import Facade, Ground, draw_building, draw_ground, draw_skyline
-from fewmask.data.scene_things import draw_car, draw_person, draw_pole, draw_tree
 from fewmask.errors import UserError, choices
 from fewmask.shapes import ByteImage, ByteLabel
+
+__all__ = ["SCENE_CLASSES", "SCENE_COLORS", "STYLES", "draw_scene", "write_scenes"]
 
 SCENE_COLORS = (
     (112, 170, 220),
@@ -41,14 +39,12 @@ def draw_scene(seed: int, style: str = "day", height: int = 128, width: int = 19
         raise UserError(f"scene style is {style!r}", fix=f"Choose one of {choices(style, STYLES)}.")
     plan, weather = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
     light = draw_light(style, weather)
-    ground = _draw_plan(plan)
-    canvas = Canvas(_place_camera(plan, ground, height * OVERSAMPLING, width * OVERSAMPLING), light.sun)
-    _furnish(canvas, ground, plan)
+    ground = draw_plan(plan)
+    canvas = Canvas(place_camera(plan, ground, height * OVERSAMPLING, width * OVERSAMPLING), light.sun)
+    furnish(canvas, ground, plan)
     radiance = expose(canvas, light, weather)
     blocks = (height, OVERSAMPLING, width, OVERSAMPLING)
-    samples = radiance.reshape(*blocks, 3)
-    pixels = sum(samples[:, row, :, column] for row in range(OVERSAMPLING) for column in range(OVERSAMPLING))
-    picture = photograph(pixels / np.float32(OVERSAMPLING**2), light, weather)
+    picture = photograph(_average(radiance.reshape(*blocks, 3)), light, weather)
     image = torch.from_numpy((picture * 255 + 0.5).astype(np.uint8).transpose(2, 0, 1).copy())
     return image, torch.from_numpy(_majority(canvas.thing.reshape(blocks), canvas.depth.reshape(blocks)))
 
@@ -65,11 +61,15 @@ def write_scenes(
     """Write a dataset folder of scenes; only the first `labeled` training images get a mask (default: all).
 
     Scenes are numbered through train, val and test, so no two splits share one; another `seed` gives other scenes.
+    A folder that already holds a split is refused: masks left in it would label images that should have none.
     """
     labeled = train if labeled is None else labeled
     if not 0 <= labeled <= train:
         raise UserError(f"{labeled} labeled scenes of {train}", fix=f"Ask for 0 to {train} labeled scenes.")
     root = Path(root)
+    for split in SPLITS:
+        if (root / split).exists():
+            raise UserError(f"the folder already holds {split}", root, "Delete it, or name a new folder.")
     write_classes(Classes(names=SCENE_CLASSES, colors=SCENE_COLORS), root / "dataset.yaml")
     number = 0
     for split, count in zip(SPLITS, (train, val, test), strict=True):
@@ -87,6 +87,15 @@ def write_scenes(
 def _save(picture: Image.Image, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path, compress_level=6)
+
+
+def _average(samples: Array) -> Array:
+    height, rows, width, columns, channels = samples.shape
+    total = np.zeros((height, width, channels), np.float32)
+    for row in range(rows):
+        for column in range(columns):
+            total += samples[:, row, :, column]
+    return total / np.float32(rows * columns)
 
 
 def _majority(thing: Array, depth: Array) -> Array:

@@ -89,7 +89,7 @@ def _count(text: str, num_masks: int) -> int | None:
         return count
     if not re.fullmatch(r"[+-]?(\d+/\d+|\d*\.\d+)", text):
         return None
-    share = Fraction(text) if not re.search(r"/0+$", text) else Fraction(0)
+    share = Fraction(0) if re.search(r"/0+$", text) else Fraction(text)
     if not 0 < share <= 1:
         raise UserError(f"a share of {text} is not above 0 and at most 1", "labels", FORMS)
     return max(1, int(share * num_masks + Fraction(1, 2)))
@@ -135,7 +135,7 @@ def _listed_names(path: Path, known: list[str]) -> list[str]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise UserError("the list of labeled images is not UTF-8 text", path, FORMS) from None
-    lines = [line for line in (line.split("#")[0].strip() for line in text.splitlines()) if line]
+    lines = [line for line in (re.split(r"(?:^|\s)#", line)[0].strip() for line in text.splitlines()) if line]
     if not lines:
         raise UserError("the list of labeled images is empty", path, FORMS)
     known_names = set(known)

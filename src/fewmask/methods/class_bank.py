@@ -24,12 +24,12 @@ from fewmask.ops.losses import cross_entropy, entropy
 from fewmask.shapes import IGNORE, Confidence, Features, Labels, RowClasses, Rows, Scalar
 
 Deviation = Literal[
-    "lowest_ranked",  # A.3: 1   the bank takes the lowest-scored features, not the highest
-    "prediction_selectors_rank",  # A.3: 2   the selectors of the predictions rank the projections
-    "constant_bank_weights",  # A.3: 3   the attention of bank rows is identically 1
-    "teacher_on_batch_statistics",  # A.3: 15  parameters alone are averaged, and the teacher stays in train mode
+    "lowest_ranked",  # 1   the bank takes the lowest-scored features, not the highest
+    "prediction_selectors_rank",  # 2   the selectors of the predictions rank the projections
+    "constant_bank_weights",  # 3   the attention of bank rows is identically 1
+    "teacher_on_batch_statistics",  # 15  parameters alone are averaged, and the teacher stays in train mode
 ]
-"""Where the released code differs from the paper in what the method is (`(!!)` in methods.md A.3)."""
+"""Where the released code differs from the paper in what the method is (docs/differences.md)."""
 
 
 class ClassBankConfig(MethodConfig):
@@ -44,9 +44,9 @@ class ClassBankConfig(MethodConfig):
     pseudo_weight: float = Field(1.0, ge=0)
     entropy_weight: float = Field(0.01, ge=0)
     contrast_weight: float = Field(0.1, ge=0)
-    """One symbol in the paper; applied to the labeled and to the unlabeled term, as in the released code (A.3: 6)."""
+    """One symbol in the paper; applied to the labeled and to the unlabeled term, as in the released code (docs/differences.md: 6)."""
     warmup_share: Probability = 2000 / 150_000
-    """First share of the run without pseudo-labels and contrast; the bank fills from its half on (A.3: 8)."""
+    """First share of the run without pseudo-labels and contrast; the bank fills from its half on (8)."""
     confidence_sharpening: float = Field(6.0, ge=0)
     num_views: int = Field(2, ge=1)
     class_balance: bool = True
@@ -58,7 +58,7 @@ class ClassBankConfig(MethodConfig):
     dim: int = Field(256, ge=1)
     quality_threshold: Probability = 0.95
     contrast_stride: int = Field(8, ge=1)
-    """Features are compared on a grid of this many pixels; a finer map is sampled (section 4.2; A.3: 41)."""
+    """Features are compared on a grid of this many pixels; a finer map is sampled (section 4.2; 41)."""
     teacher_features: bool = True
     attention: bool = True
     quality_filter: bool = True
@@ -186,7 +186,7 @@ class ClassBankMethod(Method):
     def _fill_bank(self, labeled: Labeled) -> None:
         """Section 3.4: teacher features of the labeled images, filtered by quality, ranked by the selectors.
 
-        From the images as they are; the released code uses their weak augmentation (methods.md A.3: 10).
+        From the images as they are; the released code uses their weak augmentation (docs/differences.md: 10).
         """
         config, num_classes = self.config, self.tools.num_classes
         net, heads = (self.teacher, self.teacher_heads) if config.teacher_features else (self.student, self.heads)

@@ -66,23 +66,14 @@ def _network(config: NetConfig, num_classes: int) -> Any:
     architecture = _architecture(config.arch)
     encoder = _encoder_name(config.encoder)
     pretrained = True if encoder.startswith("tu-") else "imagenet"
-    options = {"encoder_weights": pretrained if config.weights == "imagenet" else None, **config.options}
-    if architecture is DeepLabV2:
-        options["aspp_branches"] = config.aspp_branches
+    weights = pretrained if config.weights == "imagenet" else None
+    branches = {"aspp_branches": config.aspp_branches} if architecture is DeepLabV2 else {}
     try:
-        options = _any_image_size(encoder) | options
-        network = architecture(encoder_name=encoder, classes=num_classes, **options)
+        options = _any_image_size(encoder) | branches | config.options
+        network = architecture(encoder_name=encoder, encoder_weights=weights, classes=num_classes, **options)
     except OSError as error:
         raise missing_on_hub(config.encoder, error) from error
-    except (
-        AssertionError,
-        AttributeError,
-        KeyError,
-        NotImplementedError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except Exception as error:  # the two libraries answer what they cannot build with every kind of error
         raise UserError(
             f"{config.arch} with encoder {config.encoder} and options {config.options} cannot be built: {error!r}",
             "net",
@@ -120,7 +111,7 @@ def _any_image_size(encoder: str) -> dict[str, bool]:
     with torch.device("meta"):
         model = timm.create_model(encoder.removeprefix("tu-"))
     accepted = {keyword for parent in type(model).__mro__ for keyword in inspect.signature(parent.__init__).parameters}
-    switches = {"dynamic_img_size": True, "strict_img_size": False}
+    switches = {"dynamic_img_size": True, "strict_img_size": False}  # the second: Swin, in older versions of timm
     return {switch: value for switch, value in switches.items() if switch in accepted}
 
 
@@ -145,6 +136,6 @@ def _fit_transformer(network: Any) -> None:
 
 
 def _normalization(encoder: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The mean and std that timm's weights of the encoder expect."""
+    """The mean and std that timm's weights of the encoder expect; those of ImageNet for an encoder that timm lacks."""
     settings = getattr(getattr(encoder, "model", None), "pretrained_cfg", None) or {}
     return tuple(settings.get("mean", IMAGENET_MEAN)), tuple(settings.get("std", IMAGENET_STD))

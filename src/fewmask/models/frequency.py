@@ -20,7 +20,7 @@ class ClassFrequency(nn.Module):
         num_labeled: images with labels; how much their shares count for.
         num_unlabeled: images without, likewise; 0 where a method has none.
         window: how many steps a pseudo-label counts for (the time constant of an exponential average). The released
-            code keeps one pass over the unlabeled images (methods.md A.3: 20).
+            code keeps one pass over the unlabeled images (docs/differences.md: 20).
     """
 
     labeled: Tensor

@@ -1,7 +1,7 @@
 """One segmentation network: it normalizes, pads, encodes, decodes and classifies images of any size.
 
-The methods need three things from a network: logits, the features just before the classification layer (V in
-Alonso et al., ICCV 2021, section 3.3, https://arxiv.org/abs/2104.13415), and labels on the grid of those features.
+The methods need three things from a network: logits, the features just before the classification layer (section 3.4 of
+Alonso et al., ICCV 2021, https://arxiv.org/abs/2104.13415), and labels on the grid of those features.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from jaxtyping import Shaped
 from segmentation_models_pytorch.base import SegmentationHead
-from segmentation_models_pytorch.decoders.dpt.decoder import DPTDecoder, DPTSegmentationHead
+from segmentation_models_pytorch.decoders.dpt.decoder import DPTSegmentationHead
 from segmentation_models_pytorch.decoders.pan.decoder import PANDecoder
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -41,6 +41,12 @@ class SegNet(nn.Module):
         std: what they expect the difference to be divided by.
         batchnorm: of the encoder. `affine_frozen` keeps gamma and beta as loaded while batch statistics normalize, as
             in the released code of Alonso et al.; `frozen` also normalizes with the loaded running statistics, always.
+
+    Attributes:
+        num_classes: channels of the logits.
+        feature_dim: channels of the features.
+        stride: inputs are padded to a multiple of it. The grid of the features may be finer: their shape tells it.
+        min_batch: the fewest images that train; 2 where a layer normalizes one pooled pixel over the batch.
     """
 
     network: Any
@@ -57,7 +63,7 @@ class SegNet(nn.Module):
     ) -> None:
         super().__init__()
         _cut_at_the_classifier(network)
-        self.network = network.to(memory_format=torch.channels_last)  # 1.2 to 2.5 times faster on a CPU
+        self.network = network.to(memory_format=torch.channels_last)  # faster, on CPUs too
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
         self.num_classes = num_classes
@@ -162,6 +168,8 @@ def _round_up(length: int, stride: int) -> int:
 class _DPTFeatures(nn.Module):
     """DPT's decoder and the part of its head before the dropout and the last 1x1 convolution."""
 
+    decoder: Any
+
     def __init__(self, decoder: nn.Module, neck: nn.Sequential) -> None:
         super().__init__()
         self.decoder = decoder
@@ -187,7 +195,7 @@ def _input_stride(network: Any) -> int:
     decoder = network.decoder
     if isinstance(decoder, PANDecoder):  # halves the last map of the encoder three times
         return 8 * stride
-    if isinstance(decoder, _DPTFeatures) and isinstance(decoder.decoder, DPTDecoder):
+    if isinstance(decoder, _DPTFeatures):  # halves the tokens' grid, or more, for its coarsest level
         coarsest = decoder.decoder.reassemble_blocks[-1].upsample
         return stride * coarsest.stride[0] if isinstance(coarsest, nn.Conv2d) else stride
     return stride

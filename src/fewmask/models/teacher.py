@@ -17,7 +17,7 @@ class Teacher(nn.Module):
     Args:
         student: the module to follow; its state at this moment is copied.
         follow_buffers: also average the floating-point buffers, that is BatchNorm's running statistics. The released
-            code of Alonso et al. averages parameters only (methods.md A.3: 15).
+            code of Alonso et al. averages parameters only (docs/differences.md: 15).
         train_mode: keep the teacher in train mode, so that it normalizes with the statistics of its batch, as the
             released code does; eval mode by default.
     """
@@ -50,7 +50,7 @@ def momentum_at(step: int, steps: int, start: float) -> float:
     """From `start` to 1 along half a cosine, capped by 1 - 1 / (step + 1) so that the first teacher is the student.
 
     The paper says "from 0.995 to 1"; the shape and a cap (1 - 1 / (10 step + 1)) are the released code's
-    (methods.md A.3: 14). The cap here is Tarvainen's: a true average of the first students.
+    (docs/differences.md: 14). The cap here is Tarvainen's: a true average of the first students.
     """
     rising = 1 - (1 - start) * (math.cos(math.pi * step / max(steps, 1)) + 1) / 2
     return min(rising, 1 - 1 / (step + 1))

@@ -47,7 +47,7 @@ def blur(images: Images, probability: float, sigma_range: tuple[float, float] = 
     """Blurs each image with `probability` by a Gaussian of one sigma U[sigma_range], in pixels.
 
     The released code hands (0.1, 1.5) to a function that takes it as the sigmas of the two axes, which makes one
-    fixed, anisotropic blur (methods.md A.3: 25); here it is the range, as its name says.
+    fixed, anisotropic blur (docs/differences.md: 25); here it is the range, as its name says.
     """
     if probability == 0:
         return images

@@ -30,7 +30,7 @@ def cross_entropy(
         class_weights: alpha_c of Eq. 3, [k], >= 0; all 1 when None.
         pixel_weights: beta_n of Eq. 3, [b h w], >= 0; all 1 when None.
         divisor: `pixels` divides by the number of pixels N, as Eq. 3; `weights` by the sum of the class weights of
-            the pixels, as PyTorch's weighted mean and so the released code's supervised loss (methods.md A.3: 19).
+            the pixels, as PyTorch's weighted mean and so the released code's supervised loss (docs/differences.md: 19).
     """
     per_pixel = F.cross_entropy(
         logits.float(), labels, weight=class_weights, ignore_index=IGNORE, reduction="none"
@@ -48,7 +48,7 @@ def cross_entropy(
 def entropy(logits: Logits, valid: Valid) -> Scalar:
     """Mean entropy in nats of the class distribution of the valid pixels, Eq. 7; in [0, ln k], 0 without pixels.
 
-    The released code divides by ln k besides (methods.md A.3: 18).
+    The released code divides by ln k besides (docs/differences.md: 18).
     """
     log_probabilities = F.log_softmax(logits.float(), dim=1)
     per_pixel = -(log_probabilities.exp() * log_probabilities).sum(dim=1)

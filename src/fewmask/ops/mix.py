@@ -14,7 +14,7 @@ from fewmask.shapes import Bool, Confidence, Images, Labels
 def draw_class_mask(labels: Labels, num_classes: int, probability: float) -> Bool[Tensor, "b h w"]:
     """Per image, with `probability`, the pixels of floor(n/2) random ones of its n classes; nothing otherwise.
 
-    The released code of Alonso et al. takes floor(n/2) + 1 (methods.md A.3: 23); the ClassMix paper, half.
+    The released code of Alonso et al. takes floor(n/2) + 1 (docs/differences.md: 23); the ClassMix paper, half.
     """
     num_images, device = len(labels), labels.device
     flat = rearrange(labels, "b h w -> b (h w)").clamp(max=num_classes)  # IGNORE is one more class, never chosen

@@ -1,0 +1,64 @@
+"""CamVid with 12 of 367 masks: supervised, class_bank, and supervised with every mask, on three splits.
+
+    python benchmarks/camvid.py ../shared/data/camvid --weights ../shared/weights/mobilenetv2_100_imagenet.safetensors
+
+DeepLabv3+ over MobileNetV2 with ImageNet weights, half resolution; rows go to benchmarks/camvid.csv one by one.
+`--steps 500 1000 3000` gives the curve over the length of a run: every length is a run of its own schedule.
+"""
+
+import argparse
+from pathlib import Path
+
+from runs import add_row
+from table import ROOT, Table
+
+from fewmask.recipe import Recipe, make_recipe, parse_settings
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--steps", type=int, nargs="+", default=[3000])
+    parser.add_argument("--splits", nargs="+", default=["seed0", "seed1", "seed2"])
+    parser.add_argument("--methods", nargs="+", default=["supervised", "class_bank", "supervised_all"])
+    parser.add_argument("--variant", default="", help="a name for the rows of --set")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "camvid", help="where run folders go")
+    args = parser.parse_args()
+    table = Table(HERE / "camvid.csv", ("method", "variant", "split", "steps"))
+    for steps in args.steps:
+        for split in args.splits:
+            for method in args.methods:
+                if method == "supervised_all" and split != args.splits[0]:
+                    continue  # with every mask there is one split
+                name = "all" if method == "supervised_all" else split
+                key = {"method": method, "variant": args.variant, "split": name, "steps": steps}
+                folder = args.runs / "-".join(filter(None, (method, args.variant, name, str(steps))))
+                recipe = camvid_recipe(args.data, args.weights, method, split, steps, args.set)
+                add_row(table, key, recipe, folder, ("val", "test"))
+
+
+def camvid_recipe(data: Path, weights: str, method: str, split: str, steps: int, settings: list[str]) -> Recipe:
+    """The recipe of a row; `supervised_all` is `supervised` with every mask."""
+    everything = method == "supervised_all"
+    return make_recipe(
+        {
+            "data": {
+                "root": str(data),
+                "labels": None if everything else str(data / "splits" / "1_30" / f"{split}.txt"),
+                "resize": 0.5,
+                "crop": [176, 240],
+            },
+            "net": {"arch": "deeplabv3plus", "encoder": "mobilenetv2_100", "weights": weights},
+            "method": "supervised" if everything else method,
+            "training": {"steps": steps, "labeled_batch": 4, "unlabeled_batch": 2, "learning_rate": 1e-3},
+        },
+        parse_settings(settings),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""One row of an accuracy benchmark: train by a recipe (or go on with an interrupted run), score val and test."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from table import Table, percent
+
+from fewmask.engine.journal import peak_memory
+from fewmask.engine.model import load
+from fewmask.engine.run_folder import RunFolder
+from fewmask.engine.train import resume_run, train_recipe
+from fewmask.recipe import Recipe
+
+
+def add_row(table: Table, key: dict[str, Any], recipe: Recipe, folder: Path, splits: tuple[str, ...]) -> None:
+    """Appends the scores of the recipe under `key`, unless they stand there.
+
+    `seconds` is the training alone, on whatever else the machine did; of a resumed run, its last part.
+    """
+    if table.holds(**key):
+        return
+    console = Console(width=160)
+    console.print(f"-- {key}")
+    start = time.perf_counter()
+    if RunFolder(folder).recipe_file.exists():
+        resume_run(folder, console)
+    else:
+        train_recipe(recipe, folder, console)
+    seconds = time.perf_counter() - start
+    model = load(folder)
+    row: dict[str, Any] = dict(key)
+    for split in splits:
+        scores = model.evaluate(split)
+        teacher = scores["teacher"]
+        row[f"{split}_student"] = percent(scores["student"]["miou"])
+        row[f"{split}_teacher"] = percent(teacher["miou"] if teacher else None)
+        if split == "test":
+            row |= {f"test_{name}": percent(iou) for name, iou in scores["per_class"].items()}
+    row["seconds"] = round(seconds)
+    row["peak_gib"] = f"{peak_memory() / 2**30:.2f}"
+    table.append(row)

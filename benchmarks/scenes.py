@@ -1,0 +1,40 @@
+"""The demo over seeds: supervised against class_bank on street scenes, 8 masks of 200 images.
+
+    python benchmarks/scenes.py
+
+Each seed draws its own scenes and its own weights; rows go to benchmarks/scenes.csv one by one.
+"""
+
+import argparse
+from pathlib import Path
+
+from runs import add_row
+from table import ROOT, Table
+
+from fewmask.data.scenes import write_scenes
+from fewmask.engine.demo import MASKS, METHODS, TEST_IMAGES, TRAIN_IMAGES, demo_recipe
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, nargs="+", default=[None], help="default: those of the demo")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "scenes", help="where scenes and run folders go")
+    args = parser.parse_args()
+    table = Table(HERE / "scenes.csv", ("method", "seed", "steps"))
+    for seed in args.seeds:
+        data = args.runs / f"data-{seed}"
+        if not (data / "test" / "masks").exists():
+            write_scenes(data, train=TRAIN_IMAGES, labeled=MASKS, test=TEST_IMAGES, seed=seed)
+        for steps in args.steps:
+            for method in METHODS:
+                recipe = demo_recipe(data, method, steps, seed)
+                length = recipe.training.steps
+                key = {"method": method, "seed": seed, "steps": length}
+                add_row(table, key, recipe, args.runs / f"{method}-{seed}-{length}", ("test",))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""A benchmark's CSV: rows are appended one by one, those that stand there are skipped, each says where it is from."""
+
+import csv
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+class Table:
+    """A CSV file of rows that are told apart by the columns `keys`."""
+
+    def __init__(self, path: Path, keys: Sequence[str]) -> None:
+        self.path, self.keys = path, tuple(keys)
+
+    def rows(self) -> list[dict[str, str]]:
+        """What stands in the file, as text."""
+        if not self.path.exists():
+            return []
+        with self.path.open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def holds(self, **key: Any) -> bool:
+        """Whether there is a row of this key already."""
+        return any(all(row[name] == str(key[name]) for name in self.keys) for row in self.rows())
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Adds the row with its origin: command, commit, machine, date."""
+        full = {**row, **origin()}
+        is_new = not self.path.exists()
+        with self.path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(full), lineterminator="\n")
+            if is_new:
+                writer.writeheader()
+            writer.writerow(full)
+
+
+def origin() -> dict[str, str]:
+    """What a number came from."""
+    script = Path(sys.argv[0]).resolve().relative_to(ROOT)
+    return {
+        "command": shlex.join(["python", str(script), *sys.argv[1:]]),
+        "commit": commit(),
+        "machine": machine(),
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def commit() -> str:
+    """The short hash of the checkout, with + where the package or the benchmarks differ from it."""
+    describe = ["git", "-C", str(ROOT)]
+    short = subprocess.run([*describe, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    changed = subprocess.run(
+        [*describe, "status", "--porcelain", "--", "src", "benchmarks/*.py"], capture_output=True, text=True, check=True
+    )
+    return short.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def machine() -> str:
+    """Processor and cores, or the GPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        model = names[0] if names else model
+    return f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+
+
+def percent(value: float | None) -> str:
+    """0.4321 -> 43.21; empty where there is no value."""
+    return "" if value is None else f"{100 * value:.2f}"
