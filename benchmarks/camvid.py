@@ -9,10 +9,9 @@ DeepLabv3+ over MobileNetV2 with ImageNet weights, half resolution; rows go to b
 import argparse
 from pathlib import Path
 
+from fewmask.recipe import Recipe, make_recipe, parse_settings
 from runs import add_row
 from table import ROOT, Table
-
-from fewmask.recipe import Recipe, make_recipe, parse_settings
 
 HERE = Path(__file__).parent
 

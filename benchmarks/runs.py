@@ -1,17 +1,18 @@
 """One row of an accuracy benchmark: train by a recipe (or go on with an interrupted run), score val and test."""
 
+import csv
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import Console
-from table import Table, percent
 
-from fewmask.engine.journal import peak_memory
 from fewmask.engine.model import load
 from fewmask.engine.run_folder import RunFolder
 from fewmask.engine.train import resume_run, train_recipe
 from fewmask.recipe import Recipe
+from table import Table, percent
 
 
 def add_row(table: Table, key: dict[str, Any], recipe: Recipe, folder: Path, splits: tuple[str, ...]) -> None:
@@ -39,5 +40,16 @@ def add_row(table: Table, key: dict[str, Any], recipe: Recipe, folder: Path, spl
         if split == "test":
             row |= {f"test_{name}": percent(iou) for name, iou in scores["per_class"].items()}
     row["seconds"] = round(seconds)
-    row["peak_gib"] = f"{peak_memory() / 2**30:.2f}"
+    row |= step_figures(folder)
     table.append(row)
+
+
+def step_figures(folder: Path) -> dict[str, str]:
+    """Medians over the second half of a run: steps per second, share of the time waiting for data, peak memory."""
+    with RunFolder(folder).metrics_file.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    late = lines[len(lines) // 2 :]
+    return {
+        name: f"{median(float(line[name]) for line in late):.4g}"
+        for name in ("steps_per_second", "data_share", "memory_gib")
+    }

@@ -35,6 +35,11 @@ class DataConfig(_Block):
     workers: int | None = Field(None, ge=0)
     """Processes that read ahead; None: none with a cache, otherwise one a core, at most 8."""
 
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _keep_share(cls, value: Any) -> Any:
+        return value if value is None or type(value) is int else str(value)  # YAML reads 0.5 as a number
+
 
 class TrainingConfig(_Block):
     """How long, in what batches, with what optimizer, on what device."""
@@ -64,6 +69,11 @@ class TrainingConfig(_Block):
     log_every: PositiveInt = 20
     alarm_excess: PositiveFloat = 8.0
     """Warn when a class takes this many times its labeled share among the pseudo-labels."""
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _keep_bits(cls, value: Any) -> Any:
+        return str(value)  # YAML reads 32 as a number
 
 
 class Recipe(_Block):
@@ -97,8 +107,12 @@ def method_named(name: str) -> type[Method]:
 
 def make_method_config(settings: str | Mapping[str, Any]) -> MethodConfig:
     """The settings of a method from its name, or from a block with `name` and what differs from its defaults."""
-    block = {"name": settings} if isinstance(settings, str) else dict(settings)
-    return method_named(str(block.get("name"))).Config(**block)
+    block = {"name": settings} if isinstance(settings, str) else settings
+    if not isinstance(block, Mapping) or not isinstance(block.get("name"), str):
+        names = ", ".join(method.name for method in METHODS)
+        raise UserError(f"{settings!r} names no method", "method", f"Write the name of one, or `name: ...`: {names}.")
+    config = method_named(block["name"]).Config
+    return config.model_validate({key: _over_default(config, key, value) for key, value in block.items()})
 
 
 def recipe_for(source: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
@@ -113,7 +127,7 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
     settings = {}
     for text in texts:
         path, equals, value = text.partition("=")
-        if not equals or "." not in path:
+        if not equals:
             raise UserError(f"{text!r} is not a setting", "--set", "Write it as training.steps=2000.")
         try:
             settings[path.strip()] = yaml.safe_load(value)
@@ -134,7 +148,7 @@ def make_recipe(
     try:
         if "method" in tree:
             tree["method"] = make_method_config(tree["method"])
-        return Recipe(**tree)
+        return Recipe.model_validate(tree)
     except ValidationError as error:
         raise _explained(error, source) from None
 
@@ -142,9 +156,11 @@ def make_recipe(
 def read_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
     """A recipe file; a relative data.root is taken from where the command runs."""
     try:
-        settings = yaml.safe_load(path.read_text())
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError("there is no such recipe", path, "Give a folder of images or a recipe .yaml file.") from None
+    except OSError as error:
+        raise UserError(f"the recipe cannot be read ({error.strerror})", path, "Give a recipe .yaml file.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(
             f"this is not YAML ({_one_line(error)})", path, "Correct it, or start from one in recipes/."
@@ -157,6 +173,28 @@ def read_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
 def recipe_yaml(recipe: Recipe) -> str:
     """The complete recipe, defaults included, as it is read back by `read_recipe`."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def changed_settings(before: Recipe, after: Recipe) -> dict[str, tuple[Any, Any]]:
+    """The key paths whose values differ, with both values."""
+    old, new = _by_path(before.model_dump()), _by_path(after.model_dump())
+    paths = [*old, *(path for path in new if path not in old)]
+    return {path: (old.get(path), new.get(path)) for path in paths if old.get(path) != new.get(path)}
+
+
+def _by_path(block: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in block.items():
+        flat |= _by_path(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _over_default(config: type[BaseModel], key: Any, value: Any) -> Any:
+    """A block of settings over the method's own default, which may differ from the defaults of the block's type."""
+    field = config.model_fields.get(key)
+    if field is not None and isinstance(field.default, BaseModel) and isinstance(value, Mapping):
+        return field.default.model_dump() | dict(value)
+    return value
 
 
 def _apply(tree: dict[str, Any], path: str, value: Any) -> None:
@@ -173,29 +211,42 @@ def _apply(tree: dict[str, Any], path: str, value: Any) -> None:
 
 def _explained(error: ValidationError, source: str) -> UserError:
     """The first mistake in one line: the key, what stands there, and the nearest that would do."""
-    first = error.errors()[0]
-    keys = [str(key) for key in first["loc"]]
-    place = ".".join(keys)
-    if error.title in {method.Config.__name__ for method in METHODS}:
-        place = f"method.{place}"
-    if first["type"] == "extra_forbidden":
-        known = _known_keys(error.title, keys[:-1])
-        return UserError(f"there is no setting {place}", source, f"Known here: {choices(keys[-1], known)}.")
-    if first["type"] == "missing":
-        return UserError(f"{place} is missing", source, f"Add it, or pass --set {place}=...")
-    return UserError(f"{place} is {first['input']!r}: {first['msg'].lower()}", source, "Correct this setting.")
-
-
-def _known_keys(title: str, path: Sequence[str]) -> list[str]:
     configs = {Recipe.__name__: Recipe, **{method.Config.__name__: method.Config for method in METHODS}}
-    block: Any = configs[title]
-    for key in path:
-        field = block.model_fields.get(key)
+    config = configs[error.title]
+    mistakes = error.errors()
+    # a misspelt key is also a missing one: the misspelling says more
+    first = next((mistake for mistake in mistakes if mistake["type"] == "extra_forbidden"), mistakes[0])
+    keys, block = _located(config, first["loc"])
+    place = ".".join(keys if config is Recipe else ["method", *keys])
+    if first["type"] == "extra_forbidden":
+        return UserError(
+            f"there is no setting {place}", source, f"Known here: {choices(keys[-1], block.model_fields)}."
+        )
+    if first["type"] == "missing":
+        return UserError(f"{place} is missing", source, "Add it, or pass it with --set.")
+    reasons = {_reason(mistake) for mistake in mistakes if _located(config, mistake["loc"])[0] == keys}
+    return UserError(f"{place} is {first['input']!r}: {' or '.join(sorted(reasons))}", source, "Correct this setting.")
+
+
+def _located(config: type[BaseModel], location: Sequence[str | int]) -> tuple[list[str], type[BaseModel]]:
+    """The keys of the recipe that lead to a mistake, without pydantic's own, and the block that holds the last one."""
+    keys: list[str] = []
+    holder, block = config, config
+    for key in location:
+        keys.append(str(key))
+        holder, field = block, block.model_fields.get(str(key))
         candidates = [] if field is None else [field.annotation, *get_args(field.annotation)]
-        block = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-        if block is None:
-            return []
-    return list(block.model_fields)
+        inner = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+        if inner is None:  # what follows names a member of a union or a list
+            break
+        block = inner
+    return keys, holder
+
+
+def _reason(mistake: Any) -> str:
+    own = {"model_type": "it should be a block of settings", "path_type": "it should be a path"}
+    message: str = mistake["msg"]
+    return own.get(mistake["type"]) or message.replace("Input should", "it should", 1)
 
 
 def _one_line(error: Exception) -> str:

@@ -175,6 +175,7 @@ def test_without_classes_the_files_are_read_and_the_values_told(healthy):
     assert [problem.text.split()[0] for problem in diagnosis.problems] == ["neither", "the"]
     assert diagnosis.pixel_share["train"] == {"value 0": 0.5, "value 1": 0.5}
     assert diagnosis.classes is None
+    assert _found(diagnosis) == [("error", ""), ("error", "train/images/6.png")]
 
 
 def test_missing_folder_is_a_user_error(tmp_path):

@@ -22,7 +22,7 @@ def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
     console.print(f"\n[bold]{escape(str(diagnosis.root))}[/]")
     console.print(_splits_table(diagnosis))
     if any(diagnosis.pixel_share.values()):
-        console.print("[bold]share of labeled pixels[/]")
+        console.print("\n[bold]share of labeled pixels[/]")
         console.print(_shares_table(diagnosis, "#" if console.options.ascii_only else "■"))
     for level in STYLES:
         problems = [problem for problem in diagnosis.problems if problem.level == level]

@@ -70,7 +70,9 @@ def as_problem(mistake: UserError, root: Path) -> Problem:
 
 
 def relative_to(root: Path, path: Path) -> str:
-    """`train/images/cat.jpg`, with forward slashes on every system."""
+    """`train/images/cat.jpg`, with forward slashes on every system; empty for `root` itself."""
+    if path == root:
+        return ""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
@@ -81,7 +83,9 @@ def _compare(
         text = f"the mask is {_size_text(mask_size)} pixels, but its image {_size_text(image_size)}"
         fix = "Make both the same size; scale a mask with nearest neighbor only."
         if image_size == mask_size[::-1]:
-            fix = "Turn the mask: it was drawn before the EXIF rotation of the image was applied."
+            fix = (
+                "Turn the mask by 90 degrees: it was probably drawn before the EXIF rotation of the image was applied."
+            )
         return [Problem("error", mask, text, fix)]
     if counts[IGNORE] == counts.sum():
         return [Problem("warning", mask, "every pixel of the mask is ignored", "Label something in it, or remove it.")]

@@ -66,9 +66,13 @@ def predict_files(
 
 
 def mask_picture(prediction: Prediction, classes: Classes) -> Image.Image:
-    """Index PNG whose palette holds the colours of the classes."""
+    """Index PNG whose palette holds the colours of the classes.
+
+    The palette is filled up to 256 entries: Pillow saves a shorter one at 1, 2 or 4 bits a pixel.
+    """
     picture = Image.fromarray(prediction.labels).convert("P")
-    picture.putpalette([channel for color in classes.colors for channel in color])
+    palette = [channel for color in classes.colors for channel in color]
+    picture.putpalette(palette + [0] * (768 - len(palette)))
     return picture
 
 

@@ -44,9 +44,9 @@ class ClassBankConfig(MethodConfig):
     pseudo_weight: float = Field(1.0, ge=0)
     entropy_weight: float = Field(0.01, ge=0)
     contrast_weight: float = Field(0.1, ge=0)
-    """One symbol in the paper; applied to the labeled and to the unlabeled term, as in the released code (docs/differences.md: 6)."""
+    """One symbol in the paper; here for the labeled and the unlabeled term each (docs/differences.md: 6)."""
     warmup_share: Probability = 2000 / 150_000
-    """First share of the run without pseudo-labels and contrast; the bank fills from its half on (8)."""
+    """First share of the run without pseudo-labels and contrast; the bank fills from its half on (docs/differences.md: 8)."""
     confidence_sharpening: float = Field(6.0, ge=0)
     num_views: int = Field(2, ge=1)
     class_balance: bool = True

@@ -1,0 +1,129 @@
+"""A dataset of colored boxes that trains in a second, and fewmask commands run as a person runs them."""
+
+import multiprocessing
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from fewmask import cli
+
+NAMES = ("ground", "box", "tree", "car")
+HEIGHT, WIDTH = 48, 64
+NET = {
+    "arch": "unet",
+    "encoder": "resnet18",
+    "weights": "none",
+    "options": {"encoder_depth": 3, "decoder_channels": [32, 16, 8]},
+}
+TRAINING = {"steps": 4, "labeled_batch": 2, "precision": "32", "device": "cpu", "log_every": 2, "checkpoint_every": 2}
+_COLORS = np.array([[90, 90, 90], [220, 40, 40], [40, 200, 40], [40, 60, 220]], np.uint8)
+
+_children = multiprocessing.get_context("forkserver")  # its server imports torch once; children do not train in pytest
+_children.set_forkserver_preload(["pytest", "fewmask.engine.guard", "fewmask.engine.predict"])
+
+
+class Answer(NamedTuple):
+    """What a command left behind."""
+
+    code: int | None
+    out: str
+    err: str
+
+
+def draw_scene(generator: np.random.Generator, height: int = HEIGHT, width: int = WIDTH) -> tuple[Any, Any]:
+    """An image uint8 [h w 3] and its labels uint8 [h w]: one box of each class on the ground."""
+    labels = np.zeros((height, width), np.uint8)
+    for label in (1, 2, 3):
+        top, left = generator.integers(0, height - 18), generator.integers(0, width - 20)
+        labels[top : top + 18, left : left + 20] = label
+    noise = generator.integers(-20, 21, (height, width, 3))
+    return np.clip(_COLORS[labels] + noise, 0, 255).astype(np.uint8), labels
+
+
+def make_dataset(root: Path, labeled: int = 4, unlabeled: int = 6, val: int = 3, test: int = 3) -> Path:
+    """A dataset folder of four classes."""
+    generator = np.random.default_rng(0)
+    for split, count in (("train", labeled), ("val", val), ("test", test)):
+        for index in range(count):
+            image, labels = draw_scene(generator)
+            save(image, root / split / "images" / f"{split}{index}.png")
+            save(labels, root / split / "masks" / f"{split}{index}.png")
+    for index in range(unlabeled):
+        save(draw_scene(generator)[0], root / "unlabeled" / f"more{index}.png")
+    (root / "dataset.yaml").write_text(f"names: [{', '.join(NAMES)}]\n")
+    return root
+
+
+def save(pixels: Any, path: Path) -> None:
+    """The array as an image file, with the folders it needs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def write_recipe(path: Path, data: Path, method: Any = "class_bank", **training: Any) -> Path:
+    """A recipe file for the small network."""
+    blocks = {"data": {"root": str(data)}, "net": NET, "method": method, "training": TRAINING | training}
+    path.write_text(yaml.safe_dump(blocks))
+    return path
+
+
+def command(capsys: pytest.CaptureFixture[str], *words: object) -> Answer:
+    """Runs `fewmask WORDS` in this process."""
+    capsys.readouterr()
+    before, sys.argv = sys.argv, ["fewmask", *map(str, words)]
+    try:
+        cli.main()
+        code: Any = 0
+    except SystemExit as end:
+        code = end.code
+    finally:
+        sys.argv = before
+    return Answer(code or 0, *capsys.readouterr())
+
+
+class Child:
+    """`fewmask WORDS` in a process of its own, which may be killed and whose files may be kept short."""
+
+    def __init__(self, folder: Path, *words: object, longest_file: int | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._out, self._err = folder / "stdout", folder / "stderr"
+        arguments = ([str(word) for word in words], str(self._out), str(self._err), longest_file)
+        self.process = _children.Process(target=_run, args=arguments)
+        self.process.start()
+
+    def wait_for(self, happened: Callable[[], bool], seconds: float = 120) -> None:
+        """Returns when `happened`, which must be while the command runs."""
+        end = time.monotonic() + seconds
+        while not happened():
+            assert self.process.is_alive(), f"the command ended before: {self._err.read_text()}"
+            assert time.monotonic() < end, "it never happened"
+            time.sleep(0.005)
+
+    def signal(self, number: int) -> None:
+        """Sends a signal."""
+        assert self.process.pid is not None
+        os.kill(self.process.pid, number)
+
+    def answer(self) -> Answer:
+        """Waits for the end."""
+        self.process.join(120)
+        assert self.process.exitcode is not None, "the command does not end"
+        return Answer(self.process.exitcode, self._out.read_text(), self._err.read_text())
+
+
+def _run(words: Sequence[str], out: str, err: str, longest_file: int | None) -> None:
+    for descriptor, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    if longest_file is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (longest_file, resource.RLIM_INFINITY))
+    sys.argv = ["fewmask", *words]
+    cli.main()
