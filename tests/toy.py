@@ -20,7 +20,7 @@ NAMES = ("ground", "box", "tree", "car")
 HEIGHT, WIDTH = 48, 64
 NET = {
     "arch": "unet",
-    "encoder": "resnet18",
+    "encoder": "test_resnet",
     "weights": "none",
     "options": {"encoder_depth": 3, "decoder_channels": [32, 16, 8]},
 }
@@ -109,9 +109,9 @@ class Child:
             time.sleep(0.005)
 
     def signal(self, number: int) -> None:
-        """Sends a signal."""
+        """Sends a signal to the command and the processes that it started, as a terminal does."""
         assert self.process.pid is not None
-        os.kill(self.process.pid, number)
+        os.killpg(self.process.pid, number)
 
     def answer(self) -> Answer:
         """Waits for the end."""
@@ -121,6 +121,7 @@ class Child:
 
 
 def _run(words: Sequence[str], out: str, err: str, longest_file: int | None) -> None:
+    os.setsid()
     for descriptor, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     if longest_file is not None:

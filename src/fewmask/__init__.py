@@ -49,9 +49,9 @@ def train(
 
 def resume(run: str | Path) -> Path:
     """Goes on with an interrupted run, as `fewmask train --resume` does; exact to the bit on a CPU."""
-    from fewmask.engine.train import resume_run
+    from fewmask.engine.guard import resume_with_baseline
 
-    return resume_run(Path(run)).path
+    return resume_with_baseline(Path(run)).path
 
 
 def load(run: str | Path, device: str = "cpu") -> "Model":

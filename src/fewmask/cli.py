@@ -1,7 +1,6 @@
 """The command line: every command parses, calls one function, and prints."""
 
 import json
-import logging
 import sys
 import warnings
 from pathlib import Path
@@ -11,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from fewmask.engine.say import say
 from fewmask.errors import UserError
 
 app = typer.Typer(
@@ -32,8 +32,13 @@ def demo(
 ) -> None:
     """Make street scenes, train with 8 masks of 200 images, and compare with supervised training."""
     from fewmask.engine.demo import run_demo
+    from fewmask.engine.fit import Interrupted
 
-    run_demo(out, _console(), steps)
+    try:
+        run_demo(out, _console(), steps)
+    except Interrupted:
+        say(_console(), "Stopped, and saved. The same command goes on from here.")
+        raise typer.Exit(130) from None
 
 
 @app.command()
@@ -45,7 +50,7 @@ def doctor(
     from fewmask.data.doctor import examine
     from fewmask.data.doctor_print import print_diagnosis
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with _progress() as progress:
         diagnosis = examine(data, progress)
     print_diagnosis(diagnosis, _console())
     raise typer.Exit(diagnosis.exit_code(strict))
@@ -69,8 +74,8 @@ def train(
 ) -> None:
     """Train a model from a folder of images, or by a recipe."""
     from fewmask.engine.fit import Interrupted
-    from fewmask.engine.guard import train_with_baseline
-    from fewmask.engine.train import resume_run, train_recipe
+    from fewmask.engine.guard import resume_with_baseline, train_with_baseline
+    from fewmask.engine.train import train_recipe
     from fewmask.recipe import parse_settings, recipe_for
 
     console = _console()
@@ -78,10 +83,10 @@ def train(
         if resume is not None:
             if source or out or method or labels or settings or baseline or split_seed is not None or precision:
                 raise UserError("a resumed run keeps its recipe", "--resume", "Give --resume FOLDER and nothing else.")
-            run = resume_run(resume, console)
+            run = resume_with_baseline(resume, console)
         else:
             if source is None:
-                raise UserError("what should it train on?", "train", "Give a dataset folder or a recipe file.")
+                raise UserError("there is nothing to train on", "train", "Give a dataset folder or a recipe file.")
             flags = {
                 "method.name": method,
                 "data.labels": labels,
@@ -91,15 +96,14 @@ def train(
             changes = {key: value for key, value in flags.items() if value is not None}
             recipe = recipe_for(source, changes | parse_settings(settings or []))
             if out is None:
-                raise UserError(
-                    "where should the run go?", "--out", "Give a folder that does not exist yet: --out runs/mine."
-                )
+                raise UserError("the run needs a folder", "--out", "Give one that does not exist yet: --out runs/mine.")
             run = (train_with_baseline if baseline else train_recipe)(recipe, out, console)
     except Interrupted:
         where = resume or out
-        console.print(f"Stopped, and saved. Go on with: fewmask train --resume {where}")
+        say(console, f"Stopped, and saved. Go on with: fewmask train --resume {where}")
         raise typer.Exit(130) from None
-    console.print(f"Done. Score it: fewmask evaluate {run.path}  Use it: fewmask predict {run.path} IMAGES --out DIR")
+    say(console, f"Done. Score it: fewmask evaluate {run.path}")
+    say(console, f"      Use it:   fewmask predict {run.path} IMAGES --out DIR")
 
 
 @app.command()
@@ -108,16 +112,16 @@ def evaluate(
     split: Annotated[str, typer.Option(help="val, test or train.")] = "val",
     data: Annotated[Path | None, typer.Option(help="Another dataset folder of the same classes.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
 ) -> None:
     """Score a trained model: one confusion matrix over the whole split, at full label size."""
     from fewmask.engine.model import load
     from fewmask.engine.tables import print_scores
 
     model = load(run, device)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with _progress() as progress:
         task = progress.add_task("scoring", total=None)
-        scores = model.evaluate(split, lambda: progress.advance(task), data)
+        scores = model.evaluate(split, lambda total: progress.update(task, total=total, advance=1), data)
     if as_json:
         typer.echo(json.dumps(scores))
     else:
@@ -130,22 +134,21 @@ def predict(
     images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
     out: Annotated[Path, typer.Option(help="Folder for masks, overlays and confidence.")],
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
 ) -> None:
     """Write an index mask with palette, an overlay, and the confidence of every image."""
     from fewmask.engine.model import load
     from fewmask.engine.predict import predict_files
 
     model = load(run, device)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with _progress() as progress:
         task = progress.add_task("predicting", total=None)
-        count = predict_files(model, images, out, force, lambda: progress.advance(task))
-    _console().print(f"{count} images -> {out}/masks, {out}/overlays, {out}/confidence")
+        count = predict_files(model, images, out, force, lambda total: progress.update(task, total=total, advance=1))
+    say(_console(), f"{count} image{'' if count == 1 else 's'} -> {out}/masks, {out}/overlays, {out}/confidence")
 
 
 def main() -> None:
     """Runs the command line; a person's mistake is one line and exit code 2."""
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="torch|lightning|timm|tensorboard")
     try:
         app()
@@ -156,3 +159,9 @@ def main() -> None:
 
 def _console() -> Console:
     return Console()
+
+
+def _progress() -> Progress:
+    """A bar for a person who watches; nothing in a file or a pipe."""
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)

@@ -211,7 +211,10 @@ def _apply(tree: dict[str, Any], path: str, value: Any) -> None:
 
 def _explained(error: ValidationError, source: str) -> UserError:
     """The first mistake in one line: the key, what stands there, and the nearest that would do."""
-    configs = {Recipe.__name__: Recipe, **{method.Config.__name__: method.Config for method in METHODS}}
+    configs: dict[str, type[BaseModel]] = {
+        Recipe.__name__: Recipe,
+        **{method.Config.__name__: method.Config for method in METHODS},
+    }
     config = configs[error.title]
     mistakes = error.errors()
     # a misspelt key is also a missing one: the misspelling says more
@@ -222,10 +225,10 @@ def _explained(error: ValidationError, source: str) -> UserError:
         return UserError(
             f"there is no setting {place}", source, f"Known here: {choices(keys[-1], block.model_fields)}."
         )
-    if first["type"] == "missing":
+    if first["type"] == "missing" and len(keys) == len(first["loc"]):
         return UserError(f"{place} is missing", source, "Add it, or pass it with --set.")
     reasons = {_reason(mistake) for mistake in mistakes if _located(config, mistake["loc"])[0] == keys}
-    return UserError(f"{place} is {first['input']!r}: {' or '.join(sorted(reasons))}", source, "Correct this setting.")
+    return UserError(f"{place} is {first['input']!r}: {', or '.join(sorted(reasons))}", source, "Correct this setting.")
 
 
 def _located(config: type[BaseModel], location: Sequence[str | int]) -> tuple[list[str], type[BaseModel]]:
@@ -245,7 +248,7 @@ def _located(config: type[BaseModel], location: Sequence[str | int]) -> tuple[li
 
 def _reason(mistake: Any) -> str:
     own = {"model_type": "it should be a block of settings", "path_type": "it should be a path"}
-    message: str = mistake["msg"]
+    message = str(mistake["msg"]).partition(", unable to parse")[0]
     return own.get(mistake["type"]) or message.replace("Input should", "it should", 1)
 
 

@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     unlabeled: Unlabeled | None
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on the device, images as float RGB in [0, 1] and labels as int64."""
+        """The batch on the device, images as float RGB in [0, 1], labels as int64; float images are left as they are."""
         labeled = Labeled(
             _to_unit(self.labeled.images, device), self.labeled.labels.to(device, non_blocking=True).long()
         )
@@ -41,4 +41,5 @@ class Batch(NamedTuple):
 
 
 def _to_unit(images: Tensor, device: torch.device) -> Tensor:
-    return images.to(device, non_blocking=True).float().div_(255)
+    moved = images.to(device, non_blocking=True)
+    return moved if moved.is_floating_point() else moved.float().div_(255)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +13,20 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 from torch.optim import Optimizer
 
-from fewmask.engine.run_folder import RunFolder, write_bytes
+from fewmask.engine.run_folder import RunFolder, write_bytes, write_text
 from fewmask.errors import UserError
+from fewmask.recipe import Recipe, changed_settings, read_recipe, recipe_yaml
+
+_FREE = (  # settings that a resumed run may change: where and how fast it computes, and what it says
+    "data.root",
+    "data.cache",
+    "data.workers",
+    "training.device",
+    "training.precision",
+    "training.checkpoint_every",
+    "training.log_every",
+    "training.alarm_excess",
+)
 
 
 class Position(NamedTuple):
@@ -23,8 +36,10 @@ class Position(NamedTuple):
     step: int = 0
 
 
-def save_checkpoint(run: RunFolder, method: nn.Module, optimizer: Optimizer, position: Position) -> Path:
-    """Writes weights, optimizer and position; on a full disk the last checkpoint stays and the error says so."""
+def save_checkpoint(
+    run: RunFolder, method: nn.Module, optimizer: Optimizer, position: Position, recipe: Recipe
+) -> Path:
+    """Writes weights, optimizer, position and recipe; on a full disk the last one stays, and the error says so."""
     final = run.checkpoints / f"stage{position.stage}-step{position.step:08d}"
     temporary = run.checkpoints / f".{final.name}.part"
     try:
@@ -34,17 +49,12 @@ def save_checkpoint(run: RunFolder, method: nn.Module, optimizer: Optimizer, pos
         buffer = io.BytesIO()
         torch.save({"optimizer": optimizer.state_dict(), "position": tuple(position)}, buffer)
         write_bytes(temporary / "training.pt", buffer.getvalue())
+        write_text(temporary / "recipe.yaml", recipe_yaml(recipe))
         if not final.exists():
             temporary.rename(final)
             _sync_folder(run.checkpoints)
     except OSError as error:
-        last = latest_checkpoint(run)
-        kept = f"the last checkpoint, {last.name}, is intact" if last else "there is no earlier one"
-        raise UserError(
-            f"a checkpoint could not be written ({error.strerror}); {kept}",
-            run.path,
-            f"Free some space, then: fewmask train --resume {run.path}",
-        ) from None
+        raise cannot_write(run, "a checkpoint", error) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     for old in _checkpoints(run)[:-1]:
@@ -58,19 +68,41 @@ def latest_checkpoint(run: RunFolder) -> Path | None:
     return found[-1] if found else None
 
 
+def check_recipe(run: RunFolder, recipe: Recipe) -> None:
+    """Raises UserError if the run has a checkpoint of another recipe, whose weights or schedule would not fit."""
+    checkpoint = latest_checkpoint(run)
+    if checkpoint is None:
+        return
+    for key, (old, new) in changed_settings(read_recipe(checkpoint / "recipe.yaml"), recipe).items():
+        if key not in _FREE:
+            raise UserError(
+                f"{key} is {new!r}, but the run was started with {old!r}",
+                run.recipe_file,
+                "Set it back to go on, or start another run with another --out.",
+            )
+
+
 def load_checkpoint(path: Path, method: nn.Module, optimizer: Optimizer) -> Position:
-    """Restores weights and optimizer in place and says where the run was."""
+    """Restores weights and optimizer in place and says where the run was; raises UserError if a file is damaged."""
+    load_state(path / "method.safetensors", method)
+    file = path / "training.pt"
     try:
-        method.load_state_dict(load_tensors((path / "method.safetensors").read_bytes()))
-        training = torch.load(path / "training.pt", map_location="cpu", weights_only=True)
-        optimizer.load_state_dict(training["optimizer"])
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise UserError(
-            f"the checkpoint does not fit the recipe beside it ({str(error).splitlines()[0].strip()})",
-            path,
-            "Was recipe.yaml changed? Resume with the recipe the run was started with.",
-        ) from None
+        training = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # a broken file makes the reader raise nearly anything
+        raise _damaged(file, error) from None
+    optimizer.load_state_dict(training["optimizer"])
     return Position(*training["position"])
+
+
+def cannot_write(run: RunFolder, what: str, error: OSError) -> UserError:
+    """What to tell a person when the disk is full: what is lost, what is kept, and how to go on."""
+    last = latest_checkpoint(run)
+    kept = f"the last checkpoint, {last.name}, is intact" if last else "there is no checkpoint yet"
+    return UserError(
+        f"{what} could not be written ({error.strerror or error}); {kept}",
+        run.path,
+        f"Free some space, then: fewmask train --resume {run.path}",
+    )
 
 
 def state_bytes(module: nn.Module) -> bytes:
@@ -78,8 +110,30 @@ def state_bytes(module: nn.Module) -> bytes:
     return save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()})
 
 
+def load_state(path: Path, module: nn.Module) -> None:
+    """Restores what `state_bytes` gave, in place."""
+    try:
+        tensors = load_tensors(path.read_bytes())
+    except Exception as error:  # as above
+        raise _damaged(path, error) from None
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError:
+        raise UserError(
+            "these weights do not fit the network of the recipe",
+            path,
+            "Was recipe.yaml or dataset.yaml of the run changed? Set it back to what it was trained with.",
+        ) from None
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    reason = str(error).partition("\n")[0] or repr(error)
+    return UserError(f"the file cannot be read ({reason})", path, "Copy it again, or train anew with another --out.")
+
+
 def _checkpoints(run: RunFolder) -> list[Path]:
-    return sorted(run.checkpoints.glob("stage*-step*"))
+    found = run.checkpoints.glob("stage*-step*")
+    return sorted(found, key=lambda path: [int(number) for number in re.findall(r"\d+", path.name)])
 
 
 def _sync_folder(path: Path) -> None:

@@ -1,5 +1,6 @@
 """Which device, how many, in what precision: from the recipe to a launched Fabric."""
 
+import logging
 import os
 
 import torch
@@ -11,7 +12,8 @@ from fewmask.recipe import TrainingConfig
 
 def launch_fabric(training: TrainingConfig) -> Fabric:
     """One process on one device, or one of the ranks that torchrun or SLURM started (DDP)."""
-    device = _device(training.device)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells the precision, and more, on stderr
+    device = choose_device(training.device, "training.device")
     ranks = int(os.environ.get("WORLD_SIZE", 1))
     precision = {"32": "32-true", "bf16": "bf16-mixed"}[_precision(training.precision, device)]
     if ranks > 1:
@@ -25,14 +27,15 @@ def launch_fabric(training: TrainingConfig) -> Fabric:
     return fabric
 
 
-def _device(wanted: str) -> str:
+def choose_device(wanted: str, where: str) -> str:
+    """`cpu`, `cuda` or `mps` as wanted in the setting or flag `where`; for `auto` the best that is there."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if wanted == "auto":
         return next(name for name in ("cuda", "mps", "cpu") if available[name])
     if wanted not in available:
-        raise UserError(f"there is no device {wanted!r}", "training.device", "Choose auto, cpu, cuda or mps.")
+        raise UserError(f"there is no device {wanted!r}", where, "Choose auto, cpu, cuda or mps.")
     if not available[wanted]:
-        raise UserError(f"{wanted} is not available here", "training.device", "Use --set training.device=auto.")
+        raise UserError(f"{wanted} is not available here", where, "Choose auto, which takes what there is.")
     return wanted
 
 

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from torch.optim import SGD, AdamW, Optimizer
 
+from fewmask.data.batch import Batch
 from fewmask.data.loader import Draws, StepBatches, step_loader
 from fewmask.engine.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
 from fewmask.engine.journal import Journal
@@ -25,7 +26,7 @@ _RATES = {"adamw": 5e-4, "sgd": 1e-2}
 _DECAYS = {"adamw": 1e-2, "sgd": 5e-4}
 
 
-class Interrupted(Exception):  # noqa: N818  (it is no error)
+class Interrupted(KeyboardInterrupt):
     """The run was asked to stop; its checkpoint is saved."""
 
 
@@ -52,7 +53,7 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
 
     def save(position: Position) -> None:
         if fabric.is_global_zero:
-            save_checkpoint(run, method, optimizer, position)
+            save_checkpoint(run, method, optimizer, position, recipe)
         fabric.barrier()
 
     with Journal(run, data.classes.names, training.steps, first, excess, console) as journal, _stop_flag() as stopped:
@@ -61,12 +62,12 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
             if index < at.stage:
                 continue
             start = at.step if index == at.stage else 0
-            batches = step_loader(
-                _batches(data, training, index, fabric), start, steps, data.workers, pinned=_on_gpu(fabric)
-            )
+            pool = _batches(data, training, index, fabric)
+            with _signals_held_back():
+                batches = step_loader(pool, start, steps, data.workers, pinned=_on_gpu(fabric))
             for step in range(start, steps):
                 before = time.perf_counter()
-                batch = next(batches).to(fabric.device)
+                batch = _told(next(batches)).to(fabric.device)
                 journal.waited(time.perf_counter() - before)
                 torch.manual_seed(seed_at(Purpose.STEP, training.seed, index, step, fabric.global_rank))
                 now = Now(step, steps, stage.name)
@@ -113,12 +114,28 @@ def stage_lengths(shares: list[float], steps: int) -> list[int]:
     return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
 
 
+class _ToldBatches(StepBatches):
+    """A broken file as a value: an exception that leaves a worker process arrives as the text of its traceback."""
+
+    def __getitem__(self, step: int) -> Batch | UserError:  # type: ignore[override]
+        try:
+            return super().__getitem__(step)
+        except UserError as error:
+            return error
+
+
+def _told(batch: Batch | UserError) -> Batch:
+    if isinstance(batch, UserError):
+        raise batch
+    return batch
+
+
 def _batches(data: TrainingData, training: TrainingConfig, stage: int, fabric: Fabric) -> StepBatches:
     num_unlabeled = training.unlabeled_batch or training.labeled_batch
     draws = Draws(
         training.seed, stage, data.crop, training.labeled_batch, num_unlabeled, fabric.global_rank, fabric.world_size
     )
-    return StepBatches(data.labeled, data.unlabeled, draws)
+    return _ToldBatches(data.labeled, data.unlabeled, draws)
 
 
 def _set_rates(optimizer: Optimizer, left: float, power: float) -> float:
@@ -140,6 +157,19 @@ def _check_finite(losses: dict[str, torch.Tensor], step: int, run: RunFolder) ->
 
 def _on_gpu(fabric: Fabric) -> bool:
     return bool(fabric.device.type == "cuda")
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Processes that are started here never see Ctrl-C and SIGTERM: they read on until the run itself stops."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

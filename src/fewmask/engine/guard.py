@@ -5,11 +5,15 @@ from pathlib import Path
 from rich.console import Console
 
 from fewmask.data.folder import read_folder
-from fewmask.engine.model import labeled_samples, load
+from fewmask.engine.model import load
 from fewmask.engine.run_folder import RunFolder
+from fewmask.engine.say import say
 from fewmask.engine.tables import print_columns
-from fewmask.engine.train import train_recipe
+from fewmask.engine.train import create_run, resume_run
+from fewmask.errors import UserError
 from fewmask.recipe import Recipe, make_method_config
+
+BASELINE = "supervised"
 
 
 def train_with_baseline(recipe: Recipe, out: Path, console: Console | None = None) -> RunFolder:
@@ -18,27 +22,40 @@ def train_with_baseline(recipe: Recipe, out: Path, console: Console | None = Non
     Raises:
         UserError: before anything is trained, if val has no masks to compare on. The test set is not looked at.
     """
-    console = console or Console(stderr=True)
+    if recipe.method.name == BASELINE:
+        raise UserError(f"{BASELINE} is the baseline itself", "--baseline", "Leave it out, or choose another --method.")
     folder = read_folder(recipe.data.root)
-    labeled_samples({"val": folder.val}, "val", folder.root)
-    run = train_recipe(recipe, out, console)
-    baseline = train_recipe(baseline_of(recipe), out / "baseline", console)
-    compare_with_baseline(run, baseline, console)
+    if not any(sample.mask for sample in folder.val):
+        fix = "Keep some images with masks there to compare on, or leave out --baseline."
+        raise UserError("there are no masks", folder.root / "val" / "masks", fix)
+    create_run(recipe, out)
+    create_run(baseline_of(recipe), out / "baseline")  # before the training, so that a resumed run knows of it
+    return resume_with_baseline(out, console)
+
+
+def resume_with_baseline(out: Path, console: Console | None = None) -> RunFolder:
+    """Goes on with an interrupted run and, where it was started with one, its baseline; then compares."""
+    console = console or Console(stderr=True)
+    run, baseline = resume_run(out, console), out / "baseline"
+    if RunFolder(baseline).recipe_file.exists():
+        compare_with_baseline(run, resume_run(baseline, console), console)
     return run
 
 
 def baseline_of(recipe: Recipe) -> Recipe:
     """The same recipe with the method `supervised`."""
-    return recipe.model_copy(update={"method": make_method_config("supervised")})
+    return recipe.model_copy(update={"method": make_method_config(BASELINE)})
 
 
 def compare_with_baseline(run: RunFolder, baseline: RunFolder, console: Console) -> None:
     """Prints per class what the unlabeled images gave, and warns where they cost."""
     ours, theirs = load(run.path).evaluate("val"), load(baseline.path).evaluate("val")
     name = run.recipe().method.name
-    print_columns("what the unlabeled images gave, IoU on val", {"supervised": theirs, name: ours}, console, gain=True)
-    if ours["miou"] < theirs["miou"]:
-        console.print(
-            f"[red]The unlabeled images cost {100 * (theirs['miou'] - ours['miou']):.1f} points of mIoU.[/red] "
+    print_columns("what the unlabeled images gave, IoU on val", {BASELINE: theirs, name: ours}, console, gain=True)
+    cost = 100 * ((theirs["miou"] or 0) - (ours["miou"] or 0))  # None where val holds no class at all
+    if cost > 0:
+        text = (
+            f"The unlabeled images cost {cost:.1f} points of mIoU. "
             f"Use the baseline in {baseline.path}, or train longer: pseudo-labels pay in long runs."
         )
+        say(console, text, style="red")

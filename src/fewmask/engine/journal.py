@@ -1,19 +1,22 @@
 """What a run says while it trains: progress bar, metrics.csv, TensorBoard events, and alarms."""
 
 import csv
-import resource
+import io
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Self, TextIO
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 
+from fewmask.engine.checkpoint import cannot_write
+from fewmask.engine.events import EventFile
 from fewmask.engine.run_folder import RunFolder, write_text
+from fewmask.engine.say import say
 
 _LOST = 0.02  # a class with less than this share of its labeled share has vanished from the pseudo-labels
 _PATIENCE = 3  # log lines in a row before an alarm
@@ -30,6 +33,9 @@ class Journal:
         first: steps already done; later lines of an interrupted run are dropped.
         alarm_excess: pseudo-label share over labeled share that raises an alarm.
         console: where a person reads.
+
+    Raises:
+        UserError: a file cannot be written, here or later.
     """
 
     def __init__(
@@ -41,10 +47,14 @@ class Journal:
         alarm_excess: float,
         console: Console,
     ) -> None:
-        self._class_names, self._total, self._alarm_excess, self._console = class_names, total, alarm_excess, console
-        self._columns = _drop_lines_after(run, first)
-        self._file: TextIO = run.metrics_file.open("a", newline="")
-        self._events = SummaryWriter(str(run.path), purge_step=first)
+        self._run, self._class_names, self._total = run, class_names, total
+        self._alarm_excess, self._console = alarm_excess, console
+        try:
+            self._columns = _drop_lines_after(run, first)
+            self._file = _open_metrics(run)
+            self._events = EventFile(run.path, first)
+        except OSError as error:
+            raise cannot_write(run, "the log", error) from None
         self._strikes: dict[str, int] = {}
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -67,8 +77,9 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
-        self._file.close()
         self._events.close()
+        with suppress(OSError):  # of a line that failed, which has been told
+            self._file.close()
 
     def waited(self, seconds: float) -> None:
         """Adds time that a step waited for data."""
@@ -95,31 +106,30 @@ class Journal:
         values["data_share"] = self._waited / seconds
         values["memory_gib"] = peak_memory() / 2**30
         self._last, self._waited = (now, step), 0.0
-        self._append(step, values)
-        for name, number in values.items():
-            self._events.add_scalar(name, number, step)
+        try:
+            self._append(step, values)
+            self._events.write(step, values)
+        except OSError as error:
+            raise cannot_write(self._run, "the log", error) from None
         terms = " ".join(f"{name} {value.item():.3f}" for name, value in losses.items())
         note = f"{terms} | {values['steps_per_second']:.2f} steps/s | {values['memory_gib']:.1f} GiB"
         self._progress.update(self._task, note=note)
         if not self._console.is_terminal and step * 20 // self._total != (step - steps) * 20 // self._total:
-            self._console.print(f"step {step}/{self._total} | {note}")
+            say(self._console, f"step {step}/{self._total} | {note}")
         if "pseudo_excess" in watch:
             self._watch_classes(step, watch["pseudo_excess"].tolist())
 
     def _append(self, step: int, values: Mapping[str, float]) -> None:
-        row = {"step": step} | {name: f"{value:.6g}" for name, value in values.items()}
-        if self._columns is None or not set(row) <= set(self._columns):
+        row = {"step": str(step)} | {name: f"{value:.6g}" for name, value in values.items()}
+        new = [name for name in row if name not in self._columns]
+        if new:
             # A new curve, e.g. a term that starts after the warm-up: the table is written again with its column.
-            path = self._file.name
             self._file.close()
-            with open(path, newline="") as old:  # noqa: PTH123
-                lines = list(csv.DictReader(old))
-            self._columns = [*(self._columns or []), *(name for name in row if name not in (self._columns or []))]
-            self._file = open(path, "w", newline="")  # noqa: PTH123, SIM115
-            table = csv.DictWriter(self._file, self._columns)
-            table.writeheader()
-            table.writerows(lines)
-        csv.DictWriter(self._file, self._columns).writerow(row)
+            lines = _read_lines(self._run)
+            self._columns = [*self._columns, *new]
+            _write_table(self._run, self._columns, lines)
+            self._file = _open_metrics(self._run)
+        csv.DictWriter(self._file, self._columns, lineterminator="\n").writerow(row)
         self._file.flush()
 
     def _watch_classes(self, step: int, excess: Sequence[float]) -> None:
@@ -131,26 +141,50 @@ class Journal:
             self._strikes[name] = self._strikes.get(name, 0) + 1 if strange else 0
             if self._strikes[name] == _PATIENCE:
                 what = f"takes {value:.1f} times" if value > 1 else f"has shrunk to {value:.3f} of"
-                self._console.print(
-                    f"[yellow]Alarm at step {step}: class {name} {what} its labeled share among the pseudo-labels. "
+                text = (
+                    f"Alarm at step {step}: class {name} {what} its labeled share among the pseudo-labels. "
                     "Look at predictions, and compare with --baseline."
                 )
+                say(self._console, text, style="yellow")
 
 
 def peak_memory() -> int:
-    """Bytes: the device's peak where there is a GPU, otherwise the peak of this process."""
+    """Bytes: the device's peak where there is a GPU, otherwise the peak of this process; 0 where Windows tells none."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
+    if sys.platform == "win32":
+        return 0
+    import resource
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _drop_lines_after(run: RunFolder, step: int) -> list[str] | None:
-    """Cuts metrics.csv to the steps that the checkpoint holds; the columns, or None without a file."""
+def _drop_lines_after(run: RunFolder, step: int) -> list[str]:
+    """Cuts metrics.csv to the steps that the checkpoint holds; its columns."""
     if not run.metrics_file.exists():
-        return None
-    with run.metrics_file.open(newline="") as file:
-        header, *lines = [line for line in file if line.strip()] or [""]
-    kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= step]
-    write_text(run.metrics_file, "".join([header, *kept]))
-    return header.strip().split(",") if header.strip() else None
+        return []
+    text = run.metrics_file.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]  # a killed run may leave half a line
+    lines = list(csv.DictReader(io.StringIO(whole)))
+    columns = next(csv.reader(io.StringIO(whole)), [])
+    _write_table(run, columns, [line for line in lines if int(line["step"]) <= step])
+    return columns
+
+
+def _read_lines(run: RunFolder) -> list[dict[str, str]]:
+    with run.metrics_file.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _write_table(run: RunFolder, columns: Sequence[str], lines: Sequence[Mapping[str, str]]) -> None:
+    table = io.StringIO()
+    if columns:
+        writer = csv.DictWriter(table, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+    write_text(run.metrics_file, table.getvalue())
+
+
+def _open_metrics(run: RunFolder) -> TextIO:
+    return run.metrics_file.open("a", newline="", encoding="utf-8")

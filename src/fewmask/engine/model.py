@@ -1,7 +1,8 @@
 """A trained model in the hand: load a run, predict images, score a split."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from itertools import tee
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,20 +10,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.torch import load as load_tensors
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from fewmask.data.classes import Classes
 from fewmask.data.folder import Sample, read_folder
-from fewmask.data.images import read_image, read_mask
+from fewmask.data.images import read_image
+from fewmask.data.store import PictureStore
+from fewmask.engine.checkpoint import load_state
+from fewmask.engine.device import choose_device
 from fewmask.engine.infer import predicted_labels, probabilities
 from fewmask.engine.run_folder import RunFolder, write_text
 from fewmask.engine.scores import Scores, scores_of
-from fewmask.errors import UserError
+from fewmask.errors import UserError, choices
 from fewmask.models.build import build_net
 from fewmask.models.segnet import SegNet
 from fewmask.recipe import Recipe
 from fewmask.shapes import IGNORE
+
+Tick = Callable[[int], None]
+"""Called after every image with the number of them all."""
 
 
 class Prediction(NamedTuple):
@@ -49,6 +55,8 @@ class Model:
 
     def predict(self, images: Sequence[str | Path | NDArray[Any] | Image.Image]) -> list[Prediction]:
         """Labels and confidence of images given as files, PIL images, or uint8 RGB arrays [h w 3]."""
+        if isinstance(images, str | Path):
+            raise UserError("this is one image, not a list", images, "Write predict([image]) or predict_one(image).")
         return [self.predict_one(image) for image in images]
 
     def predict_one(self, image: str | Path | NDArray[Any] | Image.Image) -> Prediction:
@@ -57,8 +65,8 @@ class Model:
         confidence, labels = scores.max(dim=0)
         return Prediction(labels.to(torch.uint8).cpu().numpy(), confidence.cpu().numpy())
 
-    def evaluate(self, split: str, tick: Callable[[], None] = lambda: None, data: Path | None = None) -> dict[str, Any]:
-        """Scores of every net on `val` or `test` at full label size, also written to the run folder.
+    def evaluate(self, split: str, tick: Tick = lambda total: None, data: Path | None = None) -> dict[str, Any]:
+        """Scores of every net on `val` or `test` at full label size; those on the run's own data are kept in it.
 
         Returns:
             `{"miou", "per_class", "pixel_accuracy"}` of the predictor, the same under `student` and `teacher`
@@ -81,7 +89,12 @@ class Model:
             "student": scores["student"].as_json(),
             "teacher": scores["teacher"].as_json() if "teacher" in scores else None,
         }
-        write_text(self.run.scores_file(split), json.dumps(result, indent=2) + "\n")
+        if data is None:
+            try:
+                write_text(self.run.scores_file(split), json.dumps(result, indent=2) + "\n")
+            except OSError as error:
+                reason = f"the scores could not be written ({error.strerror})"
+                raise UserError(reason, self.run.scores_file(split), "Make the run folder writable.") from None
         return result
 
 
@@ -89,7 +102,7 @@ def load(path: str | Path, device: str = "cpu") -> Model:
     """The trained model of a run folder."""
     run = RunFolder(Path(path))
     recipe, classes = run.recipe(), run.classes()
-    method = recipe.method_type
+    device = choose_device(device, "--device")
     if not run.model_file("student").exists():
         raise UserError("the training is not finished", run.path, f"Finish it: fewmask train --resume {run.path}")
     nets = {}
@@ -97,15 +110,15 @@ def load(path: str | Path, device: str = "cpu") -> Model:
         file = run.model_file(which)
         if file.exists():
             net = build_net(recipe.net.model_copy(update={"weights": "none"}), len(classes))
-            net.load_state_dict(load_tensors(file.read_bytes()))
+            load_state(file, net)
             nets[which] = net.to(device).eval()
-    return Model(recipe, classes, nets, method.predictor, run)
+    return Model(recipe, classes, nets, recipe.method_type.predictor, run)
 
 
 def labeled_samples(splits: dict[str, tuple[Sample, ...]], split: str, root: Path) -> list[Sample]:
     """The samples of a split that have masks."""
     if split not in splits:
-        raise UserError(f"there is no split {split!r}", "--split", f"Choose one of {', '.join(splits)}.")
+        raise UserError(f"there is no split {split!r}", "--split", f"Choose one of {choices(split, splits)}.")
     samples = [sample for sample in splits[split] if sample.mask is not None]
     if not samples:
         held = [name for name, found in splits.items() if any(sample.mask for sample in found)]
@@ -119,29 +132,37 @@ def labeled_samples(splits: dict[str, tuple[Sample, ...]], split: str, root: Pat
 
 def score(
     nets: dict[str, SegNet],
-    samples: Iterable[Sample],
+    samples: Sequence[Sample],
     classes: Classes,
     recipe: Recipe,
-    tick: Callable[[], None] = lambda: None,
+    tick: Tick = lambda total: None,
 ) -> dict[str, Scores]:
-    """Scores per net from one confusion matrix each over all samples, at full label size."""
-    samples = list(samples)
+    """Scores per net from one confusion matrix each over all samples, which have masks, at full label size."""
+    full_size = PictureStore(samples, classes, resize=None, cached=False)
     totals = {name: torch.zeros(len(classes), len(classes), dtype=torch.int64) for name in nets}
-    images = (read_image(sample.image) for sample in samples)
-    for sample, answers in zip(samples, predicted_labels(nets, images, recipe.data.resize), strict=True):
-        assert sample.mask is not None
-        truth = read_mask(sample.mask, classes).long()
+    pictures, again = tee(full_size[index] for index in range(len(full_size)))
+    predicted = predicted_labels(nets, (picture.image for picture in pictures), recipe.data.resize)
+    for answers, picture in zip(predicted, again, strict=True):
+        assert picture.labels is not None
+        truth = picture.labels.long()
         for name, labels in answers.items():
             matrix = multiclass_confusion_matrix(labels.cpu().long(), truth, len(classes), ignore_index=IGNORE)
             totals[name] += matrix
-        tick()
+        tick(len(full_size))
     return {name: scores_of(total, classes.names) for name, total in totals.items()}
 
 
 def _as_tensor(image: str | Path | NDArray[Any] | Image.Image) -> torch.Tensor:
     if isinstance(image, str | Path):
         return read_image(Path(image))
-    pixels = np.array(image.convert("RGB") if isinstance(image, Image.Image) else image)
+    if isinstance(image, Image.Image):
+        if image.mode.startswith(("I", "F")):  # Pillow would cut its levels at 255
+            fix = "Give its file, which is read in full depth, or convert it to 8 bits."
+            raise UserError(f"a picture of mode {image.mode} has no 8-bit levels", "predict", fix)
+        image = image.convert("RGBA") if "transparency" in image.info else image
+        pixels = np.array(image.convert("RGB"))
+    else:
+        pixels = np.asarray(image)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise UserError(
             f"an array of shape {pixels.shape} and type {pixels.dtype} is no image",

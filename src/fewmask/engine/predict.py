@@ -1,7 +1,7 @@
 """Predictions as files: index mask with palette, overlay, and confidence, under the names of the images."""
 
-import os
-from collections.abc import Callable, Sequence
+import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,8 @@ from PIL import Image
 from fewmask.data.classes import Classes
 from fewmask.data.folder import IMAGE_SUFFIXES
 from fewmask.data.images import read_image
-from fewmask.engine.model import Model, Prediction
+from fewmask.engine.model import Model, Prediction, Tick
+from fewmask.engine.run_folder import write_bytes
 from fewmask.errors import UserError
 
 ByteArray = NDArray[np.uint8]
@@ -20,21 +21,26 @@ _KINDS = ("masks", "overlays", "confidence")
 _OVERLAY_SHARE = 0.5
 
 
-def find_images(path: Path) -> list[Path]:
-    """The image files of a folder, at any depth, in order; or the one file."""
+def find_images(path: Path, out: Path) -> list[Path]:
+    """The image files of a folder, at any depth, in order, without hidden ones and what lies in `out`; or the file."""
     if path.is_file():
         return [path]
     if not path.exists():
         raise UserError("there is no such file or folder", path, "Give an image or a folder of images.")
-    found = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+    written = {(out / kind).resolve() for kind in _KINDS}
+    found = sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix.lower() in IMAGE_SUFFIXES
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        and written.isdisjoint(file.resolve().parents)
+    )
     if not found:
         raise UserError("there are no images", path, f"Known are {' '.join(sorted(IMAGE_SUFFIXES))}.")
     return found
 
 
-def predict_files(
-    model: Model, images: Path, out: Path, force: bool = False, tick: Callable[[], None] = lambda: None
-) -> int:
+def predict_files(model: Model, images: Path, out: Path, force: bool = False, tick: Tick = lambda total: None) -> int:
     """Writes out/masks/NAME.png, out/overlays/NAME.png and out/confidence/NAME.png; the number of images.
 
     Masks hold class positions with the classes' palette; confidence is 0..255 for 0..1. Names and folders are kept.
@@ -43,14 +49,15 @@ def predict_files(
         UserError: an output exists already and `force` is not set (nothing is written then), or two images would
             share a name.
     """
-    files = find_images(images)
+    files = find_images(images, out)
     root = images if images.is_dir() else images.parent
     stems = [file.relative_to(root).with_suffix("") for file in files]
     _refuse_clashes(files, stems)
     targets = [[out / kind / f"{stem}.png" for kind in _KINDS] for stem in stems]
     existing = [target for group in targets for target in group if target.exists()]
     if existing and not force:
-        raise UserError(f"{len(existing)} files exist already", existing[0], "Choose another --out, or add --force.")
+        more = f", and {len(existing) - 1} more," if len(existing) > 1 else ""
+        raise UserError(f"this file{more} exists already", existing[0], "Choose another --out, or add --force.")
     for file, group in zip(files, targets, strict=True):
         pixels = read_image(file).permute(1, 2, 0).numpy()
         prediction = model.predict_one(pixels)
@@ -61,7 +68,7 @@ def predict_files(
         )
         for target, picture in zip(group, pictures, strict=True):
             _save(picture, target)
-        tick()
+        tick(len(files))
     return len(files)
 
 
@@ -94,17 +101,12 @@ def _refuse_clashes(files: Sequence[Path], stems: Sequence[Path]) -> None:
 
 
 def _save(picture: Image.Image, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.part")
+    content = io.BytesIO()
+    picture.save(content, format="PNG")
     try:
-        with temporary.open("wb") as file:
-            picture.save(file, format="PNG")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(target, content.getvalue())
     except OSError as error:
         raise UserError(
             f"cannot write it ({error.strerror})", target, "Free some space, or choose another --out."
         ) from None
-    finally:
-        temporary.unlink(missing_ok=True)

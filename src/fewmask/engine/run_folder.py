@@ -36,6 +36,8 @@ class RunFolder:
                 self.path,
                 f"Go on with it: fewmask train --resume {self.path}, or choose another --out.",
             )
+        if (self.path / "train").exists():  # else its dataset.yaml would be written over
+            raise UserError("this folder holds a dataset", self.path, "Choose another --out.")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             write_classes(classes, self.path / "dataset.yaml")
@@ -53,6 +55,10 @@ class RunFolder:
     def classes(self) -> Classes:
         """The classes it was trained on."""
         return read_classes(self.path)
+
+    def labeled_names(self) -> list[str]:
+        """The images whose masks it was trained on."""
+        return self.labeled_file.read_text(encoding="utf-8").splitlines()
 
 
 def write_text(path: Path, text: str) -> None:

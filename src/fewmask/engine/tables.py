@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+
+from fewmask.engine.say import say
 
 
 def print_scores(scores: Mapping[str, Any], console: Console) -> None:
@@ -16,7 +19,8 @@ def print_scores(scores: Mapping[str, Any], console: Console) -> None:
 
 def print_columns(title: str, columns: Mapping[str, Mapping[str, Any]], console: Console, gain: bool = False) -> None:
     """One column per scored model and one row per class; with `gain`, the last column minus the first."""
-    table = Table(title=title, title_justify="left")
+    say(console, title)
+    table = Table()
     table.add_column("class")
     for name in columns:
         table.add_column(name, justify="right")
@@ -31,7 +35,7 @@ def print_columns(title: str, columns: Mapping[str, Mapping[str, Any]], console:
 
 
 def _row(label: str, values: list[float | None], gain: bool) -> list[str]:
-    cells = [label, *("n/a" if value is None else f"{100 * value:.1f}" for value in values)]
+    cells = [escape(label), *("n/a" if value is None else f"{100 * value:.1f}" for value in values)]
     first, last = values[0], values[-1]
     if gain:
         cells.append("" if first is None or last is None else _signed(100 * (last - first)))

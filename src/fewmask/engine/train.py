@@ -1,28 +1,41 @@
 """Training from a recipe into a run folder, and going on with one."""
 
+from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.progress import track
 
-from fewmask.engine.checkpoint import state_bytes
+from fewmask.data.store import Picture
+from fewmask.engine.checkpoint import cannot_write, check_recipe, latest_checkpoint, state_bytes
 from fewmask.engine.device import launch_fabric
 from fewmask.engine.fit import fit
 from fewmask.engine.prepare import TrainingData, prepare_data
 from fewmask.engine.run_folder import RunFolder, write_bytes
+from fewmask.engine.say import say
+from fewmask.errors import UserError
 from fewmask.methods import Method
 from fewmask.ops.draw import Purpose, seed_at
 from fewmask.recipe import Recipe
+
+_RESTORE = "Restore the data to go on, or start another run with another --out."
 
 
 def train_recipe(recipe: Recipe, out: Path, console: Console | None = None) -> RunFolder:
     """Trains by the recipe into the new folder `out`; the finished model lies in it."""
     data = prepare_data(recipe)
     method = build_method(recipe, data)
-    run = RunFolder(out)
-    run.create(recipe, data.classes, data.pools.labeled)
+    run = _create(recipe, data, out)
     return _train(recipe, data, method, run, console or Console(stderr=True))
+
+
+def create_run(recipe: Recipe, out: Path) -> RunFolder:
+    """Makes the run folder `out` for `resume_run` to train in, once data and recipe are known to work."""
+    data = prepare_data(recipe)
+    build_method(recipe, data)
+    return _create(recipe, data, out)
 
 
 def resume_run(out: Path, console: Console | None = None) -> RunFolder:
@@ -30,10 +43,15 @@ def resume_run(out: Path, console: Console | None = None) -> RunFolder:
     run, console = RunFolder(out), console or Console(stderr=True)
     recipe = run.recipe()
     if run.model_file("student").exists():
-        console.print(f"{out} is finished already; evaluate it with: fewmask evaluate {out}")
+        say(console, f"{out} is finished already.")
         return run
+    check_recipe(run, recipe)
     data = prepare_data(recipe)
-    return _train(recipe, data, build_method(recipe, data), run, console)
+    _check_unchanged(run, data)
+    start = recipe
+    if latest_checkpoint(run) is not None:  # which holds the weights: those of the start may be gone by now
+        start = recipe.model_copy(update={"net": recipe.net.model_copy(update={"weights": "none"})})
+    return _train(recipe, data, build_method(start, data), run, console)
 
 
 def build_method(recipe: Recipe, data: TrainingData) -> Method:
@@ -42,23 +60,49 @@ def build_method(recipe: Recipe, data: TrainingData) -> Method:
     return recipe.method_type(recipe.method, data.tools(recipe))  # type: ignore[call-arg, arg-type]
 
 
+def _create(recipe: Recipe, data: TrainingData, out: Path) -> RunFolder:
+    run = RunFolder(out)
+    run.create(recipe, data.classes, data.pools.labeled)
+    return run
+
+
 def _train(recipe: Recipe, data: TrainingData, method: Method, run: RunFolder, console: Console) -> RunFolder:
     fabric = launch_fabric(recipe.training)
     for what, store in (("masks", data.labeled), ("unlabeled images", data.unlabeled)):
         if store is not None and store.cached:
-            bar = track(store.fill(), f"reading {what}", len(store), console=console, transient=True)
-            for _ in bar:
-                pass
+            read: Iterable[Picture] = store.fill()
+            if console.is_terminal:
+                read = track(read, f"reading {what}", len(store), console=console, transient=True)
+            deque(read, maxlen=0)
     unlabeled = 0 if data.unlabeled is None else len(data.unlabeled)
-    crop = f"{data.crop[0]} x {data.crop[1]}"
-    console.print(
+    crop = f"{data.crop[1]} x {data.crop[0]}"
+    say(
+        console,
         f"{recipe.method.name}: {len(data.labeled)} labeled and {unlabeled} unlabeled images, "
-        f"{len(data.classes)} classes, crops of {crop}, {recipe.training.steps} steps on {fabric.device} -> {run.path}"
+        f"{len(data.classes)} classes, crops of {crop}, {recipe.training.steps} steps on {fabric.device} -> {run.path}",
     )
     fit(fabric, method, data, recipe, run, console)
     if fabric.is_global_zero:
+        _write_model(run, method)
+    fabric.barrier()
+    return run
+
+
+def _write_model(run: RunFolder, method: Method) -> None:
+    try:
         if method.teacher is not None:
             write_bytes(run.model_file("teacher"), state_bytes(method.teacher))
         write_bytes(run.model_file("student"), state_bytes(method.student))  # last: its presence ends the run
-    fabric.barrier()
-    return run
+    except OSError as error:
+        raise cannot_write(run, "the model", error) from None
+
+
+def _check_unchanged(run: RunFolder, data: TrainingData) -> None:
+    """A run goes on with the classes and the labeled images that it was started with."""
+    if data.classes.names != run.classes().names:
+        raise UserError("the classes are not those that the run was started with", data.folder.root, _RESTORE)
+    before, after = set(run.labeled_names()), {sample.name for sample in data.pools.labeled}
+    if before != after:
+        gone, new = sorted(before - after), sorted(after - before)
+        what = f"{gone[0]} was labeled when the run was started" if gone else f"{new[0]} has been labeled since"
+        raise UserError(f"the labeled images have changed: {what}", data.folder.root, _RESTORE)

@@ -46,7 +46,8 @@ class ClassBankConfig(MethodConfig):
     contrast_weight: float = Field(0.1, ge=0)
     """One symbol in the paper; here for the labeled and the unlabeled term each (docs/differences.md: 6)."""
     warmup_share: Probability = 2000 / 150_000
-    """First share of the run without pseudo-labels and contrast; the bank fills from its half on (docs/differences.md: 8)."""
+    """First share of the run without pseudo-labels and contrast. The bank fills from its half on, as in the released
+    code (docs/differences.md: 8)."""
     confidence_sharpening: float = Field(6.0, ge=0)
     num_views: int = Field(2, ge=1)
     class_balance: bool = True
@@ -55,10 +56,11 @@ class ClassBankConfig(MethodConfig):
     share of a shorter run, but at least 50 steps (0.98)."""
 
     bank_slots: int = Field(256, ge=1)
-    dim: int = Field(256, ge=1)
+    dim: int = Field(256, ge=8, multiple_of=8)
+    """Length of the contrasted vectors."""
     quality_threshold: Probability = 0.95
     contrast_stride: int = Field(8, ge=1)
-    """Features are compared on a grid of this many pixels; a finer map is sampled (section 4.2; 41)."""
+    """Features are compared on a grid of this many pixels; a finer map is sampled (docs/differences.md: 41)."""
     teacher_features: bool = True
     attention: bool = True
     quality_filter: bool = True
@@ -133,11 +135,10 @@ class ClassBankMethod(Method):
         labeled_output, strong_output = self.student(labeled.images), self.student(strong.images)
 
         sharpened = strong.confidence**config.confidence_sharpening
-        losses = {
-            "sup": cross_entropy(labeled_output.logits, labeled.labels, weights),
-            "ent": config.entropy_weight * entropy(strong_output.logits, strong.labels != IGNORE),
-        }
-        if warm:
+        losses = {"sup": cross_entropy(labeled_output.logits, labeled.labels, weights)}
+        if config.entropy_weight > 0:
+            losses["ent"] = config.entropy_weight * entropy(strong_output.logits, strong.labels != IGNORE)
+        if warm and config.pseudo_weight > 0:
             pseudo = cross_entropy(strong_output.logits, strong.labels, weights, sharpened)
             losses["pseudo"] = config.pseudo_weight * pseudo
         if config.contrast_weight > 0 and now.progress >= config.warmup_share / 2:
@@ -149,7 +150,6 @@ class ClassBankMethod(Method):
                 ("contr_unlabeled", strong_output, strong.labels),
             ):
                 losses[name] = config.contrast_weight * self._contrast(output, labels, bank_weights)
-        losses = {name: loss for name, loss in losses.items() if loss.requires_grad}
         return Step(losses, self._watch(confidence))
 
     def after_update(self, now: Now) -> None:

@@ -91,10 +91,10 @@ class ClassBank(nn.Module):
         Where no row is wanted at all, they write back what stands in the first slot.
         """
         flat = self.rows.view(-1, self.rows.shape[-1])
-        first = wanted.long().argmax()
+        first = wanted.long().argmax(dim=0, keepdim=True)  # one index in a list: a bare one would wait for the device
         any_wanted = wanted[first]
         spare_slot = torch.where(any_wanted, slot[first], 0)
-        spare_row = torch.where(any_wanted, features[first].to(flat), flat[0])
+        spare_row = torch.where(any_wanted[:, None], features[first].to(flat), flat[:1])
         flat[torch.where(wanted, slot, spare_slot)] = torch.where(wanted[:, None], features.to(flat), spare_row)
 
 

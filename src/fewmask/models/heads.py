@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fewmask.ops.groups import group_moments, grouped_linear, membership
-from fewmask.shapes import RowClasses, Rows, RowScores
+from fewmask.shapes import Float, RowClasses, Rows, RowScores
 
 
 class GroupedBatchNorm(nn.Module):
@@ -41,9 +41,10 @@ class GroupedBatchNorm(nn.Module):
             mean, variance = self.running_mean, self.running_var
         scale = self.weight * torch.rsqrt(variance + self.eps)
         shift = self.bias - mean * scale
-        # Products with the membership, not indexing: the backward of an index is a slow scatter.
-        member = membership(groups, num_groups)
-        return (rows.float() * (member @ scale) + member @ shift).to(rows.dtype)
+        with torch.autocast(rows.device.type, enabled=False):
+            # Products with the membership, not indexing: the backward of an index is a slow scatter.
+            member = membership(groups, num_groups)
+            return (rows.float() * (member @ scale) + member @ shift).to(rows.dtype)
 
     @torch.no_grad()
     def _follow(self, count: Tensor, mean: Tensor, variance: Tensor) -> None:
@@ -62,8 +63,8 @@ class PixelHead(nn.Module):
         self.norm = GroupedBatchNorm(1, dim)
         self.out = nn.Linear(dim, dim)
 
-    def forward(self, rows: Rows, classes: RowClasses, num_classes: int) -> Rows:
-        """rows [n in_dim] -> [n dim]; rows whose class is not in 0..num_classes-1 do not count in the statistics."""
+    def forward(self, rows: Rows, classes: RowClasses, num_classes: int) -> Float[Tensor, "n out"]:
+        """Rows [n in_dim] to [n dim]; rows whose class is not in 0..num_classes-1 do not count in the statistics."""
         one_group = torch.where((classes >= 0) & (classes < num_classes), 0, 1)
         hidden: Tensor = F.relu(self.norm(self.hidden(rows), one_group))
         return self.out(hidden)  # type: ignore[no-any-return]

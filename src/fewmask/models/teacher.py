@@ -5,7 +5,6 @@ Tarvainen and Valpola, Mean teachers are better role models, NeurIPS 2017, https
 
 import copy
 import math
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +28,7 @@ class Teacher(nn.Module):
         self.train_mode = train_mode
         self.train(train_mode)
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> "Teacher":
         """Ignores `mode`: whether a teacher normalizes with batch statistics is a property of the method."""
         self.training = mode
         self.network.train(self.train_mode)

@@ -54,7 +54,9 @@ def blur(images: Images, probability: float, sigma_range: tuple[float, float] = 
     low, high = sigma_range
     sigma = low + (high - low) * torch.rand(len(images), 1, device=images.device)
     size = 2 * math.ceil(3 * high) + 1
-    return _for_some(probability, gaussian_blur2d(images, (size, size), sigma.expand(-1, 2)), images)
+    with torch.autocast(images.device.type, enabled=False):  # a convolution, which would round to bfloat16
+        blurred = gaussian_blur2d(images, (size, size), sigma.expand(-1, 2), border_type="replicate")
+    return _for_some(probability, blurred, images)
 
 
 def _for_some(probability: float, changed: Tensor, images: Images) -> Images:

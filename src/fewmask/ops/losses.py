@@ -14,6 +14,8 @@ from fewmask.shapes import IGNORE, Confidence, Labels, Logits, PerClass, Scalar,
 
 Divisor = Literal["pixels", "weights"]
 
+_TINY = 1e-12
+
 
 def cross_entropy(
     logits: Logits,
@@ -39,10 +41,10 @@ def cross_entropy(
         per_pixel = per_pixel * pixel_weights
     counted = labels != IGNORE
     if divisor == "weights" and class_weights is not None:
-        total = (class_weights[labels.masked_fill(~counted, 0)] * counted).sum()
+        total = (class_weights[labels.masked_fill(~counted, 0)] * counted).sum().clamp(min=_TINY)
     else:
-        total = counted.sum()
-    return per_pixel.sum() / total.clamp(min=1)
+        total = counted.sum().clamp(min=1)
+    return per_pixel.sum() / total
 
 
 def entropy(logits: Logits, valid: Valid) -> Scalar:
@@ -58,12 +60,13 @@ def entropy(logits: Logits, valid: Valid) -> Scalar:
 def balanced_class_weights(counts: PerClass) -> PerClass:
     """alpha_c = sqrt(f_median / f_c) of section 4.2 from pixel counts (or shares) per class.
 
-    The median runs over the classes that occur; a class that does not occur takes the largest weight of those that
-    do, as in the released code. All 1 when nothing was counted.
+    The median runs over the classes that occur, and lies midway between the middle two where their number is even;
+    a class that does not occur takes the largest weight of those that do. All 1 when nothing was counted. (The
+    released code's median runs over all classes, docs/differences.md: 20.)
     """
     occurs = counts > 0
-    median = torch.nanmedian(counts.masked_fill(~occurs, float("nan")))
-    weights = torch.sqrt(median / counts.clamp(min=1e-12))
+    median = torch.nanquantile(counts.masked_fill(~occurs, float("nan")), 0.5)
+    weights = torch.sqrt(median / counts.clamp(min=_TINY))
     largest = weights.masked_fill(~occurs, 0.0).amax()
     weights = torch.where(occurs, weights, largest)
     return torch.where(occurs.any(), weights, torch.ones_like(weights)).float()

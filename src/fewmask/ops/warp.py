@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import torch
-from einops import rearrange
+from einops import rearrange, repeat
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -54,9 +54,18 @@ def warp_images(
     return planes[:, :3], shifted[:, 0].long() + IGNORE, planes[:, 3].clamp(0, 1)
 
 
-def _sampling_grid(warp: Warp, size: torch.Size) -> Tensor:
-    num_images = len(warp.factor)
-    affine = torch.zeros(num_images, 2, 3, device=warp.factor.device)
-    affine[:, 0, 0], affine[:, 1, 1] = warp.factor.unbind(dim=1)
-    affine[:, :, 2] = warp.shift
-    return F.affine_grid(affine, [num_images, 1, *size], align_corners=False)
+def _sampling_grid(warp: Warp, size: torch.Size) -> Float[Tensor, "b h w 2"]:
+    """Input coordinates (x, y) of every output pixel.
+
+    Not F.affine_grid: its matrix product runs in bfloat16 under autocast, which misses the places by whole pixels.
+    """
+    height, width = size
+    x = _centers(width, warp.factor.device) * warp.factor[:, :1] + warp.shift[:, :1]
+    y = _centers(height, warp.factor.device) * warp.factor[:, 1:] + warp.shift[:, 1:]
+    columns = repeat(x, "b w -> b h w", h=height)
+    rows = repeat(y, "b h -> b h w", w=width)
+    return torch.stack([columns, rows], dim=-1)
+
+
+def _centers(length: int, device: torch.device) -> Float[Tensor, " n"]:
+    return (2 * torch.arange(length, device=device) + 1) / length - 1

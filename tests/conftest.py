@@ -1,0 +1,42 @@
+"""What every test runs under: shapes are checked, one thread, warnings are errors; and the small things tests share."""
+
+from pathlib import Path
+
+import hypothesis
+import jaxtyping
+import pytest
+import torch
+
+jaxtyping.install_import_hook(["fewmask.ops", "fewmask.models", "fewmask.methods"], "beartype.beartype")
+
+from fewmask.models.build import NetConfig  # noqa: E402  (what the hook checks is imported after it)
+
+torch.set_num_threads(1)
+hypothesis.settings.register_profile("fewmask", max_examples=40, deadline=None, derandomize=True)
+hypothesis.settings.load_profile("fewmask")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Warnings are errors; exceptions to it, in pyproject.toml, come later in the list and so win."""
+    config.getini("filterwarnings").insert(0, "error")
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Draws that a test does not seed itself repeat all the same."""
+    torch.manual_seed(4)
+
+
+@pytest.fixture(scope="session")
+def tiny_net() -> NetConfig:
+    """A network that takes a step of both views in a twentieth of a second; its features are as fine as the image."""
+    options = {"encoder_depth": 3, "decoder_channels": [32, 16, 8]}
+    return NetConfig(arch="unet", encoder="test_resnet", weights="none", options=options)
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of colored boxes, 4 classes, 48 x 64: 4 labeled, 6 unlabeled, 3 val and 3 test images."""
+    from toy import make_dataset
+
+    return make_dataset(tmp_path_factory.mktemp("data"))

@@ -1,0 +1,114 @@
+"""The contrast in linear time against Eq. 8 to 11 written out, pair by pair."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fewmask.ops.contrast import bank_contrast
+from fewmask.shapes import IGNORE
+
+SLOTS, DIM = 4, 5
+
+
+def literal_contrast(predictions, classes, bank, filled, prediction_weights, bank_weights):
+    """Eq. 8 to 11: the weighted distance of every prediction to every bank row of its class."""
+    total = predictions.sum() * 0
+    for label, in_use in enumerate(filled.tolist()):
+        own = [row for row, value in enumerate(classes.tolist()) if value == label]
+        if not own or not in_use:
+            continue
+        prediction_sum = sum(prediction_weights[row] for row in own)
+        bank_sum = sum(bank_weights[label, slot] for slot in range(in_use))
+        for row in own:
+            for slot in range(in_use):
+                p, z = predictions[row], bank[label, slot]
+                weight_p = len(own) / prediction_sum * prediction_weights[row]
+                weight_z = in_use / bank_sum * bank_weights[label, slot]
+                cosine = (p @ z) / (p.norm() * z.norm())
+                total = total + weight_p * weight_z * (1 - cosine) / len(own) / in_use
+    return total / len(bank)
+
+
+def random_case(classes, filled, dtype=torch.float64):
+    """Vectors of any length and weights in (0, 1) for rows of these classes."""
+    num_rows, num_classes = len(classes), len(filled)
+    return (
+        (3 * torch.randn(num_rows, DIM, dtype=torch.float64)).to(dtype),
+        torch.tensor(classes),
+        (3 * torch.randn(num_classes, SLOTS, DIM, dtype=torch.float64)).to(dtype),
+        torch.tensor(filled),
+        torch.rand(num_rows, dtype=torch.float64).clamp(min=1e-3).to(dtype),
+        torch.rand(num_classes, SLOTS, dtype=torch.float64).clamp(min=1e-3).to(dtype),
+    )
+
+
+def value_and_gradients(contrast, case):
+    predictions, classes, bank, filled, *weights = case
+    predictions, *weights = (tensor.clone().requires_grad_() for tensor in (predictions, *weights))
+    value = contrast(predictions, classes, bank, filled, *weights)
+    return value, torch.autograd.grad(value, (predictions, *weights), materialize_grads=True)
+
+
+@given(
+    classes=st.lists(st.sampled_from([0, 1, 2, 3, IGNORE]), min_size=1, max_size=12),
+    filled=st.lists(st.integers(0, SLOTS), min_size=4, max_size=4),
+    seed=st.integers(0, 1000),
+)
+def test_value_and_gradients_equal_the_double_sum(classes, filled, seed):
+    torch.manual_seed(seed)
+    case = random_case(classes, filled)
+    value, gradients = value_and_gradients(bank_contrast, case)
+    expected, expected_gradients = value_and_gradients(literal_contrast, case)
+    torch.testing.assert_close(value, expected, rtol=0, atol=1e-10)
+    for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(gradient, expected_gradient, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "distance"), [((2.0, 0.0), 0.5), ((1.0, 1.0), 1 - 0.5**0.5), ((-3.0, 0.0), 1.5), ((0.0, 0.1), 0.5)]
+)
+def test_distance_to_two_axes_is_known(prediction, distance):
+    bank = torch.tensor([[[1.0, 0.0], [0.0, 5.0]]])
+    value = bank_contrast(
+        torch.tensor([prediction]), torch.tensor([0]), bank, torch.tensor([2]), torch.tensor([0.3]), torch.ones(1, 2)
+    )
+    assert value.item() == pytest.approx(distance, abs=1e-6)
+
+
+def test_weights_move_the_mean_of_their_side():
+    bank = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+    predictions = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    weights = torch.tensor([0.2, 0.6])  # a quarter and three quarters
+    value = bank_contrast(predictions, torch.tensor([0, 0]), bank, torch.tensor([2]), weights, torch.tensor([[0.9, 0.1]]))
+    assert value.item() == pytest.approx(1 - (0.25 * 0.9 + 0.75 * 0.1), abs=1e-6)
+
+
+def test_the_mean_runs_over_all_classes_also_those_without_rows():
+    predictions, _, bank, _, weights, bank_weights = random_case([0, 0, 0], [SLOTS] * 4)
+    classes = torch.zeros(3, dtype=torch.int64)
+    alone = bank_contrast(predictions, classes, bank[:1], torch.tensor([SLOTS]), weights, bank_weights[:1])
+    among_four = bank_contrast(predictions, classes, bank, torch.tensor([SLOTS] * 4), weights, bank_weights)
+    torch.testing.assert_close(among_four, alone / 4)
+
+
+@pytest.mark.parametrize("filled", [[0, 0, 0], [SLOTS] * 3])
+def test_only_ignored_rows_give_zero_and_no_gradient(filled):
+    value, gradients = value_and_gradients(bank_contrast, random_case([IGNORE] * 6, filled, torch.float32))
+    assert value == 0
+    assert all((gradient == 0).all() for gradient in gradients)
+
+
+def test_an_empty_bank_gives_zero_and_no_gradient():
+    value, gradients = value_and_gradients(bank_contrast, random_case([0, 1, 2], [0, 0, 0], torch.float32))
+    assert value == 0
+    assert all((gradient == 0).all() for gradient in gradients)
+
+
+def test_bfloat16_is_rounded_once_and_then_computed_in_float32():
+    rounded = random_case([0, 1, 1, 2, IGNORE], [3, 0, SLOTS], torch.bfloat16)
+    exact = [tensor.float() if tensor.is_floating_point() else tensor for tensor in rounded]
+    assert bank_contrast(*rounded) == bank_contrast(*exact)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert bank_contrast(*exact) == bank_contrast(*rounded)
+    assert bank_contrast(*rounded).dtype == torch.float32
