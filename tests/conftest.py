@@ -16,6 +16,11 @@ hypothesis.settings.register_profile("fewmask", max_examples=40, deadline=None, 
 hypothesis.settings.load_profile("fewmask")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`pytest tests/methods --write-golden` records the losses that later runs are held to."""
+    parser.addoption("--write-golden", action="store_true", help="record the first losses of every method anew")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Warnings are errors; exceptions to it, in pyproject.toml, come later in the list and so win."""
     config.getini("filterwarnings").insert(0, "error")

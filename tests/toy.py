@@ -3,9 +3,11 @@
 import multiprocessing
 import os
 import resource
+import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,6 +71,13 @@ def save(pixels: Any, path: Path) -> None:
     Image.fromarray(pixels).save(path)
 
 
+def read(path: Path) -> Image.Image:
+    """The picture in a file, loaded and closed."""
+    with Image.open(path) as picture:
+        picture.load()
+    return picture
+
+
 def write_recipe(path: Path, data: Path, method: Any = "class_bank", **training: Any) -> Path:
     """A recipe file for the small network."""
     blocks = {"data": {"root": str(data)}, "net": NET, "method": method, "training": TRAINING | training}
@@ -88,6 +97,17 @@ def command(capsys: pytest.CaptureFixture[str], *words: object) -> Answer:
     finally:
         sys.argv = before
     return Answer(code or 0, *capsys.readouterr())
+
+
+@contextmanager
+def short_files(longest: int) -> Iterator[None]:
+    """Inside, a file that grows beyond so many bytes is an OSError, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (longest, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 class Child:
@@ -115,13 +135,16 @@ class Child:
 
     def answer(self) -> Answer:
         """Waits for the end."""
-        self.process.join(120)
-        assert self.process.exitcode is not None, "the command does not end"
+        self.process.join(60)
+        if self.process.exitcode is None:
+            self.signal(signal.SIGKILL)
+            pytest.fail(f"the command does not end: {self._err.read_text()}")
         return Answer(self.process.exitcode, self._out.read_text(), self._err.read_text())
 
 
 def _run(words: Sequence[str], out: str, err: str, longest_file: int | None) -> None:
     os.setsid()
+    multiprocessing.set_start_method(None, force=True)  # that of the system, as for a person
     for descriptor, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     if longest_file is not None:

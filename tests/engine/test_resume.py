@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+
 from toy import Child, command, make_dataset, write_recipe
 
-STEPS = 12
-OFTEN = {"steps": STEPS, "checkpoint_every": 2, "log_every": 3}
+STEPS = 20
+OFTEN = {"steps": STEPS, "checkpoint_every": 2, "log_every": 5}
 SHORT = 20_000  # bytes; less than a checkpoint or a model, more than the small files of a run
 TIMES = ("steps_per_second", "data_share", "memory_gib")
 METHODS = {  # the bank fills from the first step on, whatever the network says
@@ -73,6 +74,7 @@ def test_stopped_run_saves_says_how_to_go_on_and_ends_as_the_unbroken_one(
     assert_equal_runs(run, unbroken)
 
 
+@pytest.mark.parametrize("unbroken", ["supervised"], indirect=True)
 def test_full_disk_at_the_first_checkpoint_is_one_line_and_the_run_goes_on(tmp_path: Path, unbroken: Unbroken) -> None:
     run = tmp_path / "run"
     answer = train(tmp_path, unbroken.recipe, run, longest_file=SHORT).answer()
@@ -87,6 +89,7 @@ def test_full_disk_at_the_first_checkpoint_is_one_line_and_the_run_goes_on(tmp_p
     assert_equal_runs(run, unbroken)
 
 
+@pytest.mark.parametrize("unbroken", ["supervised"], indirect=True)
 def test_full_disk_at_a_later_checkpoint_leaves_the_last_one_whole(tmp_path: Path, unbroken: Unbroken) -> None:
     run = stopped_run(tmp_path, unbroken.recipe)
     before = contents(run / "checkpoints")
@@ -100,6 +103,7 @@ def test_full_disk_at_a_later_checkpoint_leaves_the_last_one_whole(tmp_path: Pat
     assert_equal_runs(run, unbroken)
 
 
+@pytest.mark.parametrize("unbroken", ["supervised"], indirect=True)
 def test_full_disk_at_the_final_model_is_one_line_and_the_run_goes_on(tmp_path: Path, unbroken: Unbroken) -> None:
     run = tmp_path / "run"
     shutil.copytree(unbroken.run, run)
@@ -115,6 +119,7 @@ def test_full_disk_at_the_final_model_is_one_line_and_the_run_goes_on(tmp_path: 
     assert_equal_runs(run, unbroken)
 
 
+@pytest.mark.parametrize("unbroken", ["supervised"], indirect=True)
 def test_full_disk_while_logging_is_one_line_and_the_run_goes_on(tmp_path: Path, unbroken: Unbroken) -> None:
     run = tmp_path / "run"
     settings = ("training.log_every=1", "training.checkpoint_every=1000", "training.steps=24")
@@ -128,6 +133,7 @@ def test_full_disk_while_logging_is_one_line_and_the_run_goes_on(tmp_path: Path,
     assert [int(row["step"]) for row in rows(run)] == list(range(1, 25))
 
 
+@pytest.mark.parametrize("unbroken", ["supervised"], indirect=True)
 def test_finished_run_is_left_as_it_is(tmp_path: Path, unbroken: Unbroken, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(unbroken.run)
     answer = command(capsys, "train", "--resume", unbroken.run)
@@ -141,7 +147,7 @@ def test_finished_run_is_left_as_it_is(tmp_path: Path, unbroken: Unbroken, capsy
     [
         ("test_resnet", "resnet18", "net.encoder is 'resnet18', but the run was started with 'test_resnet'"),
         ("arch: unet", "arch: fpn", "net.arch is 'fpn', but the run was started with 'unet'"),
-        (f"steps: {STEPS}", "steps: 24", "training.steps is 24, but the run was started with 12"),
+        (f"steps: {STEPS}", "steps: 99", "training.steps is 99, but the run was started with 20"),
         ("learning_rate: null", "learning_rate: 0.1", "learning_rate is 0.1, but the run was started with None"),
         ("name: supervised", "name: class_bank", "method.name is 'class_bank', but the run was started with"),
     ],
@@ -280,4 +286,4 @@ def assert_equal_runs(run: Path, unbroken: Unbroken) -> None:
     kept = [{name: value for name, value in row.items() if name not in TIMES} for row in rows(run)]
     expected = [{name: value for name, value in row.items() if name not in TIMES} for row in rows(unbroken.run)]
     assert kept == expected
-    assert [row["step"] for row in kept] == ["3", "6", "9", "12"]
+    assert [row["step"] for row in kept] == ["5", "10", "15", "20"]

@@ -50,7 +50,7 @@ def test_a_class_that_pseudo_labels_favor_loses_weight():
 
 
 def test_pseudo_labels_fade_and_labels_do_not():
-    frequency = ClassFrequency(2, num_labeled=1, num_unlabeled=1, window=4)
+    frequency = ClassFrequency(2, num_labeled=1, num_unlabeled=1, window=4.0)
     frequency.observe(labels(0, 1))
     frequency.observe_pseudo(labels(0, 0))
     for _ in range(3):

@@ -68,7 +68,7 @@ def test_the_teacher_gets_no_gradient():
     teacher = Teacher(network())
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
     assert not teacher.network(torch.randn(3, 4)).requires_grad
-    student = moved(teacher.network)
+    student = network()
     teacher.follow(student, 0.5)
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
     assert all(parameter.requires_grad for parameter in student.parameters())

@@ -80,7 +80,9 @@ def test_weights_move_the_mean_of_their_side():
     bank = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
     predictions = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     weights = torch.tensor([0.2, 0.6])  # a quarter and three quarters
-    value = bank_contrast(predictions, torch.tensor([0, 0]), bank, torch.tensor([2]), weights, torch.tensor([[0.9, 0.1]]))
+    value = bank_contrast(
+        predictions, torch.tensor([0, 0]), bank, torch.tensor([2]), weights, torch.tensor([[0.9, 0.1]])
+    )
     assert value.item() == pytest.approx(1 - (0.25 * 0.9 + 0.75 * 0.1), abs=1e-6)
 
 

@@ -64,9 +64,7 @@ def test_identity_and_flip_are_exact(height, width):
     )
     assert torch.equal(moved_labels, torch.stack([labels[0], labels[1].flip(1)]))
     torch.testing.assert_close(moved_images, torch.stack([images[0], images[1].flip(2)]), rtol=0, atol=1e-5)
-    torch.testing.assert_close(
-        moved_confidence, torch.stack([confidence[0], confidence[1].flip(1)]), rtol=0, atol=1e-5
-    )
+    torch.testing.assert_close(moved_confidence, torch.stack([confidence[0], confidence[1].flip(1)]), rtol=0, atol=1e-5)
 
 
 def test_ignored_pixels_stay_ignored():

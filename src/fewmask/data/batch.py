@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     unlabeled: Unlabeled | None
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on the device, images as float RGB in [0, 1], labels as int64; float images are left as they are."""
+        """The batch on the device, images as float RGB in [0, 1], labels as int64; floats stay as they are."""
         labeled = Labeled(
             _to_unit(self.labeled.images, device), self.labeled.labels.to(device, non_blocking=True).long()
         )

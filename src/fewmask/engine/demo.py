@@ -52,7 +52,13 @@ def demo_recipe(data: Path, method: str, steps: int | None = None, seed: int = 0
         "data": {"root": str(data)},
         "net": {"arch": "deeplabv3plus", "encoder": "mobilenetv2_100", "weights": "none"},
         "method": method,
-        "training": {"steps": steps or 600, "labeled_batch": 4, "unlabeled_batch": 2, "seed": seed},
+        "training": {
+            "steps": steps or 600,
+            "labeled_batch": 4,
+            "unlabeled_batch": 2,
+            "learning_rate": 2e-3,
+            "seed": seed,
+        },
     }
     return make_recipe(settings)
 

@@ -19,7 +19,11 @@ def launch_fabric(training: TrainingConfig) -> Fabric:
     if ranks > 1:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", ranks))
         fabric = Fabric(
-            accelerator=device, strategy="ddp", devices=local, num_nodes=max(1, ranks // local), precision=precision
+            accelerator=device,
+            strategy="ddp_find_unused_parameters_true",
+            devices=local,
+            num_nodes=max(1, ranks // local),
+            precision=precision,
         )
     else:
         fabric = Fabric(accelerator=device, devices=training.devices or 1, precision=precision)

@@ -11,11 +11,10 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from torch.optim import SGD, AdamW, Optimizer
 
-from fewmask.data.batch import Batch
-from fewmask.data.loader import Draws, StepBatches, step_loader
 from fewmask.engine.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
 from fewmask.engine.journal import Journal
 from fewmask.engine.prepare import TrainingData
+from fewmask.engine.reading import reading
 from fewmask.engine.run_folder import RunFolder
 from fewmask.errors import UserError
 from fewmask.methods import Method, Now
@@ -56,40 +55,38 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
             save_checkpoint(run, method, optimizer, position, recipe)
         fabric.barrier()
 
-    with Journal(run, data.classes.names, training.steps, first, excess, console) as journal, _stop_flag() as stopped:
+    with Journal(run, data.classes.names, training.steps, first, excess, console) as journal, stop_flag() as stopped:
         for index, stage in enumerate(method.stages()):
             steps = lengths[index]
             if index < at.stage:
                 continue
             start = at.step if index == at.stage else 0
-            pool = _batches(data, training, index, fabric)
-            with _signals_held_back():
-                batches = step_loader(pool, start, steps, data.workers, pinned=_on_gpu(fabric))
-            for step in range(start, steps):
-                before = time.perf_counter()
-                batch = _told(next(batches)).to(fabric.device)
-                journal.waited(time.perf_counter() - before)
-                torch.manual_seed(seed_at(Purpose.STEP, training.seed, index, step, fabric.global_rank))
-                now = Now(step, steps, stage.name)
-                rate = _set_rates(optimizer, 1 - step / steps, training.poly_power)
+            with reading(data, training, Position(index, start), steps, fabric) as batches:
+                for step in range(start, steps):
+                    before = time.perf_counter()
+                    batch = next(batches).to(fabric.device)
+                    journal.waited(time.perf_counter() - before)
+                    torch.manual_seed(seed_at(Purpose.STEP, training.seed, index, step, fabric.global_rank))
+                    now = Now(step, steps, stage.name)
+                    rate = _set_rates(optimizer, 1 - step / steps, training.poly_power)
 
-                losses, watch = wrapped.step(batch, now)
-                optimizer.zero_grad()
-                fabric.backward(torch.stack(list(losses.values())).sum())
-                fabric_optimizer.step()
-                method.after_update(now)
+                    losses, watch = wrapped.step(batch, now)
+                    optimizer.zero_grad()
+                    fabric.backward(torch.stack(list(losses.values())).sum())
+                    fabric_optimizer.step()
+                    method.after_update(now)
 
-                done = sum(lengths[:index]) + step + 1
-                journal.advance()
-                if done % training.log_every == 0 or step + 1 == steps:
-                    _check_finite(losses, done, run)
-                    if fabric.is_global_zero:
-                        journal.write(done, losses, watch, rate)
-                if stopped() and step + 1 < steps:
-                    save(Position(index, step + 1))
-                    raise Interrupted
-                if (step + 1) % training.checkpoint_every == 0 and step + 1 < steps:
-                    save(Position(index, step + 1))
+                    done = sum(lengths[:index]) + step + 1
+                    journal.advance()
+                    if done % training.log_every == 0 or step + 1 == steps:
+                        _check_finite(losses, done, run)
+                        if fabric.is_global_zero:
+                            journal.write(done, losses, watch, rate)
+                    if stopped() and step + 1 < steps:
+                        save(Position(index, step + 1))
+                        raise Interrupted
+                    if (step + 1) % training.checkpoint_every == 0 and step + 1 < steps:
+                        save(Position(index, step + 1))
             save(Position(index + 1, 0))
 
 
@@ -114,30 +111,6 @@ def stage_lengths(shares: list[float], steps: int) -> list[int]:
     return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
 
 
-class _ToldBatches(StepBatches):
-    """A broken file as a value: an exception that leaves a worker process arrives as the text of its traceback."""
-
-    def __getitem__(self, step: int) -> Batch | UserError:  # type: ignore[override]
-        try:
-            return super().__getitem__(step)
-        except UserError as error:
-            return error
-
-
-def _told(batch: Batch | UserError) -> Batch:
-    if isinstance(batch, UserError):
-        raise batch
-    return batch
-
-
-def _batches(data: TrainingData, training: TrainingConfig, stage: int, fabric: Fabric) -> StepBatches:
-    num_unlabeled = training.unlabeled_batch or training.labeled_batch
-    draws = Draws(
-        training.seed, stage, data.crop, training.labeled_batch, num_unlabeled, fabric.global_rank, fabric.world_size
-    )
-    return _ToldBatches(data.labeled, data.unlabeled, draws)
-
-
 def _set_rates(optimizer: Optimizer, left: float, power: float) -> float:
     """The poly schedule; returns the rate of the last group, that of the new parameters."""
     for group in optimizer.param_groups:
@@ -155,25 +128,8 @@ def _check_finite(losses: dict[str, torch.Tensor], step: int, run: RunFolder) ->
         )
 
 
-def _on_gpu(fabric: Fabric) -> bool:
-    return bool(fabric.device.type == "cuda")
-
-
 @contextmanager
-def _signals_held_back() -> Iterator[None]:
-    """Processes that are started here never see Ctrl-C and SIGTERM: they read on until the run itself stops."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _stop_flag() -> Iterator[Callable[[], bool]]:
+def stop_flag() -> Iterator[Callable[[], bool]]:
     """Whether Ctrl-C or SIGTERM came; the step in progress is finished first. A second Ctrl-C stops at once."""
     asked = False
 

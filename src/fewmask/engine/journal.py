@@ -5,8 +5,7 @@ import io
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import Self, TextIO
+from typing import Self
 
 import torch
 from rich.console import Console
@@ -24,7 +23,7 @@ _QUIET_SHARE = 0.1  # no alarms in the first part of a run: its pseudo-labels me
 
 
 class Journal:
-    """The log of one process; a context, so that the bar is closed and files are flushed however the run ends.
+    """The log of one process; a context, so that the bar is closed however the run ends.
 
     Args:
         run: where metrics.csv and the events go.
@@ -51,10 +50,9 @@ class Journal:
         self._alarm_excess, self._console = alarm_excess, console
         try:
             self._columns = _drop_lines_after(run, first)
-            self._file = _open_metrics(run)
-            self._events = EventFile(run.path, first)
         except OSError as error:
             raise cannot_write(run, "the log", error) from None
+        self._events = EventFile(run.path, first)
         self._strikes: dict[str, int] = {}
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -77,9 +75,6 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
-        self._events.close()
-        with suppress(OSError):  # of a line that failed, which has been told
-            self._file.close()
 
     def waited(self, seconds: float) -> None:
         """Adds time that a step waited for data."""
@@ -124,13 +119,10 @@ class Journal:
         new = [name for name in row if name not in self._columns]
         if new:
             # A new curve, e.g. a term that starts after the warm-up: the table is written again with its column.
-            self._file.close()
-            lines = _read_lines(self._run)
             self._columns = [*self._columns, *new]
-            _write_table(self._run, self._columns, lines)
-            self._file = _open_metrics(self._run)
-        csv.DictWriter(self._file, self._columns, lineterminator="\n").writerow(row)
-        self._file.flush()
+            _write_table(self._run, self._columns, _read_table(self._run)[1])
+        with self._run.metrics_file.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self._columns, lineterminator="\n").writerow(row)
 
     def _watch_classes(self, step: int, excess: Sequence[float]) -> None:
         """Says once when a class runs away or vanishes among the pseudo-labels for several lines in a row."""
@@ -162,19 +154,19 @@ def peak_memory() -> int:
 
 def _drop_lines_after(run: RunFolder, step: int) -> list[str]:
     """Cuts metrics.csv to the steps that the checkpoint holds; its columns."""
-    if not run.metrics_file.exists():
-        return []
-    text = run.metrics_file.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]  # a killed run may leave half a line
-    lines = list(csv.DictReader(io.StringIO(whole)))
-    columns = next(csv.reader(io.StringIO(whole)), [])
+    columns, lines = _read_table(run)
     _write_table(run, columns, [line for line in lines if int(line["step"]) <= step])
     return columns
 
 
-def _read_lines(run: RunFolder) -> list[dict[str, str]]:
-    with run.metrics_file.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+def _read_table(run: RunFolder) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and lines of metrics.csv, without the half line that a killed run may leave; empty without a file."""
+    if not run.metrics_file.exists():
+        return [], []
+    text = run.metrics_file.read_text(encoding="utf-8")
+    table = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
+    lines = list(table)
+    return list(table.fieldnames or []), lines
 
 
 def _write_table(run: RunFolder, columns: Sequence[str], lines: Sequence[Mapping[str, str]]) -> None:
@@ -184,7 +176,3 @@ def _write_table(run: RunFolder, columns: Sequence[str], lines: Sequence[Mapping
         writer.writeheader()
         writer.writerows(lines)
     write_text(run.metrics_file, table.getvalue())
-
-
-def _open_metrics(run: RunFolder) -> TextIO:
-    return run.metrics_file.open("a", newline="", encoding="utf-8")

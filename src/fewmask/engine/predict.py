@@ -56,8 +56,8 @@ def predict_files(model: Model, images: Path, out: Path, force: bool = False, ti
     targets = [[out / kind / f"{stem}.png" for kind in _KINDS] for stem in stems]
     existing = [target for group in targets for target in group if target.exists()]
     if existing and not force:
-        more = f", and {len(existing) - 1} more," if len(existing) > 1 else ""
-        raise UserError(f"this file{more} exists already", existing[0], "Choose another --out, or add --force.")
+        what = f"it and {len(existing) - 1} more files exist" if len(existing) > 1 else "it exists"
+        raise UserError(f"{what} already", existing[0], "Choose another --out, or add --force.")
     for file, group in zip(files, targets, strict=True):
         pixels = read_image(file).permute(1, 2, 0).numpy()
         prediction = model.predict_one(pixels)

@@ -10,7 +10,7 @@ from rich.progress import track
 
 from fewmask.data.store import Picture
 from fewmask.engine.checkpoint import cannot_write, check_recipe, latest_checkpoint, state_bytes
-from fewmask.engine.device import launch_fabric
+from fewmask.engine.device import choose_device, launch_fabric
 from fewmask.engine.fit import fit
 from fewmask.engine.prepare import TrainingData, prepare_data
 from fewmask.engine.run_folder import RunFolder, write_bytes
@@ -61,6 +61,7 @@ def build_method(recipe: Recipe, data: TrainingData) -> Method:
 
 
 def _create(recipe: Recipe, data: TrainingData, out: Path) -> RunFolder:
+    choose_device(recipe.training.device, "training.device")
     run = RunFolder(out)
     run.create(recipe, data.classes, data.pools.labeled)
     return run
@@ -75,7 +76,7 @@ def _train(recipe: Recipe, data: TrainingData, method: Method, run: RunFolder, c
                 read = track(read, f"reading {what}", len(store), console=console, transient=True)
             deque(read, maxlen=0)
     unlabeled = 0 if data.unlabeled is None else len(data.unlabeled)
-    crop = f"{data.crop[1]} x {data.crop[0]}"
+    crop = f"{data.crop[1]} x {data.crop[0]} (width x height)"
     say(
         console,
         f"{recipe.method.name}: {len(data.labeled)} labeled and {unlabeled} unlabeled images, "

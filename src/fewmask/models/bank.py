@@ -5,8 +5,9 @@ Memory Bank, ICCV 2021, sections 3.4 and 4.2.
 """
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
+from fewmask.models.ranks import from_all_ranks, num_ranks, this_rank
 from fewmask.ops.groups import rank_in_group
 from fewmask.shapes import Float, Int64
 
@@ -59,11 +60,12 @@ class ClassBank(nn.Module):
         Within a push, rows enter by source, then by falling score. If more than `slots` rows of one class come at
         once, the last ones stay.
         """
-        if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
-            offset = distributed.get_rank() * num_sources
-            sources = torch.zeros_like(classes) + offset if sources is None else sources + offset
-            features, classes, scores, sources = map(_from_all_ranks, (features, classes, scores, sources))
-            num_sources *= distributed.get_world_size()
+        ranks = num_ranks()
+        if ranks > 1:
+            sources = (torch.zeros_like(classes) if sources is None else sources) + this_rank() * num_sources
+            features = from_all_ranks(features.to(self.rows))
+            classes, scores, sources = map(from_all_ranks, (classes, scores, sources))
+            num_sources *= ranks
         if len(features) == 0:
             return
         num_classes, slots, _ = self.rows.shape
@@ -96,9 +98,3 @@ class ClassBank(nn.Module):
         spare_slot = torch.where(any_wanted, slot[first], 0)
         spare_row = torch.where(any_wanted[:, None], features[first].to(flat), flat[:1])
         flat[torch.where(wanted, slot, spare_slot)] = torch.where(wanted[:, None], features.to(flat), spare_row)
-
-
-def _from_all_ranks(rows: Tensor) -> Tensor:
-    gathered = [torch.empty_like(rows) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(gathered, rows.contiguous())
-    return torch.cat(gathered)

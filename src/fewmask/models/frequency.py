@@ -8,6 +8,7 @@ Memory Bank, ICCV 2021.
 import torch
 from torch import Tensor, nn
 
+from fewmask.models.ranks import summed_over_ranks
 from fewmask.ops.losses import balanced_class_weights, class_counts
 from fewmask.shapes import Labels, PerClass
 
@@ -36,12 +37,13 @@ class ClassFrequency(nn.Module):
     @torch.no_grad()
     def observe(self, labels: Labels) -> None:
         """Adds the labels of one step; every step counts the same."""
-        self.labeled.add_(class_counts(labels, len(self.labeled)))
+        self.labeled.add_(summed_over_ranks(class_counts(labels, len(self.labeled))))
 
     @torch.no_grad()
     def observe_pseudo(self, pseudo_labels: Labels) -> None:
         """Adds the pseudo-labels of one step and lets the older ones fade."""
-        self.pseudo.mul_(self.decay).add_(class_counts(pseudo_labels, len(self.pseudo)))
+        counts = summed_over_ranks(class_counts(pseudo_labels, len(self.pseudo)))
+        self.pseudo.mul_(self.decay).add_(counts)
 
     def weights(self) -> PerClass:
         """alpha_c = sqrt(median / frequency) over all images, labeled and pseudo-labeled, as section 4.2."""

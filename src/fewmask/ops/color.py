@@ -11,7 +11,7 @@ from kornia.enhance.adjust import (
     adjust_contrast_with_mean_subtraction,
     adjust_saturation_with_gray_subtraction,
 )
-from kornia.filters import gaussian_blur2d
+from kornia.filters import filter2d_separable, get_gaussian_kernel1d
 from torch import Tensor
 
 from fewmask.shapes import Images
@@ -53,9 +53,10 @@ def blur(images: Images, probability: float, sigma_range: tuple[float, float] = 
         return images
     low, high = sigma_range
     sigma = low + (high - low) * torch.rand(len(images), 1, device=images.device)
-    size = 2 * math.ceil(3 * high) + 1
+    # Not kornia's gaussian_blur2d, which reads sigma on the host to check it.
+    kernel = get_gaussian_kernel1d(2 * math.ceil(3 * high) + 1, sigma)
     with torch.autocast(images.device.type, enabled=False):  # a convolution, which would round to bfloat16
-        blurred = gaussian_blur2d(images, (size, size), sigma.expand(-1, 2), border_type="replicate")
+        blurred = filter2d_separable(images, kernel, kernel, border_type="replicate")
     return _for_some(probability, blurred, images)
 
 

@@ -33,7 +33,9 @@ def grouped_linear(
 ) -> Float[Tensor, "n out"]:
     """Each row times the weight of its own group, one grouped matrix product; rows of no group give 0.
 
-    Both dimensions are multiples of 16 bytes, as the product wants them: of 4 in float32, of 8 in bfloat16.
+    Both dimensions are multiples of 16 bytes, as the product wants them: of 4 in float32, of 8 in bfloat16. PyTorch has
+    a kernel for it in bfloat16 on Hopper and later; elsewhere it loops over the groups, and on a GPU waits once for
+    their sizes.
     """
     num_groups = len(weight)
     member = membership(groups, num_groups)

@@ -1,0 +1,35 @@
+"""What several ranks of one run share: rows gathered, counts summed; nothing to do where there is one rank."""
+
+import torch
+from torch import Tensor, distributed
+
+
+def num_ranks() -> int:
+    """Processes of this run."""
+    return distributed.get_world_size() if _several() else 1
+
+
+def this_rank() -> int:
+    """Which of them this is."""
+    return distributed.get_rank() if _several() else 0
+
+
+def from_all_ranks(rows: Tensor) -> Tensor:
+    """The rows [n ...] of every rank in the order of the ranks; n is the same on all."""
+    if not _several():
+        return rows
+    gathered = [torch.empty_like(rows) for _ in range(num_ranks())]
+    distributed.all_gather(gathered, rows.contiguous())
+    return torch.cat(gathered)
+
+
+def summed_over_ranks(counts: Tensor) -> Tensor:
+    """The sum of a tensor over the ranks."""
+    if _several():
+        counts = counts.clone()
+        distributed.all_reduce(counts)
+    return counts
+
+
+def _several() -> bool:
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1

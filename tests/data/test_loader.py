@@ -1,0 +1,158 @@
+"""A batch is a function of its step: any step can be asked for alone, on any rank."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fewmask.data.batch import Batch, Labeled, Unlabeled
+from fewmask.data.classes import Classes
+from fewmask.data.folder import Sample, read_folder
+from fewmask.data.loader import Draws, StepBatches, step_loader
+from fewmask.data.store import PictureStore
+from fewmask.shapes import IGNORE
+
+CPU = torch.device("cpu")
+CLASSES = Classes(names=("ground", "box"))
+DRAWS = Draws(seed=3, stage=0, crop=(16, 24), num_labeled=2, num_unlabeled=3)
+
+
+@pytest.fixture(scope="module")
+def stores(dataset):
+    folder = read_folder(dataset)
+    return tuple(
+        PictureStore(samples, folder.classes, None, cached=True) for samples in (folder.train, folder.unlabeled)
+    )
+
+
+@pytest.fixture(scope="module")
+def marked(tmp_path_factory):
+    """Seven images of one level each, 10 for the first to 70 for the last, each a class of its own."""
+    folder = tmp_path_factory.mktemp("marked")
+    samples = []
+    for index in range(7):
+        sample = Sample(str(index), folder / f"{index}.png", folder / f"{index}_mask.png")
+        Image.fromarray(np.full((8, 8, 3), 10 * (index + 1), np.uint8)).save(sample.image)
+        Image.fromarray(np.full((8, 8), index, np.uint8)).save(sample.mask)
+        samples.append(sample)
+    return PictureStore(samples, Classes(names=tuple("abcdefg")), None, cached=True)
+
+
+@pytest.fixture(scope="module")
+def ramp(tmp_path_factory):
+    """One image whose red and green are the column and row of a pixel, as is its mask, the column."""
+    folder = tmp_path_factory.mktemp("ramp")
+    rows, columns = np.mgrid[:20, :30].astype(np.uint8)
+    Image.fromarray(np.stack([columns, rows, rows], axis=-1)).save(folder / "image.png")
+    Image.fromarray(columns).save(folder / "mask.png")
+    sample = Sample("image", folder / "image.png", folder / "mask.png")
+    return PictureStore([sample], Classes(names=tuple(map(str, range(30)))), None, cached=True)
+
+
+def same(one, other):
+    return all(torch.equal(*pair) for part in range(2) for pair in zip(one[part], other[part], strict=True))
+
+
+def seen(store, draws, steps):
+    """Which images the labeled batches of these steps hold, in order."""
+    batches = StepBatches(store, None, draws)
+    return [int(level) // 10 - 1 for step in steps for level in batches[step].labeled.images[:, 0, 0, 0]]
+
+
+def test_two_loaders_agree_and_order_of_access_does_not_matter(stores):
+    forward = [StepBatches(*stores, DRAWS)[step] for step in range(6)]
+    backward = [StepBatches(*stores, DRAWS)[step] for step in reversed(range(6))][::-1]
+    assert all(map(same, forward, backward))
+    assert not same(forward[0], forward[1])
+
+
+def test_a_loader_started_late_goes_on_as_the_unbroken_one(stores):
+    batches = StepBatches(*stores, DRAWS)
+    unbroken = list(step_loader(batches, 0, 5, workers=0, pinned=False))
+    assert all(map(same, unbroken[3:], step_loader(batches, 3, 5, workers=0, pinned=False)))
+    assert len(unbroken) == 5
+
+
+def test_workers_give_what_this_process_gives(stores):
+    batches = StepBatches(*stores, DRAWS)
+    assert all(map(same, step_loader(batches, 0, 4, 2, pinned=False), [batches[step] for step in range(4)]))
+
+
+@pytest.mark.parametrize("change", [{"seed": 4}, {"stage": 1}])
+def test_another_seed_or_stage_is_another_order(marked, change):
+    steps = range(14)
+    assert seen(marked, DRAWS, steps) != seen(marked, DRAWS._replace(**change), steps)
+
+
+def test_every_image_is_seen_once_before_any_is_seen_again(marked):
+    order = seen(marked, DRAWS._replace(num_labeled=3, crop=(4, 4)), range(14))  # 42 = six epochs, across batches
+    epochs = [order[start : start + 7] for start in range(0, 42, 7)]
+    assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_ranks_share_the_work_of_one(marked):
+    alone = DRAWS._replace(num_labeled=4, crop=(4, 4))
+    ranks = [alone._replace(num_labeled=2, rank=rank, num_ranks=2) for rank in range(2)]
+    for step in range(8):
+        assert seen(marked, alone, [step]) == [index for draws in ranks for index in seen(marked, draws, [step])]
+
+
+def test_a_batch_may_be_larger_than_the_store(ramp):
+    labeled, _ = StepBatches(ramp, None, DRAWS._replace(num_labeled=5))[0]
+    assert len(labeled.images) == 5
+    assert not torch.equal(labeled.images[0], labeled.images[1])  # crops differ
+
+
+def test_image_and_labels_are_cropped_at_the_same_place_and_everywhere(ramp):
+    corners = set()
+    for step in range(300):
+        images, labels = StepBatches(ramp, None, DRAWS._replace(num_labeled=1, crop=(18, 27)))[step].labeled
+        assert torch.equal(images[0, 0], labels[0])
+        assert images.shape == (1, 3, 18, 27)
+        corners.add((int(images[0, 1, 0, 0]), int(images[0, 0, 0, 0])))
+    assert corners == {(top, left) for top in range(3) for left in range(4)}
+
+
+def test_a_crop_larger_than_the_image_pads_right_and_below(ramp):
+    batch = StepBatches(ramp, ramp, DRAWS._replace(num_labeled=1, num_unlabeled=1, crop=(24, 25)))[0]
+    images, labels = batch.labeled
+    assert (images[0, :, 20:] == 0).all()
+    assert (labels[0, 20:] == IGNORE).all()
+    assert torch.equal(images[0, 0, :20], labels[0, :20])
+    assert labels[0, :20].max() < 30
+    assert batch.unlabeled.valid[0, :20].all()
+    assert not batch.unlabeled.valid[0, 20:].any()
+
+
+def test_unlabeled_images_have_no_labels_even_where_there_are_masks(ramp):
+    assert Unlabeled._fields == ("images", "valid")
+    assert StepBatches(ramp, ramp, DRAWS)[0].unlabeled._fields == ("images", "valid")
+    assert StepBatches(ramp, None, DRAWS)[0].unlabeled is None
+
+
+def test_the_two_streams_are_drawn_apart(marked):
+    draws = DRAWS._replace(num_labeled=7, num_unlabeled=7, crop=(4, 4))
+    batch = StepBatches(marked, marked, draws)[0]
+    assert not torch.equal(batch.labeled.images, batch.unlabeled.images)
+
+
+def test_on_the_device_images_are_in_the_unit_range_and_labels_are_int64(stores):
+    batch = StepBatches(*stores, DRAWS)[0]
+    moved = batch.to(CPU)
+    for images, bytes_ in (
+        (moved.labeled.images, batch.labeled.images),
+        (moved.unlabeled.images, batch.unlabeled.images),
+    ):
+        assert images.dtype == torch.float32
+        torch.testing.assert_close(images, bytes_ / 255)
+    assert moved.labeled.labels.dtype == torch.int64
+    assert torch.equal(moved.unlabeled.valid, batch.unlabeled.valid)
+    assert StepBatches(stores[0], None, DRAWS)[0].to(CPU).unlabeled is None
+
+
+def test_a_batch_that_is_on_the_device_stays_as_it_is():
+    labeled = Labeled(torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 2, 2, dtype=torch.int64))
+    batch = Batch(labeled, None)
+    assert (batch.to(CPU).to(CPU).labeled.images == 0.5).all()
+    assert (batch.labeled.images == 0.5).all()

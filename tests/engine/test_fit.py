@@ -1,0 +1,163 @@
+"""The loop: stages, rates, seeds, and what stops it."""
+
+import csv
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from fewmask.engine.fit import Interrupted, build_optimizer, stage_lengths, stop_flag
+from fewmask.engine.prepare import prepare_data
+from fewmask.engine.train import build_method
+from fewmask.recipe import Recipe, TrainingConfig, read_recipe
+from toy import command, write_recipe
+
+Capsys = pytest.CaptureFixture[str]
+
+
+@given(st.lists(st.floats(0.01, 1), min_size=1, max_size=6), st.integers(1, 1000))
+def test_stages_share_all_steps_as_asked(shares: list[float], steps: int) -> None:
+    lengths = stage_lengths(shares, steps)
+    assert sum(lengths) == steps
+    for length, share in zip(lengths, shares, strict=True):
+        assert abs(length - steps * share / sum(shares)) <= 1
+
+
+def test_stage_lengths_of_a_case_worked_out_by_hand() -> None:
+    assert stage_lengths([1.0], 7) == [7]
+    assert stage_lengths([0.5, 0.25, 0.25], 10) == [5, 3, 2]  # ends at 5, 7.5 and 10; 7.5 rounds to 8
+    assert stage_lengths([1, 1, 1], 1) == [0, 1, 0]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, dataset: Path) -> Recipe:
+    return read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset))
+
+
+def test_optimizer_has_every_trainable_parameter_once(recipe: Recipe) -> None:
+    method = build_method(recipe, prepare_data(recipe))
+    optimizer = build_optimizer(method, TrainingConfig())
+    held = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
+    assert len(held) == len(set(held))
+    assert set(held) == {id(parameter) for parameter in method.parameters() if parameter.requires_grad}
+    encoder = {id(parameter) for parameter in method.student.network.encoder.parameters()}
+    assert {id(parameter) for parameter in optimizer.param_groups[0]["params"]} == encoder
+
+
+@pytest.mark.parametrize(
+    ("training", "kind", "rates", "decay"),
+    [
+        ({}, torch.optim.AdamW, [5e-4, 5e-4], 1e-2),
+        ({"optimizer": "sgd", "encoder_rate": 0.1}, torch.optim.SGD, [1e-3, 1e-2], 5e-4),
+        ({"learning_rate": 0.2, "encoder_rate": 0.5, "weight_decay": 0.0}, torch.optim.AdamW, [0.1, 0.2], 0.0),
+    ],
+)
+def test_optimizer_follows_the_recipe(
+    training: dict[str, Any], kind: type, rates: list[float], decay: float, recipe: Recipe
+) -> None:
+    optimizer = build_optimizer(build_method(recipe, prepare_data(recipe)), TrainingConfig(**training))
+    assert isinstance(optimizer, kind)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(rates)
+    assert all(group["weight_decay"] == decay for group in optimizer.param_groups)
+
+
+def test_equal_recipes_start_from_equal_weights_and_seeds_differ(recipe: Recipe) -> None:
+    data = prepare_data(recipe)
+    other = recipe.model_copy(update={"training": recipe.training.model_copy(update={"seed": 1})})
+    first, again, different = (build_method(each, data).state_dict() for each in (recipe, recipe, other))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    classifier = "learner.net.network.segmentation_head.0.weight"
+    assert not torch.equal(first[classifier], different[classifier])
+
+
+def train(capsys: Capsys, tmp_path: Path, data: Path, name: str, *settings: str) -> Path:
+    recipe = write_recipe(tmp_path / "recipe.yaml", data, "supervised", log_every=1)
+    flags = [word for setting in settings for word in ("--set", setting)]
+    answer = command(capsys, "train", recipe, "--out", tmp_path / name, *flags)
+    assert answer.code == 0, answer.err
+    return tmp_path / name
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "student.safetensors")
+
+
+def test_learning_rate_falls_by_the_poly_schedule(tmp_path: Path, dataset: Path, capsys: Capsys) -> None:
+    run = train(capsys, tmp_path, dataset, "run", "training.learning_rate=0.01", "training.poly_power=0.5")
+    with (run / "metrics.csv").open(newline="") as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    assert rates == pytest.approx([0.01 * (1 - step / 4) ** 0.5 for step in range(4)], rel=1e-4)
+
+
+def test_encoder_that_does_not_learn_stays_as_it_started(
+    tmp_path: Path, dataset: Path, capsys: Capsys, recipe: Recipe
+) -> None:
+    trained = weights(train(capsys, tmp_path, dataset, "run", "training.encoder_rate=0"))
+    start = read_recipe(tmp_path / "run" / "recipe.yaml")
+    before = build_method(start, prepare_data(start)).student
+    moved = {name for name, parameter in before.named_parameters() if not torch.equal(trained[name], parameter)}
+    assert moved
+    assert not [name for name in moved if name.startswith("network.encoder.")]
+
+
+def test_workers_and_cache_change_nothing_in_the_result(tmp_path: Path, dataset: Path, capsys: Capsys) -> None:
+    runs = [
+        train(capsys, tmp_path, dataset, name, *settings)
+        for name, settings in {
+            "alone": ["data.cache=false", "data.workers=0"],
+            "worker": ["data.cache=false", "data.workers=1"],
+            "cached": ["data.cache=true"],
+        }.items()
+    ]
+    first, *others = ((run / "student.safetensors").read_bytes() for run in runs)
+    assert [other == first for other in others] == [True, True]
+
+
+def test_seed_changes_the_result(tmp_path: Path, dataset: Path, capsys: Capsys) -> None:
+    runs = [train(capsys, tmp_path, dataset, name, f"training.seed={name}") for name in ("3", "4")]
+    assert (runs[0] / "student.safetensors").read_bytes() != (runs[1] / "student.safetensors").read_bytes()
+
+
+def test_run_folder_holds_the_complete_recipe(tmp_path: Path, dataset: Path, capsys: Capsys) -> None:
+    run = train(capsys, tmp_path, dataset, "run", "training.seed=3")
+    blocks = yaml.safe_load((run / "recipe.yaml").read_text())
+    assert blocks["training"]["seed"] == 3
+    assert blocks["training"]["optimizer"] == "adamw"  # a default, written out
+    assert (run / "labeled.txt").read_text().split() == ["train0", "train1", "train2", "train3"]
+
+
+def test_loss_that_is_no_number_stops_the_run_in_one_line(tmp_path: Path, dataset: Path, capsys: Capsys) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, "supervised", steps=30, log_every=5, learning_rate=1e30)
+    answer = command(capsys, "train", recipe, "--out", tmp_path / "run")
+    assert answer.code == 2
+    assert re.fullmatch(
+        r"fewmask: .*/run: the loss term sup is no longer a finite number at step \d+\. "
+        r"Lower training\.learning_rate, or try --set training\.precision=32\.\n",
+        answer.err,
+    )
+    assert not (tmp_path / "run" / "student.safetensors").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_first_signal_is_noted_and_the_second_ctrl_c_stops_at_once(number: signal.Signals) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with stop_flag() as stopped:
+        assert not stopped()
+        os.kill(os.getpid(), number)
+        assert stopped()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_a_script_that_catches_exceptions_does_not_swallow_ctrl_c() -> None:
+    assert issubclass(Interrupted, KeyboardInterrupt)
+    assert not issubclass(Interrupted, Exception)

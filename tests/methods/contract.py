@@ -1,0 +1,136 @@
+"""A method in five lines, on two small images: what the tests of every method start from."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fewmask.data.batch import Batch, Labeled, Unlabeled
+from fewmask.methods import Method, Now, Tools
+from fewmask.models.build import NetConfig
+
+NUM_CLASSES = 4
+HEIGHT, WIDTH = 32, 48
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "class_bank": {"dim": 16, "bank_slots": 16, "quality_threshold": 0.0, "warmup_share": 0.4},
+}
+"""What a method is set to besides its defaults, so that ten steps go through all it does."""
+
+SETTLED = Now(9, 10)
+"""The last of ten steps."""
+
+_COLORS = np.array([[0.4, 0.4, 0.4], [0.9, 0.2, 0.2], [0.2, 0.8, 0.2], [0.2, 0.2, 0.9]])
+
+
+def build(method: type[Method], net: NetConfig, seed: int = 0, num_labeled: int = 4, **settings: Any) -> Method:
+    """The method on a small network, in train mode."""
+    torch.manual_seed(seed)
+    config = method.Config(**SETTINGS.get(method.name, {}) | settings)
+    tools = Tools(net, NUM_CLASSES, num_labeled, num_unlabeled=8 * method.uses_unlabeled)
+    return method(config, tools).train()
+
+
+def toy_batch(method: type[Method], seed: int = 0, num_images: int = 2) -> Batch:
+    """Colored boxes on a grey ground; by numpy, whose draws are the same on every machine."""
+    generator = np.random.default_rng(seed)
+    labeled = Labeled(*_scenes(generator, num_images))
+    if not method.uses_unlabeled:
+        return Batch(labeled, None)
+    images, labels = _scenes(generator, num_images)
+    return Batch(labeled, Unlabeled(images, torch.ones_like(labels, dtype=torch.bool)))
+
+
+def train(method: Method, batch: Batch, num_steps: int) -> Iterator[dict[str, float]]:
+    """Takes `num_steps` steps through the method's stages and gives the losses of each."""
+    parameters = [parameter for group in method.parameter_groups().values() for parameter in group]
+    optimizer = torch.optim.SGD(parameters, lr=0.01, momentum=0.9)
+    for stage in method.stages():
+        steps = round(stage.share * num_steps)
+        for step in range(steps):
+            torch.manual_seed(step)
+            now = Now(step, steps, stage.name)
+            losses = method.step(batch, now).losses
+            optimizer.zero_grad()
+            torch.stack(list(losses.values())).sum().backward()
+            optimizer.step()
+            method.after_update(now)
+            yield {name: loss.item() for name, loss in losses.items()}
+
+
+def settled(method: Method, batch: Batch) -> Method:
+    """The method after its last step but one, so that it has all it needs for every term."""
+    for _ in train(method, batch, 10):
+        pass
+    return method
+
+
+def gradients(method: Method, loss: Tensor) -> dict[str, Tensor | None]:
+    """The gradient that a loss gives to each parameter that trains; None where it does not reach."""
+    named = {name: parameter for name, parameter in method.named_parameters() if parameter.requires_grad}
+    found = torch.autograd.grad(loss, list(named.values()), retain_graph=True, allow_unused=True)
+    return dict(zip(named, found, strict=True))
+
+
+class HostReads(TorchDispatchMode):
+    """Notes in `found` what makes the host wait for the device: numbers handed to Python, and data-dependent shapes.
+
+    It sees what C++ does on its own, such as reading an index that is a tensor without dimensions, but not inside of
+    kernels: the grouped matrix product's (see `grouped_linear`) stays unseen.
+    """
+
+    _WAITING = ("local_scalar_dense", "nonzero", "masked_select", "unique", "bincount", "equal", "is_nonzero")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self._python_calls = _PythonCalls(self.found)
+
+    def __enter__(self) -> "HostReads":
+        self._python_calls.__enter__()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._python_calls.__exit__(*error)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func._schema.name.removeprefix("aten::").lstrip("_")
+        by_mask = name.startswith("index") and any(
+            isinstance(index, Tensor) and index.dtype == torch.bool
+            for argument in args
+            if isinstance(argument, list | tuple)
+            for index in argument
+        )
+        if by_mask or name.startswith(self._WAITING):
+            self.found.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+class _PythonCalls(TorchFunctionMode):
+    """The same, of what a tensor on the CPU answers without any operation."""
+
+    def __init__(self, found: list[str]) -> None:
+        super().__init__()
+        self._found = found
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in ("tolist", "numpy", "cpu", "__array__"):
+            self._found.append(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def _scenes(generator: np.random.Generator, num_images: int) -> tuple[Tensor, Tensor]:
+    """Images float [b 3 h w] and labels [b h w]: one box of each class but the first."""
+    labels = np.zeros((num_images, HEIGHT, WIDTH), np.int64)
+    for image in labels:
+        for label in range(1, NUM_CLASSES):
+            top, left = generator.integers(0, HEIGHT - 14), generator.integers(0, WIDTH - 18)
+            image[top : top + 14, left : left + 18] = label
+    images = np.clip(_COLORS[labels] + generator.uniform(-0.1, 0.1, (*labels.shape, 3)), 0, 1)
+    return torch.from_numpy(images).float().permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels)

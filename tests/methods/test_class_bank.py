@@ -1,0 +1,274 @@
+"""The class-wise memory bank: its terms against the equations, its warm-up, its filter, and each deviation."""
+
+from typing import get_args
+
+import pytest
+import torch
+from contract import SETTLED, build, gradients, settled, toy_batch, train
+from torch.nn import functional as F
+
+from fewmask.data.batch import Batch, Labeled
+from fewmask.data.views import Augmentation
+from fewmask.methods import ClassBankMethod, Now
+from fewmask.methods.class_bank import Deviation
+from fewmask.models.build import NetConfig
+from fewmask.ops.contrast import bank_contrast
+from fewmask.shapes import IGNORE
+
+STRIDE = 8
+OFF = Augmentation(
+    flip_probability=0, scale_probability=0, jitter_probability=0, blur_probability=0, classmix_probability=0
+)
+PLAIN = {"weak": OFF, "strong": OFF, "num_views": 1, "warmup_share": 0.0, "class_balance": False}
+"""Views are the images, and every term is on from the start."""
+
+
+@pytest.fixture
+def batch():
+    """With ignored and invalid pixels at the bottom."""
+    labeled, unlabeled = toy_batch(ClassBankMethod)
+    labeled.labels[:, -5:] = IGNORE
+    unlabeled.valid[:, -7:] = False
+    return Batch(labeled, unlabeled)
+
+
+@pytest.fixture
+def make(tiny_net):
+    return lambda **settings: build(ClassBankMethod, tiny_net, **settings)
+
+
+def grid_rows(features, labels, stride=STRIDE):
+    """The features of the tiny network are as fine as the image."""
+    assert features.shape[-2:] == labels.shape[-2:]
+    return (
+        features[:, :, ::stride, ::stride].permute(0, 2, 3, 1).flatten(0, 2),
+        labels[:, ::stride, ::stride].flatten(),
+    )
+
+
+def contrast_of(method, output, labels, stride=STRIDE):
+    """Eq. 8 to 11 with the bank as it is."""
+    heads, bank = method.heads, method.bank
+    rows, classes = grid_rows(output.features, labels, stride)
+    predictions = heads.predictor(heads.projector(rows, classes, 4), classes, 4)
+    weights = heads.prediction_selectors(predictions, classes)
+    bank_weights = heads.bank_selectors(bank.rows.flatten(0, 1), bank.row_classes.flatten()).view(bank.rows.shape[:2])
+    return bank_contrast(predictions, classes, bank.rows, bank.filled, weights, bank_weights)
+
+
+def best_rows(method, net, heads, batch, selectors, sign=1):
+    """Per class, the projection of each image with the highest score (or the lowest), sorted."""
+    with torch.no_grad():
+        rows, classes = grid_rows(net(batch.labeled.images).features, batch.labeled.labels)
+        projections = heads.projector(rows, classes, 4)
+        scores = sign * getattr(heads, selectors)(projections, classes)
+    best = []
+    for label in range(4):
+        of_class = []
+        for own in (classes == label).view(len(batch.labeled.labels), -1):
+            shift = len(own) * len(of_class)
+            if own.any():
+                image_scores = scores[shift : shift + len(own)].masked_fill(~own, -9.0)
+                of_class.append(projections[shift + image_scores.argmax()])
+        best.append(torch.stack(of_class))
+    return best
+
+
+@pytest.mark.parametrize("stride", [4, STRIDE])
+@pytest.mark.parametrize("num_views", [1, 2])
+def test_every_term_is_its_equation(make, batch, num_views, stride):
+    method = make(**PLAIN | {"num_views": num_views, "contrast_stride": stride})
+    settled(method, toy_batch(ClassBankMethod, seed=1))
+    losses = method.step(batch, SETTLED).losses
+    (images, labels), (unlabeled_images, valid) = batch
+    confidence, pseudo_labels = method.teacher(unlabeled_images).logits.softmax(dim=1).max(dim=1)
+    pseudo_labels = pseudo_labels.masked_fill(~valid, IGNORE)
+    labeled_output, unlabeled_output = method.student(images), method.student(unlabeled_images)
+    per_pixel = F.cross_entropy(unlabeled_output.logits, pseudo_labels, ignore_index=IGNORE, reduction="none")
+    each_entropy = torch.distributions.Categorical(logits=unlabeled_output.logits.permute(0, 2, 3, 1)).entropy()
+    expected = {
+        "sup": F.cross_entropy(labeled_output.logits, labels, ignore_index=IGNORE),
+        "pseudo": (confidence**6 * per_pixel).sum() / valid.sum(),
+        "ent": 0.01 * each_entropy[valid].mean(),
+        "contr_labeled": 0.1 * contrast_of(method, labeled_output, labels, stride),
+        "contr_unlabeled": 0.1 * contrast_of(method, unlabeled_output, pseudo_labels, stride),
+    }
+    assert method.bank.filled.any()
+    assert {name: loss.item() for name, loss in losses.items()} == pytest.approx(
+        {name: loss.item() for name, loss in expected.items()}, rel=1e-3
+    )
+
+
+def test_class_balance_weighs_both_cross_entropies_by_labels_and_pseudo_labels(make, batch):
+    method = make(**PLAIN | {"class_balance": True})
+    losses = method.step(batch, SETTLED).losses
+    assert method.frequency.labeled.sum() == (batch.labeled.labels != IGNORE).sum()
+    assert method.frequency.pseudo.sum() == batch.unlabeled.valid.sum()
+    weights = method.frequency.weights()
+    assert weights.unique().numel() > 1
+    logits = method.student(batch.labeled.images).logits
+    weighted = F.cross_entropy(logits, batch.labeled.labels, weights, ignore_index=IGNORE, reduction="sum")
+    expected = weighted / (batch.labeled.labels != IGNORE).sum()
+    assert losses["sup"].item() == pytest.approx(expected.item(), rel=1e-3)
+
+
+def test_warm_up_has_neither_pseudo_labels_nor_contrast_and_the_bank_fills_from_its_half_on(make, batch):
+    method, filled, pseudo_counts, terms = make(warmup_share=0.4, quality_filter=False), [], [], []
+    for losses in train(method, batch, 6):  # six of six steps: the warm-up is 0, 1, 2, its second half 2 (1.2 of 6 on)
+        terms.append(set(losses))
+        filled.append(int(method.bank.filled.sum()) > 0)
+        pseudo_counts.append(int(method.frequency.pseudo.sum()) > 0)
+    assert terms[:3] == [{"sup", "ent"}] * 3
+    assert terms[3:] == [{"sup", "ent", "pseudo", "contr_labeled", "contr_unlabeled"}] * 3
+    assert filled == [False, False, True, True, True, True]
+    assert pseudo_counts == [False] * 3 + [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("setting", "gone"),
+    [
+        ("entropy_weight", {"ent"}),
+        ("pseudo_weight", {"pseudo"}),
+        ("contrast_weight", {"contr_labeled", "contr_unlabeled"}),
+    ],
+)
+def test_a_weight_of_zero_removes_its_terms_and_a_double_weight_doubles_them(make, batch, setting, gone):
+    found = []
+    for factor in (1.0, 0.0, 2.0):
+        default = ClassBankMethod.Config.model_fields[setting].default
+        method = make(**PLAIN | {setting: factor * default})
+        torch.manual_seed(1)
+        found.append(method.step(batch, SETTLED).losses)
+    once, without, twice = found
+    assert set(once) == {"sup", "ent", "pseudo", "contr_labeled", "contr_unlabeled"}
+    assert set(without) == set(once) - gone
+    assert all(twice[name].item() == pytest.approx(2 * once[name].item()) for name in gone)
+
+
+def with_labels(batch, labels):
+    return Batch(Labeled(batch.labeled.images, labels), batch.unlabeled)
+
+
+def test_the_filter_lets_in_what_the_teacher_predicts_with_confidence(make, batch):
+    method = make(num_labeled=1)  # 16 of an image, that is all the slots
+    logits = method.teacher(batch.labeled.images).logits
+    predicted = logits.argmax(dim=1)
+    right = with_labels(batch, torch.where(torch.rand(predicted.shape) < 0.5, predicted, (predicted + 1) % 4))
+    method.step(right, SETTLED)
+    correct = (predicted == right.labeled.labels)[:, ::STRIDE, ::STRIDE]
+    expected = [int((correct & (predicted[:, ::STRIDE, ::STRIDE] == label)).sum()) for label in range(4)]
+    assert sum(expected) > 0
+    assert method.bank.filled.tolist() == [min(16, count) for count in expected]
+
+
+def test_the_filter_lets_nothing_in_that_is_wrong_or_unsure(make, batch):
+    wrong, unsure = make(), make(quality_threshold=1.0)
+    predicted = wrong.teacher(batch.labeled.images).logits.argmax(dim=1)
+    wrong.step(with_labels(batch, (predicted + 1) % 4), SETTLED)
+    unsure.step(with_labels(batch, predicted), SETTLED)
+    assert not wrong.bank.filled.any()
+    assert not unsure.bank.filled.any()
+
+
+def test_the_threshold_is_compared_with_the_teachers_confidence(make, batch):
+    confidence, predicted = make().teacher(batch.labeled.images).logits.softmax(dim=1).max(dim=1)
+    middle = confidence.median().item()
+    method = make(num_labeled=1, quality_threshold=middle)
+    method.step(with_labels(batch, predicted), SETTLED)
+    sure = (confidence > middle)[:, ::STRIDE, ::STRIDE]
+    expected = [min(16, int((sure & (predicted[:, ::STRIDE, ::STRIDE] == label)).sum())) for label in range(4)]
+    assert method.bank.filled.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "selectors", "sign"),
+    [
+        ({}, "bank_selectors", 1),
+        ({"deviations": {"lowest_ranked"}}, "bank_selectors", -1),
+        ({"deviations": {"prediction_selectors_rank"}}, "prediction_selectors", 1),
+        ({"mode": "released"}, "prediction_selectors", -1),
+    ],
+)
+def test_the_bank_takes_the_rows_that_the_mode_ranks_first(make, batch, settings, selectors, sign):
+    method = make(num_labeled=1000, quality_filter=False, **settings)  # one row of an image and class
+    method.step(batch, SETTLED)
+    expected = best_rows(method, method.teacher, method.teacher_heads, batch, selectors, sign)
+    for label, rows in enumerate(expected):
+        assert_same_rows(method.bank.rows[label, : method.bank.filled[label]], rows)
+
+
+def assert_same_rows(found, expected):
+    by_first = [rows[rows[:, 0].argsort()] for rows in (found, expected)]
+    torch.testing.assert_close(*by_first, rtol=1e-3, atol=1e-5)
+
+
+def test_without_teacher_features_the_students_enter_the_bank(make, batch):
+    method = make(num_labeled=1000, quality_filter=False, teacher_features=False)
+    for parameter in method.average.parameters():
+        parameter.data += 1.0
+    method.step(batch, SETTLED)
+    expected = best_rows(method, method.student, method.heads, batch, "bank_selectors")
+    assert_same_rows(method.bank.rows[0, : method.bank.filled[0]], expected[0])
+
+
+def test_released_is_all_deviations_at_once_and_paper_none():
+    config = ClassBankMethod.Config
+    for deviation in get_args(Deviation):
+        assert not config().deviates(deviation)
+        assert config(mode="released").deviates(deviation)
+        alone = config(deviations={deviation})
+        assert [other for other in get_args(Deviation) if alone.deviates(other)] == [deviation]
+
+
+def reached(method, batch):
+    """The parts of the heads that the contrast's gradient reaches."""
+    losses = method.step(batch, SETTLED).losses
+    found = gradients(method, losses["contr_labeled"] + losses["contr_unlabeled"])
+    return {
+        name.split(".")[2]
+        for name, gradient in found.items()
+        if ".heads." in name and gradient is not None and gradient.any()
+    }
+
+
+def test_the_contrast_trains_both_heads_and_both_sets_of_selectors(make, batch):
+    everything = {"projector", "predictor", "prediction_selectors", "bank_selectors"}
+    method = make(quality_filter=False)
+    assert reached(method, batch) == everything
+    assert reached(make(quality_filter=False, attention=False), batch) == {"projector", "predictor"}
+    constant = make(quality_filter=False, deviations={"constant_bank_weights"})
+    assert reached(constant, batch) == everything - {"bank_selectors"}
+
+
+def test_the_teacher_normalizes_with_running_statistics_unless_it_deviates(make, batch):
+    images = batch.unlabeled.images
+    for deviations, depends_on_the_batch in ((set(), False), ({"teacher_on_batch_statistics"}, True)):
+        method = make(deviations=deviations)
+        together, alone = method.teacher(images).logits[0], method.teacher(images[:1]).logits[0]
+        assert torch.allclose(together, alone, atol=1e-4) != depends_on_the_batch
+        before = [buffer.clone() for buffer in method.teacher.buffers()]
+        method.student(images + 0.5)
+        method.after_update(Now(0, 10))
+        moved = any(not torch.equal(*pair) for pair in zip(method.teacher.buffers(), before, strict=True))
+        assert moved != depends_on_the_batch
+
+
+@pytest.mark.parametrize(
+    ("steps", "setting", "momentum"), [(1000, None, 0.99), (150_000, None, 0.9975), (150_000, 0.5, 0.75)]
+)
+def test_the_teachers_momentum_starts_by_the_length_of_the_run(make, steps, setting, momentum):
+    method = make(teacher_momentum=setting)
+    for parameter in method.learner.parameters():
+        parameter.data += 1.0
+    before = [parameter.clone() for parameter in method.average.parameters()]
+    method.after_update(Now(steps // 2, steps))
+    for now, was in zip(method.average.parameters(), before, strict=True):
+        torch.testing.assert_close(now, was + (1 - momentum), rtol=0, atol=1e-5)
+
+
+def test_a_coarse_feature_map_is_contrasted_whole(batch):
+    net = NetConfig(arch="deeplabv2", encoder="test_resnet", weights="none")  # a grid of 4 x 6
+    method = build(ClassBankMethod, net, num_labeled=1, quality_filter=False)
+    method.step(batch, SETTLED)
+    counts = torch.bincount(batch.labeled.labels[:, ::STRIDE, ::STRIDE].flatten(), minlength=4)[:4]
+    assert method.bank.filled.tolist() == counts.clamp(max=16).tolist()

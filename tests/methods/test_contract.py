@@ -1,0 +1,188 @@
+"""What every method must hold, for every method there is.
+
+A new method needs a file golden/NAME.json: `pytest tests/methods --write-golden` makes it, and makes the others anew
+where a change of the losses is meant.
+"""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from contract import SETTINGS, SETTLED, HostReads, build, gradients, settled, toy_batch, train
+from pydantic import ValidationError
+
+from fewmask.data.batch import Batch, Labeled, Unlabeled
+from fewmask.methods import METHODS, Now
+from fewmask.shapes import IGNORE
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.fixture(params=METHODS, ids=lambda method: method.name)
+def method_type(request):
+    return request.param
+
+
+@pytest.fixture
+def method(method_type, tiny_net):
+    """Past all that a method does only at first."""
+    return settled(build(method_type, tiny_net), toy_batch(method_type))
+
+
+@pytest.fixture
+def batch(method_type):
+    return toy_batch(method_type)
+
+
+def test_names_are_one_of_a_kind_and_that_of_the_config():
+    assert len({method.name for method in METHODS}) == len(METHODS)
+    assert all(method.Config().name == method.name for method in METHODS)
+
+
+def test_a_config_is_frozen_and_refuses_what_it_does_not_know(method_type):
+    config = method_type.Config()
+    with pytest.raises(ValidationError, match="frozen"):
+        config.name = "other"
+    with pytest.raises(ValidationError, match="extra"):
+        method_type.Config(weihgt=1.0)
+
+
+def test_stages_share_the_run_and_the_predictor_exists(method):
+    assert sum(stage.share for stage in method.stages()) == pytest.approx(1)
+    assert method.predictor in ("student", "teacher")
+    assert method.student is not method.teacher
+    assert getattr(method, method.predictor) is not None
+
+
+def test_losses_are_finite_at_every_step(method_type, tiny_net, batch):
+    for losses in train(build(method_type, tiny_net), batch, 10):
+        assert losses
+        assert all(map(math.isfinite, losses.values())), losses
+
+
+def test_what_is_watched_is_finite_and_a_scalar_or_one_value_per_class(method, batch):
+    for name, value in method.step(batch, SETTLED).watch.items():
+        assert value.isfinite().all(), name
+        assert value.shape in ((), (method.tools.num_classes,)), name
+        assert not value.requires_grad, name
+
+
+def test_every_loss_term_reaches_a_weight_on_its_own(method, batch):
+    for name, loss in method.step(batch, SETTLED).losses.items():
+        assert any(found is not None and found.any() for found in gradients(method, loss).values()), name
+
+
+def test_every_parameter_gets_a_finite_gradient_once_the_method_has_settled(method, batch):
+    found = gradients(method, sum(method.step(batch, SETTLED).losses.values()))
+    assert [name for name, gradient in found.items() if gradient is None] == []
+    assert all(gradient.isfinite().all() for gradient in found.values())
+
+
+def test_parameter_groups_hold_what_trains_once_and_nothing_of_the_teacher(method):
+    grouped = [id(parameter) for group in method.parameter_groups().values() for parameter in group]
+    assert len(grouped) == len(set(grouped))
+    assert set(grouped) == {id(parameter) for parameter in method.parameters() if parameter.requires_grad}
+    if method.teacher is not None:
+        assert not set(grouped) & {id(parameter) for parameter in method.teacher.parameters()}
+
+
+def test_the_teacher_gets_no_gradient(method, batch):
+    sum(method.step(batch, SETTLED).losses.values()).backward()
+    assert all(parameter.grad is not None for parameter in method.student.parameters())
+    if method.teacher is not None:
+        assert all(parameter.grad is None for parameter in method.teacher.parameters())
+
+
+def test_an_update_moves_the_teacher_and_never_the_student(method):
+    student = [parameter.clone() for parameter in method.student.parameters()]
+    for parameter in method.student.parameters():
+        parameter.data += 0.1
+    teacher = [] if method.teacher is None else [parameter.clone() for parameter in method.teacher.parameters()]
+    method.after_update(Now(5, 10))
+    assert all(torch.equal(now, was + 0.1) for now, was in zip(method.student.parameters(), student, strict=True))
+    if method.teacher is not None:
+        assert any(not torch.equal(*pair) for pair in zip(method.teacher.parameters(), teacher, strict=True))
+
+
+def test_the_supervised_loss_falls(method_type, tiny_net, batch):
+    losses = [step["sup"] for step in train(build(method_type, tiny_net), batch, 30)]
+    assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
+
+
+def test_a_step_leaves_its_batch_alone(method, batch):
+    copy = toy_batch(type(method))
+    method.step(batch, SETTLED)
+    for part, copied in zip(batch, copy, strict=True):
+        assert part is copied is None or all(torch.equal(*pair) for pair in zip(part, copied, strict=True))
+
+
+def test_a_state_dict_carries_everything_on(method, method_type, tiny_net, batch):
+    other = build(method_type, tiny_net, seed=1)
+    other.load_state_dict(method.state_dict())
+    found = []
+    for each in (method, other):
+        torch.manual_seed(5)
+        found.append(each.step(batch, SETTLED).losses)
+        each.after_update(SETTLED)
+    assert found[0] == found[1]
+    assert all(
+        torch.equal(*pair) for pair in zip(method.state_dict().values(), other.state_dict().values(), strict=True)
+    )
+
+
+def test_no_tensor_is_kept_under_two_names(method):
+    tensors = method.state_dict(keep_vars=True)
+    assert len({id(tensor) for tensor in tensors.values()}) == len(tensors)
+
+
+def test_the_first_ten_losses_equal_the_golden_file(method_type, tiny_net, batch, request):
+    losses = list(train(build(method_type, tiny_net), batch, 10))
+    file = GOLDEN / f"{method_type.name}.json"
+    if request.config.getoption("--write-golden"):
+        rounded = [{name: float(f"{loss:.6g}") for name, loss in step.items()} for step in losses]
+        record = {"settings": SETTINGS.get(method_type.name, {}), "losses": rounded}
+        file.write_text(json.dumps(record, indent=1) + "\n")
+    golden = json.loads(file.read_text())
+    assert golden["settings"] == SETTINGS.get(method_type.name, {})
+    for step, (found, expected) in enumerate(zip(losses, golden["losses"], strict=True)):
+        assert found == pytest.approx(expected, rel=1e-3, abs=1e-6), f"step {step}"
+
+
+def test_images_without_any_label_or_valid_pixel_give_finite_losses_and_gradients(method, batch):
+    labeled = Labeled(batch.labeled.images, torch.full_like(batch.labeled.labels, IGNORE))
+    unlabeled = batch.unlabeled and Unlabeled(batch.unlabeled.images, torch.zeros_like(batch.unlabeled.valid))
+    losses = method.step(Batch(labeled, unlabeled), SETTLED).losses
+    assert all(loss.isfinite() for loss in losses.values())
+    found = gradients(method, sum(losses.values()))
+    assert all(gradient.isfinite().all() for gradient in found.values() if gradient is not None)
+
+
+def test_bfloat16_autocast_gives_nearly_the_same_losses_in_float32(method, batch):
+    found = []
+    for precision in (torch.float32, torch.bfloat16):
+        torch.manual_seed(5)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+            found.append(method.step(batch, SETTLED).losses)
+    exact, rounded = found
+    assert all(loss.dtype == torch.float32 for loss in rounded.values())
+    assert {name: loss.item() for name, loss in rounded.items()} == pytest.approx(
+        {name: loss.item() for name, loss in exact.items()}, rel=0.1, abs=0.01
+    )
+    sum(rounded.values()).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in method.parameters() if parameter.requires_grad)
+
+
+def test_a_step_and_its_update_never_wait_for_the_device(method, batch):
+    with HostReads() as reads:
+        method.step(batch, SETTLED)
+        method.after_update(SETTLED)
+    assert reads.found == []
+
+
+def test_waiting_for_the_device_is_noticed():
+    values = torch.arange(4)
+    with HostReads() as reads:
+        _ = values[values.argmax()], values[values > 1], values.tolist(), bool(values.any())
+    assert len(reads.found) == 4

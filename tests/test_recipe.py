@@ -1,0 +1,240 @@
+"""Recipes: YAML there and back, single settings, and one line for every mistake."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fewmask.data.views import STRONG
+from fewmask.errors import UserError
+from fewmask.methods import METHODS
+from fewmask.recipe import (
+    Recipe,
+    changed_settings,
+    make_method_config,
+    make_recipe,
+    parse_settings,
+    read_recipe,
+    recipe_for,
+    recipe_yaml,
+)
+
+SHIPPED = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+SMALLEST = {"data": {"root": "toy"}, "method": "class_bank"}
+FULL = {
+    "data": {
+        "root": "tüy",
+        "labels": "1/30",
+        "split_seed": 3,
+        "resize": [64, 96],
+        "crop": [32, 48],
+        "cache": True,
+        "workers": 2,
+    },
+    "net": {
+        "arch": "unet",
+        "encoder": "resnet18",
+        "weights": "none",
+        "options": {"encoder_depth": 3, "decoder_channels": [32, 16, 8]},
+        "batchnorm": "frozen",
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.2, 0.3, 0.4],
+    },
+    "method": {
+        "name": "class_bank",
+        "deviations": ["lowest_ranked", "constant_bank_weights"],
+        "teacher_momentum": 0.9,
+        "strong": {"blur_probability": 0.7, "scale_range": [0.5, 2.0]},
+    },
+    "training": {
+        "steps": 12,
+        "labeled_batch": 3,
+        "unlabeled_batch": 5,
+        "optimizer": "sgd",
+        "learning_rate": 0.25,
+        "encoder_rate": 0.1,
+        "weight_decay": 0.0,
+        "momentum": 0.5,
+        "poly_power": 1.0,
+        "seed": 7,
+        "device": "cpu",
+        "devices": 1,
+        "precision": "32",
+        "checkpoint_every": 2,
+        "log_every": 3,
+        "alarm_excess": 4.0,
+    },
+}
+
+
+@pytest.mark.parametrize("settings", [FULL, *(SMALLEST | {"method": method.name} for method in METHODS)])
+def test_complete_recipe_is_read_back_as_it_was(settings: dict[str, object], tmp_path: Path) -> None:
+    recipe = make_recipe(settings)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe_yaml(recipe), encoding="utf-8")
+    again = read_recipe(path)
+    assert again == recipe
+    assert changed_settings(recipe, again) == {}
+    blocks = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert blocks["data"].keys() == type(recipe.data).model_fields.keys()
+    assert blocks["method"].keys() == type(recipe.method).model_fields.keys()
+
+
+def test_every_setting_of_a_recipe_arrives() -> None:
+    recipe = make_recipe(FULL)
+    for block in ("data", "net", "training"):
+        for key, value in FULL[block].items():  # type: ignore[attr-defined]
+            found = getattr(getattr(recipe, block), key)
+            wanted = tuple(value) if isinstance(found, tuple) else value
+            assert (str(found) if key == "root" else found) == wanted, key
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_shipped_recipe_loads(path: Path) -> None:
+    assert isinstance(read_recipe(path), Recipe)
+
+
+def test_settings_change_every_block_and_the_method() -> None:
+    texts = [
+        "data.labels=1/30",
+        "net.encoder=resnet18",
+        "net.options.encoder_depth=3",
+        "method.contrast_weight=0.2",
+        "method.strong.blur_probability=0.5",
+        "training.learning_rate=5e-4",
+        "training.precision=32",
+    ]
+    recipe = make_recipe(SMALLEST, parse_settings(texts))
+    assert recipe.data.labels == "1/30"
+    assert recipe.net.encoder == "resnet18"
+    assert recipe.net.options == {"encoder_depth": 3}
+    assert recipe.method.contrast_weight == 0.2  # type: ignore[attr-defined]
+    assert recipe.training.learning_rate == 5e-4
+    assert recipe.training.precision == "32"
+
+
+@pytest.mark.parametrize("texts", [["method=supervised"], ["method.name=supervised"]])
+def test_setting_chooses_the_method(texts: list[str]) -> None:
+    recipe = make_recipe(SMALLEST, parse_settings(texts))
+    assert recipe.method == make_method_config("supervised")
+    assert recipe.method_type.name == "supervised"
+
+
+def test_part_of_an_augmentation_leaves_the_rest_of_it_strong() -> None:
+    config = make_method_config({"name": "class_bank", "strong": {"blur_probability": 0.5}})
+    assert config.strong == STRONG.model_copy(update={"blur_probability": 0.5})  # type: ignore[attr-defined]
+
+
+def test_later_setting_wins_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("data: {root: toy}\nmethod: {name: class_bank, dim: 8}\ntraining: {steps: 5, seed: 2}\n")
+    recipe = recipe_for(path, {"training.steps": 9, "method.bank_slots": 4})
+    assert (recipe.training.steps, recipe.training.seed) == (9, 2)
+    assert (recipe.method.dim, recipe.method.bank_slots) == (8, 4)  # type: ignore[attr-defined]
+
+
+def test_folder_gets_the_default_recipe() -> None:
+    assert recipe_for(Path("toy")) == make_recipe(SMALLEST)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [(12, 12), ("12", "12"), ("1/30", "1/30"), (0.5, "0.5"), (Path("a.txt"), "a.txt"), (None, None)]
+)
+def test_labels_are_kept_as_they_were_written(given: object, kept: object) -> None:
+    assert make_recipe(SMALLEST, {"data.labels": given}).data.labels == kept
+
+
+def test_changed_settings_name_the_path_and_both_values() -> None:
+    before = make_recipe(SMALLEST)
+    after = make_recipe(SMALLEST, {"training.steps": 9, "method.strong.hue": 0.3, "net.options.encoder_depth": 3})
+    assert changed_settings(before, after) == {
+        "net.options.encoder_depth": (None, 3),
+        "method.strong.hue": (0.1, 0.3),
+        "training.steps": (3000, 9),
+    }
+    assert changed_settings(before, make_recipe(SMALLEST | {"method": "supervised"}))["method.name"] == (
+        "class_bank",
+        "supervised",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"trainig.steps": 3}, "there is no setting trainig. Known here: data, net, method, training (nearest: tra"),
+        ({"training.stepps": 3}, "there is no setting training.stepps. Known here: steps, "),
+        ({"net.encodr": "x"}, "there is no setting net.encodr. Known here: arch, encoder, "),
+        ({"method.bank_slot": 3}, "there is no setting method.bank_slot. Known here: name, mode, "),
+        ({"method.strong.blur": 3}, "there is no setting method.strong.blur. Known here: flip_probability, "),
+        ({"method.name": "clas_bank"}, "method: there is no method 'clas_bank'. Choose one of supervised, class_bank"),
+        ({"method": 3}, "method: 3 names no method"),
+        ({"method": {}}, "method: {} names no method"),
+        ({"method.mode": "relased"}, "method.mode is 'relased': it should be 'paper' or 'released'"),
+        ({"method.strong": 3}, "method.strong is 3: it should be a block of settings"),
+        ({"training": 3}, "training is 3: it should be a block of settings"),
+        ({"training.steps": "many"}, "training.steps is 'many': it should be a valid integer."),
+        ({"training.steps": 0}, "training.steps is 0: it should be greater than or equal to 1"),
+        ({"training.precision": 16}, "training.precision is '16': it should be 'auto', '32' or 'bf16'"),
+        ({"data.crop": "all"}, "data.crop is 'all': it should be a valid integer, or it should be a valid tuple."),
+        ({"data.resize": -1}, "data.resize is -1: it should be a valid tuple, or it should be greater than 0."),
+        ({"data.root": None}, "data.root is None: it should be a path"),
+        ({"data": {}}, "data.root is missing"),
+        ({"net.mean": [1, 2]}, "net.mean is [1, 2]: "),
+    ],
+)
+def test_mistake_in_a_setting_is_one_line(changes: dict[str, object], line: str) -> None:
+    with pytest.raises(UserError) as caught:
+        make_recipe(SMALLEST, changes)
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "pydantic" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", "a recipe has the keys data, net, method and training"),
+        ("- data\n", "a recipe has the keys data, net, method and training"),
+        ("1: 2\n", "data is missing"),
+        ("data: [\n", "this is not YAML (while parsing"),
+        ("data: toy\nmethod: supervised\n", "data is 'toy': it should be a block of settings"),
+        ("data: {root: toy}\n", "method is missing"),
+        ("method: supervised\n", "data is missing"),
+        (
+            "data: {root: toy}\nmetod: supervised\n",
+            "there is no setting metod. Known here: data, net, ",
+        ),
+        ("data: {root: toy}\nmethod: [class_bank]\n", "['class_bank'] names no method"),
+    ],
+)
+def test_mistake_in_a_recipe_file_is_one_line(text: str, line: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        read_recipe(path)
+    assert line in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_recipe_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no such recipe"):
+        recipe_for(tmp_path / "lost.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(UserError, match=r"the recipe cannot be read \(Is a directory\)"):
+        recipe_for(tmp_path / "folder.yaml")
+    (tmp_path / "latin.yaml").write_bytes("data: {root: tüy}".encode("latin-1"))
+    with pytest.raises(UserError, match="this is not YAML"):
+        recipe_for(tmp_path / "latin.yaml")
+
+
+def test_setting_needs_an_equals_sign() -> None:
+    with pytest.raises(UserError, match=r"--set: 'training.steps' is not a setting"):
+        parse_settings(["training.steps"])
+
+
+def test_setting_that_is_no_yaml_is_taken_as_text() -> None:
+    assert parse_settings(["data.root=a: [b", "net.weights=none", "data.labels=null"]) == {
+        "data.root": "a: [b",
+        "net.weights": "none",
+        "data.labels": None,
+    }
