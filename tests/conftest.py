@@ -7,7 +7,7 @@ import jaxtyping
 import pytest
 import torch
 
-jaxtyping.install_import_hook(["fewmask.ops", "fewmask.models", "fewmask.methods"], "beartype.beartype")
+jaxtyping.install_import_hook(["fewmask.ops", "fewmask.models", "fewmask.methods", "fewmask.data"], "beartype.beartype")
 
 from fewmask.models.build import NetConfig  # noqa: E402  (what the hook checks is imported after it)
 

@@ -5,7 +5,7 @@ from itertools import groupby
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewmask.models.bank import ClassBank
@@ -53,6 +53,7 @@ def held(bank, label):
     return sorted(bank.rows[label, : bank.filled[label], 0].tolist())
 
 
+@settings(max_examples=150)
 @given(pushes=st.lists(PUSH, min_size=1, max_size=8))
 def test_many_pushes_equal_a_queue_per_class(pushes):
     bank, queues, num_pushed = ClassBank(K, SLOTS, dim=2), Queues(), 0

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
+from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as resizing
 
@@ -14,7 +14,7 @@ from fewmask.data.classes import Classes
 from fewmask.data.folder import Sample
 from fewmask.data.images import read_image, read_mask, read_size
 from fewmask.errors import UserError
-from fewmask.shapes import ByteImage, ByteLabel
+from fewmask.shapes import ByteImage, ByteLabel, UInt8
 
 Resize = float | tuple[int, int] | None
 """A factor, a (height, width), or None for the size on disk."""
@@ -77,21 +77,21 @@ class PictureStore:
         )
 
 
-def resized_image(image: ByteImage, resize: Resize) -> ByteImage:
+def resized_image(image: ByteImage, resize: Resize) -> UInt8[Tensor, "3 new_h new_w"]:
     """Bilinear with antialiasing."""
     size = target_size(image.shape[-2:], resize)
     if size == tuple(image.shape[-2:]):
         return image
-    resized: ByteImage = resizing.resize(image, list(size), InterpolationMode.BILINEAR, antialias=True)
+    resized: Tensor = resizing.resize(image, list(size), InterpolationMode.BILINEAR, antialias=True)
     return resized
 
 
-def resized_labels(labels: ByteLabel, resize: Resize) -> ByteLabel:
+def resized_labels(labels: ByteLabel, resize: Resize) -> UInt8[Tensor, "new_h new_w"]:
     """Nearest, so that no class is made up on the way."""
     size = target_size(labels.shape, resize)
     if size == tuple(labels.shape):
         return labels
-    resized: ByteLabel = resizing.resize(labels[None], list(size), InterpolationMode.NEAREST_EXACT)[0]
+    resized: Tensor = resizing.resize(labels[None], list(size), InterpolationMode.NEAREST_EXACT)[0]
     return resized
 
 
@@ -124,6 +124,6 @@ def _free_bytes() -> int:
     return 4 * 2**30  # not Linux: assume a small machine
 
 
-def _size(tensor: torch.Tensor) -> str:
+def _size(tensor: Tensor) -> str:
     height, width = tensor.shape[-2:]
     return f"{width} x {height}"

@@ -4,12 +4,13 @@ import csv
 import io
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
 
 import torch
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 from torch import Tensor
 
 from fewmask.engine.checkpoint import cannot_write
@@ -54,18 +55,17 @@ class Journal:
             raise cannot_write(run, "the log", error) from None
         self._events = EventFile(run.path, first)
         self._strikes: dict[str, int] = {}
-        self._progress = Progress(
+        self._progress = _Bar(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
             console=console,
             disable=not console.is_terminal,
         )
-        self._task = self._progress.add_task("training", total=total, completed=first, note="")
+        self._task = self._progress.add_task("training", total=total, completed=first)
         self._last = (time.perf_counter(), first)
         self._waited = 0.0
 
@@ -108,7 +108,7 @@ class Journal:
             raise cannot_write(self._run, "the log", error) from None
         terms = " ".join(f"{name} {value.item():.3f}" for name, value in losses.items())
         note = f"{terms} | {values['steps_per_second']:.2f} steps/s | {values['memory_gib']:.1f} GiB"
-        self._progress.update(self._task, note=note)
+        self._progress.note = note
         if not self._console.is_terminal and step * 20 // self._total != (step - steps) * 20 // self._total:
             say(self._console, f"step {step}/{self._total} | {note}")
         if "pseudo_excess" in watch:
@@ -138,6 +138,16 @@ class Journal:
                     "Look at predictions, and compare with --baseline."
                 )
                 say(self._console, text, style="yellow")
+
+
+class _Bar(Progress):
+    """The bar, and under it a note that leaves it its room."""
+
+    note = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        yield Text(self.note)
 
 
 def peak_memory() -> int:

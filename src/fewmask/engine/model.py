@@ -162,7 +162,7 @@ def _as_tensor(image: str | Path | NDArray[Any] | Image.Image) -> torch.Tensor:
         image = image.convert("RGBA") if "transparency" in image.info else image
         pixels = np.array(image.convert("RGB"))
     else:
-        pixels = np.asarray(image)
+        pixels = np.array(image)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise UserError(
             f"an array of shape {pixels.shape} and type {pixels.dtype} is no image",

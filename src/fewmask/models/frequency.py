@@ -36,7 +36,7 @@ class ClassFrequency(nn.Module):
 
     @torch.no_grad()
     def observe(self, labels: Labels) -> None:
-        """Adds the labels of one step; every step counts the same."""
+        """Adds the labels of one step; every labeled pixel of the run counts the same."""
         self.labeled.add_(summed_over_ranks(class_counts(labels, len(self.labeled))))
 
     @torch.no_grad()
@@ -47,8 +47,8 @@ class ClassFrequency(nn.Module):
 
     def weights(self) -> PerClass:
         """alpha_c = sqrt(median / frequency) over all images, labeled and pseudo-labeled, as section 4.2."""
-        pseudo_images = self.num_unlabeled * (self.pseudo.sum() > 0)
-        return balanced_class_weights(self.num_labeled * _share(self.labeled) + pseudo_images * _share(self.pseudo))
+        pooled = self.num_labeled * _share(self.labeled) + self.num_unlabeled * _share(self.pseudo)
+        return balanced_class_weights(pooled)
 
     def excess(self) -> PerClass:
         """Share of each class among the pseudo-labels over its share among the labels; 1 is even, 0 is a lost class.
@@ -59,4 +59,5 @@ class ClassFrequency(nn.Module):
 
 
 def _share(counts: Tensor) -> Tensor:
+    """Counts that sum to 1; 0 where nothing was counted."""
     return counts / counts.sum().clamp(min=1)

@@ -1,0 +1,88 @@
+"""The supervised baseline beside a run: compared, resumed with it, and refused where it makes no sense."""
+
+import io
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from fewmask.engine.guard import baseline_of, compare_with_baseline, train_with_baseline
+from fewmask.engine.run_folder import RunFolder
+from fewmask.engine.train import train_recipe
+from fewmask.errors import UserError
+from fewmask.recipe import make_method_config, read_recipe
+from toy import HEIGHT, WIDTH, Child, command, save, write_recipe
+
+HEADING = "what the unlabeled images gave, IoU on val"
+
+
+@pytest.mark.parametrize("interrupted", ["", "baseline"])
+def test_run_stopped_anywhere_goes_on_with_its_baseline(interrupted: str, tmp_path: Path, dataset: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, steps=16)
+    run = tmp_path / "run"
+    child = Child(tmp_path, "train", recipe, "--out", run, "--baseline")
+    child.wait_for(lambda: any((run / interrupted / "checkpoints").glob("stage0*")))
+    child.signal(signal.SIGINT)
+    stopped = child.answer()
+    assert stopped.code == 130
+    assert stopped.out.endswith(f"fewmask train --resume {run}\n")
+    assert HEADING not in stopped.out
+
+    resumed = Child(tmp_path, "train", "--resume", run).answer()
+    assert resumed.code == 0
+    assert HEADING in resumed.out
+    assert (run / "student.safetensors").exists()
+    assert (run / "baseline" / "student.safetensors").exists()
+
+
+def test_baseline_is_the_same_recipe_with_another_method(tmp_path: Path, dataset: Path) -> None:
+    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset))
+    baseline = baseline_of(recipe)
+    assert baseline.method == make_method_config("supervised")
+    assert (baseline.data, baseline.net, baseline.training) == (recipe.data, recipe.net, recipe.training)
+
+
+def test_comparison_says_when_the_unlabeled_images_cost(tmp_path: Path, dataset: Path) -> None:
+    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset))
+    console = Console(file=io.StringIO(), width=200)
+    good = train_recipe(baseline_of(recipe), tmp_path / "good", console)
+    bad_recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"learning_rate": 1e-9})})
+    bad = train_recipe(bad_recipe, tmp_path / "bad", console)
+    assert compared(bad, good).count("points of mIoU. Use the baseline in") == 1
+    assert "points of mIoU" not in compared(good, bad)
+    assert "points of mIoU" not in compared(good, good)
+
+
+def compared(run: RunFolder, baseline: RunFolder) -> str:
+    text = io.StringIO()
+    compare_with_baseline(run, baseline, Console(file=text, width=200))
+    return text.getvalue()
+
+
+def test_baseline_needs_masks_in_val_before_anything_is_trained(tmp_path: Path, dataset: Path) -> None:
+    data = Path(shutil.copytree(dataset, tmp_path / "data"))
+    shutil.rmtree(data / "val")
+    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", data))
+    with pytest.raises(UserError, match=r"val/masks: there are no masks. Keep some images with masks there"):
+        train_with_baseline(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_val_without_any_labeled_pixel_is_compared_without_a_score(tmp_path: Path, dataset: Path) -> None:
+    data = Path(shutil.copytree(dataset, tmp_path / "data"))
+    for mask in (data / "val" / "masks").iterdir():
+        save(np.full((HEIGHT, WIDTH), 255, np.uint8), mask)
+    text = io.StringIO()
+    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", data))
+    train_with_baseline(recipe, tmp_path / "run", Console(file=text, width=200))
+    assert text.getvalue().count("n/a") == 10
+
+
+def test_supervised_is_no_baseline_of_itself(tmp_path: Path, dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, "supervised")
+    answer = command(capsys, "train", recipe, "--out", tmp_path / "run", "--baseline")
+    assert answer.code == 2
+    assert answer.err.startswith("fewmask: --baseline: supervised is the baseline itself. Leave it out")
