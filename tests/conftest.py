@@ -1,6 +1,7 @@
 """What every test runs under: shapes are checked, one thread, warnings are errors; and the small things tests share."""
 
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import jaxtyping
@@ -8,8 +9,6 @@ import pytest
 import torch
 
 jaxtyping.install_import_hook(["fewmask.ops", "fewmask.models", "fewmask.methods", "fewmask.data"], "beartype.beartype")
-
-from fewmask.models.build import NetConfig  # noqa: E402  (what the hook checks is imported after it)
 
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("fewmask", max_examples=40, deadline=None, derandomize=True)
@@ -33,8 +32,10 @@ def _seeded() -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny_net() -> NetConfig:
+def tiny_net() -> Any:
     """A network that takes a step of both views in a twentieth of a second; its features are as fine as the image."""
+    from fewmask.models.build import NetConfig  # here and not above: the operators' tests need no networks
+
     options = {"encoder_depth": 3, "decoder_channels": [32, 16, 8]}
     return NetConfig(arch="unet", encoder="test_resnet", weights="none", options=options)
 

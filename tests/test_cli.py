@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub.constants
 import numpy as np
@@ -229,9 +230,13 @@ def every_kind_of_image(data: Path) -> None:
     save(images[1][..., 0], data / "unlabeled" / "gray.png")
     Image.fromarray(images[2]).convert("RGBA").save(data / "unlabeled" / "alpha.png")
     Image.fromarray(images[3]).quantize(64).save(data / "unlabeled" / "palette.png")
-    lying, orientation = Image.fromarray(np.rot90(images[4]).copy()), Image.Exif()
-    orientation[0x0112] = 6
-    lying.save(data / "unlabeled" / "rotated.jpg", exif=orientation)
+    save_lying(images[4], data / "unlabeled" / "rotated.jpg")
+
+
+def save_lying(image: Any, path: Path) -> None:
+    orientation = Image.Exif()
+    orientation[0x0112] = 6  # a viewer turns it clockwise
+    Image.fromarray(np.rot90(image).copy()).save(path, exif=orientation)
 
 
 def two_classes_in_0_and_255(data: Path) -> None:
@@ -400,14 +405,15 @@ def test_prediction_keeps_names_folders_and_sizes(run: Path, tmp_path: Path, cap
     save(draw_scene(np.random.default_rng(1), 50, 70)[0], images / "monday" / "b.png")
     save(draw_scene(np.random.default_rng(2))[0][..., 0], images / "monday" / "gray.v2.png")
     save(draw_scene(np.random.default_rng(2))[0][..., 0], images / ".trash" / "c.png")
+    save_lying(draw_scene(np.random.default_rng(3))[0], images / "phone.jpg")
     out = images / "out"
     for flags in ([], ["--force"]):  # the second time, the first predictions are no images
         answer = command(capsys, "predict", run, images, "--out", out, *flags)
         assert answer.code == 0
         assert answer.err == ""
-        assert answer.out == f"3 images -> {out}/masks, {out}/overlays, {out}/confidence\n"
+        assert answer.out == f"4 images -> {out}/masks, {out}/overlays, {out}/confidence\n"
 
-    sizes = {"a.png": (64, 48), "monday/b.png": (70, 50), "monday/gray.v2.png": (64, 48)}
+    sizes = {"a.png": (64, 48), "monday/b.png": (70, 50), "monday/gray.v2.png": (64, 48), "phone.png": (64, 48)}
     written = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
     assert written == sorted(f"{kind}/{name}" for kind in ("masks", "overlays", "confidence") for name in sizes)
     for name, size in sizes.items():

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -147,7 +147,6 @@ def _run(words: Sequence[str], out: str, err: str, longest_file: int | None) -> 
     multiprocessing.set_start_method(None, force=True)  # that of the system, as for a person
     for descriptor, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-    if longest_file is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (longest_file, resource.RLIM_INFINITY))
     sys.argv = ["fewmask", *words]
-    cli.main()
+    with nullcontext() if longest_file is None else short_files(longest_file):
+        cli.main()

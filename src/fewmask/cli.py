@@ -1,6 +1,7 @@
 """The command line: every command parses, calls one function, and prints."""
 
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -158,7 +159,8 @@ def main() -> None:
 
 
 def _console() -> Console:
-    return Console()
+    """Where a person reads; of several ranks, the first one speaks."""
+    return Console(quiet=os.environ.get("RANK", "0") != "0")
 
 
 def _progress() -> Progress:

@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fewmask.data.batch import Batch, Labeled, Unlabeled
+from fewmask.data.views import Augmentation
 from fewmask.methods import Method, Now, Tools
 from fewmask.models.build import NetConfig
 
@@ -20,6 +21,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "class_bank": {"dim": 16, "bank_slots": 16, "quality_threshold": 0.0, "warmup_share": 0.4},
 }
 """What a method is set to besides its defaults, so that ten steps go through all it does."""
+
+OFF = Augmentation(
+    flip_probability=0, scale_probability=0, jitter_probability=0, blur_probability=0, classmix_probability=0
+)
+"""Views that are the images."""
 
 SETTLED = Now(9, 10)
 """The last of ten steps."""
@@ -63,9 +69,10 @@ def train(method: Method, batch: Batch, num_steps: int) -> Iterator[dict[str, fl
 
 
 def settled(method: Method, batch: Batch) -> Method:
-    """The method after its last step but one, so that it has all it needs for every term."""
+    """The method after ten steps, so that it has all it needs for every term."""
     for _ in train(method, batch, 10):
         pass
+    method.zero_grad()
     return method
 
 

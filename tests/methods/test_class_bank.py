@@ -4,11 +4,10 @@ from typing import get_args
 
 import pytest
 import torch
-from contract import SETTLED, build, gradients, settled, toy_batch, train
+from contract import OFF, SETTLED, build, gradients, settled, toy_batch, train
 from torch.nn import functional as F
 
 from fewmask.data.batch import Batch, Labeled
-from fewmask.data.views import Augmentation
 from fewmask.methods import ClassBankMethod, Now
 from fewmask.methods.class_bank import Deviation
 from fewmask.models.build import NetConfig
@@ -16,9 +15,6 @@ from fewmask.ops.contrast import bank_contrast
 from fewmask.shapes import IGNORE
 
 STRIDE = 8
-OFF = Augmentation(
-    flip_probability=0, scale_probability=0, jitter_probability=0, blur_probability=0, classmix_probability=0
-)
 PLAIN = {"weak": OFF, "strong": OFF, "num_views": 1, "warmup_share": 0.0, "class_balance": False}
 """Views are the images, and every term is on from the start."""
 
@@ -56,21 +52,17 @@ def contrast_of(method, output, labels, stride=STRIDE):
     return bank_contrast(predictions, classes, bank.rows, bank.filled, weights, bank_weights)
 
 
-def best_rows(method, net, heads, batch, selectors, sign=1):
-    """Per class, the projection of each image with the highest score (or the lowest), sorted."""
+def best_rows(net, heads, batch, selectors, sign=1):
+    """Per class, the projection of each image with the highest score (the lowest where the sign is -1)."""
     with torch.no_grad():
         rows, classes = grid_rows(net(batch.labeled.images).features, batch.labeled.labels)
         projections = heads.projector(rows, classes, 4)
         scores = sign * getattr(heads, selectors)(projections, classes)
+    images = torch.arange(len(rows)) // (len(rows) // len(batch.labeled.images))
     best = []
     for label in range(4):
-        of_class = []
-        for own in (classes == label).view(len(batch.labeled.labels), -1):
-            shift = len(own) * len(of_class)
-            if own.any():
-                image_scores = scores[shift : shift + len(own)].masked_fill(~own, -9.0)
-                of_class.append(projections[shift + image_scores.argmax()])
-        best.append(torch.stack(of_class))
+        cells = [((classes == label) & (images == image)).nonzero().flatten() for image in images.unique()]
+        best.append(torch.stack([projections[cell[scores[cell].argmax()]] for cell in cells if len(cell)]))
     return best
 
 
@@ -114,7 +106,7 @@ def test_class_balance_weighs_both_cross_entropies_by_labels_and_pseudo_labels(m
 
 def test_warm_up_has_neither_pseudo_labels_nor_contrast_and_the_bank_fills_from_its_half_on(make, batch):
     method, filled, pseudo_counts, terms = make(warmup_share=0.4, quality_filter=False), [], [], []
-    for losses in train(method, batch, 6):  # six of six steps: the warm-up is 0, 1, 2, its second half 2 (1.2 of 6 on)
+    for losses in train(method, batch, 6):  # the warm-up is 2.4 steps long
         terms.append(set(losses))
         filled.append(int(method.bank.filled.sum()) > 0)
         pseudo_counts.append(int(method.frequency.pseudo.sum()) > 0)
@@ -192,7 +184,7 @@ def test_the_threshold_is_compared_with_the_teachers_confidence(make, batch):
 def test_the_bank_takes_the_rows_that_the_mode_ranks_first(make, batch, settings, selectors, sign):
     method = make(num_labeled=1000, quality_filter=False, **settings)  # one row of an image and class
     method.step(batch, SETTLED)
-    expected = best_rows(method, method.teacher, method.teacher_heads, batch, selectors, sign)
+    expected = best_rows(method.teacher, method.teacher_heads, batch, selectors, sign)
     for label, rows in enumerate(expected):
         assert_same_rows(method.bank.rows[label, : method.bank.filled[label]], rows)
 
@@ -207,7 +199,7 @@ def test_without_teacher_features_the_students_enter_the_bank(make, batch):
     for parameter in method.average.parameters():
         parameter.data += 1.0
     method.step(batch, SETTLED)
-    expected = best_rows(method, method.student, method.heads, batch, "bank_selectors")
+    expected = best_rows(method.student, method.heads, batch, "bank_selectors")
     assert_same_rows(method.bank.rows[0, : method.bank.filled[0]], expected[0])
 
 

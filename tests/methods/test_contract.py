@@ -4,6 +4,7 @@ A new method needs a file golden/NAME.json: `pytest tests/methods --write-golden
 where a change of the losses is meant.
 """
 
+import copy
 import json
 import math
 from pathlib import Path
@@ -20,15 +21,20 @@ from fewmask.shapes import IGNORE
 GOLDEN = Path(__file__).parent / "golden"
 
 
-@pytest.fixture(params=METHODS, ids=lambda method: method.name)
+@pytest.fixture(scope="module", params=METHODS, ids=lambda method: method.name)
 def method_type(request):
     return request.param
 
 
-@pytest.fixture
-def method(method_type, tiny_net):
-    """Past all that a method does only at first."""
+@pytest.fixture(scope="module")
+def settled_method(method_type, tiny_net):
     return settled(build(method_type, tiny_net), toy_batch(method_type))
+
+
+@pytest.fixture
+def method(settled_method):
+    """Past all that a method does only at first."""
+    return copy.deepcopy(settled_method)
 
 
 @pytest.fixture

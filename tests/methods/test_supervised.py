@@ -2,17 +2,12 @@
 
 import pytest
 import torch
-from contract import SETTLED, build, toy_batch
+from contract import OFF, SETTLED, build, toy_batch
 from torch.nn import functional as F
 
 from fewmask.data.batch import Batch, Labeled
-from fewmask.data.views import Augmentation
 from fewmask.methods import ClassBankMethod, Supervised
 from fewmask.shapes import IGNORE
-
-OFF = Augmentation(
-    flip_probability=0, scale_probability=0, jitter_probability=0, blur_probability=0, classmix_probability=0
-)
 
 
 @pytest.mark.parametrize("class_balance", [True, False])

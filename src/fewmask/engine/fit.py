@@ -12,7 +12,7 @@ from rich.console import Console
 from torch.optim import SGD, AdamW, Optimizer
 
 from fewmask.engine.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
-from fewmask.engine.journal import Journal
+from fewmask.engine.journal import Journal, Silence
 from fewmask.engine.prepare import TrainingData
 from fewmask.engine.reading import reading
 from fewmask.engine.run_folder import RunFolder
@@ -48,14 +48,16 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
     wrapped.train()
     lengths = stage_lengths([stage.share for stage in method.stages()], training.steps)
     first = sum(lengths[: at.stage]) + at.step
-    excess = training.alarm_excess
+    journal = Silence()
+    if fabric.is_global_zero:
+        journal = Journal(run, data.classes.names, training.steps, first, training.alarm_excess, console)
 
     def save(position: Position) -> None:
         if fabric.is_global_zero:
             save_checkpoint(run, method, optimizer, position, recipe)
         fabric.barrier()
 
-    with Journal(run, data.classes.names, training.steps, first, excess, console) as journal, stop_flag() as stopped:
+    with journal, stop_flag() as stopped:
         for index, stage in enumerate(method.stages()):
             steps = lengths[index]
             if index < at.stage:
@@ -80,9 +82,8 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
                     journal.advance()
                     if done % training.log_every == 0 or step + 1 == steps:
                         _check_finite(losses, done, run)
-                        if fabric.is_global_zero:
-                            journal.write(done, losses, watch, rate)
-                    if stopped() and step + 1 < steps:
+                        journal.write(done, losses, watch, rate)
+                    if step + 1 < steps and _all_agree_to_stop(fabric, stopped, done % training.log_every == 0):
                         save(Position(index, step + 1))
                         raise Interrupted
                     if (step + 1) % training.checkpoint_every == 0 and step + 1 < steps:
@@ -116,6 +117,16 @@ def _set_rates(optimizer: Optimizer, left: float, power: float) -> float:
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * left**power
     return float(optimizer.param_groups[-1]["lr"])
+
+
+def _all_agree_to_stop(fabric: Fabric, stopped: Callable[[], bool], is_meeting: bool) -> bool:
+    """Whether to stop after this step. Several ranks must do so after the same one: they ask each other at meetings."""
+    if fabric.world_size == 1:
+        return stopped()
+    if not is_meeting:
+        return False
+    votes = fabric.all_reduce(torch.tensor(float(stopped()), device=fabric.device), reduce_op="max")
+    return bool(votes > 0)
 
 
 def _check_finite(losses: dict[str, torch.Tensor], step: int, run: RunFolder) -> None:

@@ -23,7 +23,26 @@ _PATIENCE = 3  # log lines in a row before an alarm
 _QUIET_SHARE = 0.1  # no alarms in the first part of a run: its pseudo-labels mean little
 
 
-class Journal:
+class Silence:
+    """The journal of the other ranks of a run: the first one speaks and writes for all."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to close."""
+
+    def waited(self, seconds: float) -> None:
+        """Not told."""
+
+    def advance(self) -> None:
+        """Not told."""
+
+    def write(self, step: int, losses: Mapping[str, Tensor], watch: Mapping[str, Tensor], rate: float) -> None:
+        """Not told."""
+
+
+class Journal(Silence):
     """The log of one process; a context, so that the bar is closed however the run ends.
 
     Args:

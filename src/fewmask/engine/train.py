@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import track
 
@@ -25,17 +26,23 @@ _RESTORE = "Restore the data to go on, or start another run with another --out."
 
 def train_recipe(recipe: Recipe, out: Path, console: Console | None = None) -> RunFolder:
     """Trains by the recipe into the new folder `out`; the finished model lies in it."""
+    fabric = launch_fabric(recipe.training)
     data = prepare_data(recipe)
     method = build_method(recipe, data)
-    run = _create(recipe, data, out)
-    return _train(recipe, data, method, run, console or Console(stderr=True))
+    run = RunFolder(out)
+    if fabric.is_global_zero:
+        run.create(recipe, data.classes, data.pools.labeled)
+    return _train(fabric, recipe, data, method, run, console or Console(stderr=True))
 
 
 def create_run(recipe: Recipe, out: Path) -> RunFolder:
     """Makes the run folder `out` for `resume_run` to train in, once data and recipe are known to work."""
+    choose_device(recipe.training.device, "training.device")
     data = prepare_data(recipe)
     build_method(recipe, data)
-    return _create(recipe, data, out)
+    run = RunFolder(out)
+    run.create(recipe, data.classes, data.pools.labeled)
+    return run
 
 
 def resume_run(out: Path, console: Console | None = None) -> RunFolder:
@@ -51,7 +58,7 @@ def resume_run(out: Path, console: Console | None = None) -> RunFolder:
     start = recipe
     if latest_checkpoint(run) is not None:  # which holds the weights: those of the start may be gone by now
         start = recipe.model_copy(update={"net": recipe.net.model_copy(update={"weights": "none"})})
-    return _train(recipe, data, build_method(start, data), run, console)
+    return _train(launch_fabric(recipe.training), recipe, data, build_method(start, data), run, console)
 
 
 def build_method(recipe: Recipe, data: TrainingData) -> Method:
@@ -60,15 +67,12 @@ def build_method(recipe: Recipe, data: TrainingData) -> Method:
     return recipe.method_type(recipe.method, data.tools(recipe))  # type: ignore[call-arg, arg-type]
 
 
-def _create(recipe: Recipe, data: TrainingData, out: Path) -> RunFolder:
-    choose_device(recipe.training.device, "training.device")
-    run = RunFolder(out)
-    run.create(recipe, data.classes, data.pools.labeled)
-    return run
-
-
-def _train(recipe: Recipe, data: TrainingData, method: Method, run: RunFolder, console: Console) -> RunFolder:
-    fabric = launch_fabric(recipe.training)
+def _train(
+    fabric: Fabric, recipe: Recipe, data: TrainingData, method: Method, run: RunFolder, console: Console
+) -> RunFolder:
+    fabric.barrier()  # the other ranks wait for the folder
+    if not fabric.is_global_zero:
+        console = Console(quiet=True)
     for what, store in (("masks", data.labeled), ("unlabeled images", data.unlabeled)):
         if store is not None and store.cached:
             read: Iterable[Picture] = store.fill()

@@ -1,0 +1,32 @@
+"""One run on two CPU ranks: one folder, one voice, one model."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fewmask import load
+from toy import write_recipe
+
+
+@pytest.mark.distributed
+def test_two_ranks_train_one_model(tmp_path: Path, dataset: Path) -> None:
+    method = {"name": "class_bank", "quality_filter": False, "warmup_share": 0.3}
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, method, steps=6)
+    run = tmp_path / "run"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "fewmask"]
+    answer = subprocess.run(
+        [*launch, "train", str(recipe), "--out", str(run)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.count("Done.") == 1
+    with (run / "metrics.csv").open(newline="") as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["2", "4", "6"]
+    assert load(run).evaluate("test")["miou"] is not None
