@@ -71,6 +71,13 @@ def save(pixels: Any, path: Path) -> None:
     Image.fromarray(pixels).save(path)
 
 
+def save_lying(image: Any, path: Path) -> None:
+    """The image turned, with the EXIF note that turns it back."""
+    orientation = Image.Exif()
+    orientation[0x0112] = 6  # a viewer turns it clockwise
+    Image.fromarray(np.rot90(image).copy()).save(path, exif=orientation)
+
+
 def read(path: Path) -> Image.Image:
     """The picture in a file, loaded and closed."""
     with Image.open(path) as picture:
@@ -97,6 +104,15 @@ def command(capsys: pytest.CaptureFixture[str], *words: object) -> Answer:
     finally:
         sys.argv = before
     return Answer(code or 0, *capsys.readouterr())
+
+
+def assert_mistake(answer: Answer, *fragments: object) -> None:
+    """One line on stderr that holds these fragments, and exit code 2."""
+    assert answer.code == 2, answer
+    assert answer.err.startswith("fewmask: "), answer.err
+    assert answer.err.count("\n") == 1, answer.err
+    for fragment in fragments:
+        assert str(fragment) in answer.err
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def resume(run: str | Path) -> Path:
     return resume_with_baseline(Path(run)).path
 
 
-def load(run: str | Path, device: str = "cpu") -> "Model":
+def load(run: str | Path, device: str = "auto") -> "Model":
     """The trained model of a run folder: `.predict(images)`, `.evaluate("test")`."""
     from fewmask.engine.model import load as load_model
 

@@ -113,7 +113,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="val, test or train.")] = "val",
     data: Annotated[Path | None, typer.Option(help="Another dataset folder of the same classes.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Score a trained model: one confusion matrix over the whole split, at full label size."""
     from fewmask.engine.model import load
@@ -135,7 +135,7 @@ def predict(
     images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
     out: Annotated[Path, typer.Option(help="Folder for masks, overlays and confidence.")],
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
     """Write an index mask with palette, an overlay, and the confidence of every image."""
     from fewmask.engine.model import load

@@ -175,6 +175,21 @@ def recipe_yaml(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
+def with_absolute_paths(recipe: Recipe) -> Recipe:
+    """The recipe with root, label list and weights by absolute paths: its run goes on and is scored from any folder."""
+
+    def absolute(value: Any) -> Any:
+        return str(Path(value).resolve()) if isinstance(value, str) and Path(value).is_file() else value
+
+    data = {"root": recipe.data.root.resolve(), "labels": absolute(recipe.data.labels)}
+    return recipe.model_copy(
+        update={
+            "data": recipe.data.model_copy(update=data),
+            "net": recipe.net.model_copy(update={"weights": absolute(recipe.net.weights)}),
+        }
+    )
+
+
 def changed_settings(before: Recipe, after: Recipe) -> dict[str, tuple[Any, Any]]:
     """The key paths whose values differ, with both values."""
     old, new = _by_path(before.model_dump()), _by_path(after.model_dump())

@@ -19,6 +19,7 @@ from toy import HEIGHT, WIDTH, Child, command, save, write_recipe
 HEADING = "what the unlabeled images gave, IoU on val"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interrupted", ["", "baseline"])
 def test_run_stopped_anywhere_goes_on_with_its_baseline(interrupted: str, tmp_path: Path, dataset: Path) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, steps=16)

@@ -24,11 +24,12 @@ class Column(NamedTuple):
     pictures: Sequence[Pixels]
 
 
-def class_colors(labels: NDArray[np.integer], classes: Classes) -> Pixels:  # type: ignore[type-arg]
+def class_colors(labels: NDArray[np.integer], classes: Classes) -> Pixels:
     """Labels [h w] as colours of the classes; ignored pixels black."""
     palette = np.full((IGNORE + 1, 3), _VOID, np.uint8)
     palette[: len(classes)] = classes.colors
-    return palette[labels]
+    colors: Pixels = palette[labels]
+    return colors
 
 
 def gallery(columns: Sequence[Column], classes: Classes, scale: int = 2) -> Image.Image:

@@ -98,7 +98,7 @@ class Model:
         return result
 
 
-def load(path: str | Path, device: str = "cpu") -> Model:
+def load(path: str | Path, device: str = "auto") -> Model:
     """The trained model of a run folder."""
     run = RunFolder(Path(path))
     recipe, classes = run.recipe(), run.classes()

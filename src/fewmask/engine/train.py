@@ -19,7 +19,7 @@ from fewmask.engine.say import say
 from fewmask.errors import UserError
 from fewmask.methods import Method
 from fewmask.ops.draw import Purpose, seed_at
-from fewmask.recipe import Recipe
+from fewmask.recipe import Recipe, with_absolute_paths
 
 _RESTORE = "Restore the data to go on, or start another run with another --out."
 
@@ -27,6 +27,7 @@ _RESTORE = "Restore the data to go on, or start another run with another --out."
 def train_recipe(recipe: Recipe, out: Path, console: Console | None = None) -> RunFolder:
     """Trains by the recipe into the new folder `out`; the finished model lies in it."""
     fabric = launch_fabric(recipe.training)
+    recipe = with_absolute_paths(recipe)
     data = prepare_data(recipe)
     method = build_method(recipe, data)
     run = RunFolder(out)
@@ -38,6 +39,7 @@ def train_recipe(recipe: Recipe, out: Path, console: Console | None = None) -> R
 def create_run(recipe: Recipe, out: Path) -> RunFolder:
     """Makes the run folder `out` for `resume_run` to train in, once data and recipe are known to work."""
     choose_device(recipe.training.device, "training.device")
+    recipe = with_absolute_paths(recipe)
     data = prepare_data(recipe)
     build_method(recipe, data)
     run = RunFolder(out)
