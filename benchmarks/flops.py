@@ -9,9 +9,6 @@ It prints a table of what the paper leaves open (branches in use, rounding of th
 appends it to benchmarks/flops.csv.
 """
 
-import csv
-import subprocess
-from datetime import date
 from itertools import product
 from pathlib import Path
 
@@ -23,9 +20,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fewmask.models.build import NetConfig, build_net
 from fewmask.models.segnet import SegNet
+from table import Table as CsvTable
 
 PAPER_GFLOPS = 372.04
-CSV = Path(__file__).with_suffix(".csv")
 
 
 def main() -> None:
@@ -35,12 +32,10 @@ def main() -> None:
     for row in rows:
         table.add_row(*(row[column] for column in shown))
     print(table)
-    is_new = not CSV.exists()
-    with CSV.open("a", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        if is_new:
-            writer.writeheader()
-        writer.writerows(rows)
+    kept = CsvTable(Path(__file__).with_suffix(".csv"), ("variant",))
+    for row in rows:
+        if not kept.holds(variant=row["variant"]):
+            kept.append(row)
 
 
 def measure(aspp_branches: int, grid: int, stride_on: str) -> dict[str, str]:
@@ -59,9 +54,7 @@ def measure(aspp_branches: int, grid: int, stride_on: str) -> dict[str, str]:
         "gflops": f"{gflops:.2f}",
         "paper": f"{PAPER_GFLOPS}",
         "ratio": f"{gflops / PAPER_GFLOPS:.4f}",
-        "commit": _commit(),
         "torch": torch.__version__,
-        "date": date.today().isoformat(),
     }
 
 
@@ -76,20 +69,6 @@ def _stride_early(net: SegNet) -> None:
     """Move the stride of layer2 to the first convolution of its first block; layer3 and layer4 do not stride."""
     block = net.network.encoder.model.layer2[0]
     block.conv1.stride, block.conv2.stride = (2, 2), (1, 1)
-
-
-def _commit() -> str:
-    """The commit that the measured files are from; `uncommitted` when they differ from it."""
-    measured = ["src/fewmask/models", "benchmarks/flops.py"]
-    try:
-        changed = _git("status", "--porcelain", "--", *measured)
-        return "uncommitted" if changed else _git("rev-parse", "--short", "HEAD")
-    except (OSError, subprocess.CalledProcessError):
-        return "uncommitted"
-
-
-def _git(*words: str) -> str:
-    return subprocess.run(["git", *words], capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":
