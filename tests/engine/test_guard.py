@@ -87,3 +87,13 @@ def test_supervised_is_no_baseline_of_itself(tmp_path: Path, dataset: Path, caps
     answer = command(capsys, "train", recipe, "--out", tmp_path / "run", "--baseline")
     assert answer.code == 2
     assert answer.err.startswith("fewmask: --baseline: supervised is the baseline itself. Leave it out")
+
+
+def test_baseline_is_refused_where_a_run_has_several_ranks(
+    tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset))
+    with pytest.raises(UserError, match="in one process"):
+        train_with_baseline(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

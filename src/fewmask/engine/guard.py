@@ -1,5 +1,6 @@
 """The guard: the supervised baseline beside a semi-supervised run, and what the unlabeled data gave or cost."""
 
+import os
 from pathlib import Path
 
 from rich.console import Console
@@ -24,6 +25,9 @@ def train_with_baseline(recipe: Recipe, out: Path, console: Console | None = Non
     """
     if recipe.method.name == BASELINE:
         raise UserError(f"{BASELINE} is the baseline itself", "--baseline", "Leave it out, or choose another --method.")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        fix = "Start two runs, one with --method supervised, and compare their scores."
+        raise UserError("--baseline works in one process, and this run has several", "--baseline", fix)
     folder = read_folder(recipe.data.root)
     if not any(sample.mask for sample in folder.val):
         fix = "Keep some images with masks there to compare on, or leave out --baseline."
