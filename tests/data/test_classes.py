@@ -96,7 +96,7 @@ def test_folder_without_classes_shows_the_shortest_yaml(tmp_path):
         ("names: [a, b, a]", "'a' is named twice"),
         ("names: [cat]", "Name the background"),
         ("names: [a, b]\nencodin: rgb", r"unknown key 'encodin'.*nearest: encoding"),
-        ("names: [a, b]\nencoding: grey", "`encoding`: input should be 'index', 'rgb' or 'binary', but is 'grey'"),
+        ("names: [a, b]\nencoding: gray", "`encoding`: input should be 'index', 'rgb' or 'binary', but is 'gray'"),
         ("names: [a, 3]", r"`names.1`: input should be a valid string, but is 3"),
         ("encoding: index", "`names`: field required"),
         ("names: [a, b]\nvalues: [1]", "`values` has 1 entries for 2 names"),

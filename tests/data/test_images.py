@@ -27,12 +27,12 @@ def _save(path: Path, pixels: object, **options: object) -> Path:
     return path
 
 
-def _grey(*rows: list[int]) -> np.ndarray:
+def _gray(*rows: list[int]) -> np.ndarray:
     return np.array(rows, dtype=np.uint8)
 
 
 def _write_png(path: Path, rows: list[bytes], width: int, depth: int, color_type: int) -> Path:
-    """A PNG of a kind that Pillow reads but does not write: 16-bit colors, 2- and 4-bit grey."""
+    """A PNG of a kind that Pillow reads but does not write: 16-bit colors, 2- and 4-bit gray."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -67,13 +67,13 @@ def test_palette_with_transparency_is_read_without_a_warning(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "1"])
-def test_grey_images_fill_three_channels(tmp_path, mode):
-    image = read_image(_save(tmp_path / "a.png", Image.fromarray(_grey([0, 255])).convert(mode)))
+def test_gray_images_fill_three_channels(tmp_path, mode):
+    image = read_image(_save(tmp_path / "a.png", Image.fromarray(_gray([0, 255])).convert(mode)))
     assert image.tolist() == [[[0, 255]]] * 3
 
 
 @pytest.mark.parametrize(("suffix", "dtype"), [("png", "uint16"), ("tif", "uint16"), ("tif", "int32")])
-def test_16_bit_grey_scales_the_full_range(tmp_path, suffix, dtype):
+def test_16_bit_gray_scales_the_full_range(tmp_path, suffix, dtype):
     path = _save(tmp_path / f"a.{suffix}", np.array([[0, 128, 129, 257 * 7, 65535]], dtype=dtype))
     assert read_image(path).tolist() == [[[0, 0, 1, 7, 255]]] * 3
 
@@ -138,8 +138,8 @@ def test_images_of_floats_or_32_bits_are_refused(tmp_path, pixels):
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
 @pytest.mark.parametrize("mode", ["L", "P", "RGB"])
-def test_index_masks_are_read_from_grey_palette_and_equal_channels(tmp_path, suffix, mode):
-    values = _grey([0, 1], [2, 255])
+def test_index_masks_are_read_from_gray_palette_and_equal_channels(tmp_path, suffix, mode):
+    values = _gray([0, 1], [2, 255])
     picture = Image.fromarray(values)
     if mode == "P":
         picture = Image.frombytes("P", (2, 2), values.tobytes())
@@ -171,14 +171,14 @@ def test_32_bit_values_out_of_range_do_not_wrap_around(tmp_path, value):
 
 
 @pytest.mark.parametrize(("depth", "row"), [(2, b"\x18"), (4, b"\x01\x20")])
-def test_2_and_4_bit_grey_masks_keep_their_values(tmp_path, depth, row):
+def test_2_and_4_bit_gray_masks_keep_their_values(tmp_path, depth, row):
     label = read_mask(_write_png(tmp_path / "a.png", [row], 4, depth=depth, color_type=0), PETS)
     assert label.tolist() == [[0, 1, 2, 0]]
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "RGB", "RGBA"])
 def test_binary_masks_in_every_mode(tmp_path, mode):
-    picture = Image.fromarray(_grey([0, 255])).convert(mode)
+    picture = Image.fromarray(_gray([0, 255])).convert(mode)
     assert read_mask(_save(tmp_path / "a.png", picture), BINARY).tolist() == [[0, 1]]
 
 
@@ -189,7 +189,7 @@ def test_binary_palette_masks_go_by_color_not_by_index(tmp_path):
 
 
 def test_1_bit_masks_are_indices_too(tmp_path):
-    picture = Image.fromarray(_grey([0, 255])).convert("1")
+    picture = Image.fromarray(_gray([0, 255])).convert("1")
     assert read_mask(_save(tmp_path / "a.png", picture), PETS).tolist() == [[0, 1]]
 
 
@@ -214,21 +214,21 @@ def test_reading_rgb_masks_equals_a_slow_twin(tmp_path):
     ("pixels", "classes", "message"),
     [
         (
-            _grey([0, 23]),
+            _gray([0, 23]),
             Classes(names=tuple("abcdefghijklmnopqrstu")),
             r"value 23, but classes are 0-20 and 255 is ig",
         ),
-        (_grey([0, 23]), PETS, r"Add class 23 to dataset.yaml or map it to 255"),
-        (_grey([0, 3], [4, 2]), PETS, "values 3, 4, but"),
-        (_grey([0, 255]), Classes(names=("a", "b"), values=(1, 2)), "encoding: binary"),
-        (_grey(list(range(100))), PETS, r"97 values outside the classes \(3, 4, 5, \.\.\.\).*blended edges or JPEG"),
+        (_gray([0, 23]), PETS, r"Add class 23 to dataset.yaml or map it to 255"),
+        (_gray([0, 3], [4, 2]), PETS, "values 3, 4, but"),
+        (_gray([0, 255]), Classes(names=("a", "b"), values=(1, 2)), "encoding: binary"),
+        (_gray(list(range(100))), PETS, r"97 values outside the classes \(3, 4, 5, \.\.\.\).*blended edges or JPEG"),
         (RED_BLUE, PETS, "holds colors, but the encoding is index.*encoding: rgb"),
-        (_grey([0, 1]), BINARY, "encoding: index"),
-        (_grey([0, 3, 250, 255]), BINARY, "blended edges"),
-        (_grey([0, 128, 255]), BINARY, r"value 128, but classes are 0, 255\. Set 128 to 0 or 255"),
+        (_gray([0, 1]), BINARY, "encoding: index"),
+        (_gray([0, 3, 250, 255]), BINARY, "blended edges"),
+        (_gray([0, 128, 255]), BINARY, r"value 128, but classes are 0, 255\. Set 128 to 0 or 255"),
         (RED_BLUE, BINARY, "encoding: rgb"),
         (RED_BLUE, COLORED, r"colors \(250, 0, 0\), \(0, 0, 250\).*ignore_colors"),
-        (_grey([0, 1]), COLORED, r"color \(1, 1, 1\).*encoding: index"),
+        (_gray([0, 1]), COLORED, r"color \(1, 1, 1\).*encoding: index"),
         (np.array([[0, 1]], dtype=np.uint16), COLORED, "unusual mode I;16"),
     ],
 )
@@ -247,6 +247,6 @@ def test_jpeg_mask_is_refused_even_under_another_suffix(tmp_path):
 
 
 def test_mask_does_not_share_memory_with_the_lookup_table(tmp_path):
-    path = _save(tmp_path / "a.png", _grey([0, 1]))
+    path = _save(tmp_path / "a.png", _gray([0, 1]))
     read_mask(path, PETS).fill_(9)
     assert read_mask(path, PETS).tolist() == [[0, 1]]

@@ -42,7 +42,7 @@ def build(method: type[Method], net: NetConfig, seed: int = 0, num_labeled: int 
 
 
 def toy_batch(method: type[Method], seed: int = 0, num_images: int = 2) -> Batch:
-    """Colored boxes on a grey ground; by numpy, whose draws are the same on every machine."""
+    """Colored boxes on a gray ground; by numpy, whose draws are the same on every machine."""
     generator = np.random.default_rng(seed)
     labeled = Labeled(*_scenes(generator, num_images))
     if not method.uses_unlabeled:

@@ -13,18 +13,18 @@ STRONG = JitterStrength(0.3, 0.3, 0.15, 0.1)
 
 
 def literal_jitter(image, brightness, contrast, saturation, hue):
-    """Pixel by pixel: times brightness, about the image's mean grey, about the pixel's own grey, around the circle."""
+    """Pixel by pixel: times brightness, about the image's mean gray, about the pixel's own gray, around the circle."""
 
-    def grey(pixel):
+    def gray(pixel):
         return 0.299 * pixel[0] + 0.587 * pixel[1] + 0.114 * pixel[2]
 
     def clamped(pixel):
         return [min(max(level, 0.0), 1.0) for level in pixel]
 
     pixels = [clamped([brightness * level for level in pixel]) for pixel in image.flatten(1).T.tolist()]
-    mean = sum(map(grey, pixels)) / len(pixels)
+    mean = sum(map(gray, pixels)) / len(pixels)
     pixels = [clamped([contrast * level + (1 - contrast) * mean for level in pixel]) for pixel in pixels]
-    pixels = [clamped([saturation * level + (1 - saturation) * grey(pixel) for level in pixel]) for pixel in pixels]
+    pixels = [clamped([saturation * level + (1 - saturation) * gray(pixel) for level in pixel]) for pixel in pixels]
     turned = []
     for pixel in pixels:
         angle, *rest = colorsys.rgb_to_hsv(*pixel)

@@ -43,7 +43,7 @@ class Classes(BaseModel):
     """The classes of a dataset and how its masks write them; class c of the network is `names[c]`.
 
     Attributes:
-        encoding: `index`: a grey or palette mask holds `values`; `rgb`: it holds `colors`; `binary`: it holds 0 for
+        encoding: `index`: a gray or palette mask holds `values`; `rgb`: it holds `colors`; `binary`: it holds 0 for
             the first of two classes and 255 for the second.
         values: the mask value of each class. They need not be consecutive; default 0..k-1.
         colors: (red, green, blue) of each class in 0..255; a default palette unless the encoding is `rgb`.

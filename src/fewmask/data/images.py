@@ -16,13 +16,13 @@ from fewmask.shapes import IGNORE, ByteImage, ByteLabel
 
 UNKNOWN = 254  # in a lookup table: neither a class nor ignored
 MANY_VALUES = 20  # so many unknown values come from blended edges, not from forgotten classes
-GREY_STEPS = {"L;2": 85, "L;4": 17}  # Pillow stretches 2- and 4-bit grey to 0..255 by this factor
+GRAY_STEPS = {"L;2": 85, "L;4": 17}  # Pillow stretches 2- and 4-bit gray to 0..255 by this factor
 
 
 def read_image(path: Path) -> ByteImage:
     """The picture as RGB, upright by its EXIF orientation.
 
-    Grey is repeated, transparency dropped, a palette looked up; 16-bit levels scale from their full range 0..65535.
+    Gray is repeated, transparency dropped, a palette looked up; 16-bit levels scale from their full range 0..65535.
 
     Raises:
         UserError: the file is missing, truncated, no image, or of floats.
@@ -60,10 +60,10 @@ def read_mask(path: Path, classes: Classes) -> ByteLabel:
     Raises:
         UserError: the file is unreadable or a JPEG, or holds a value that is neither a class nor ignored.
     """
-    image, grey_step = _load(path)
+    image, gray_step = _load(path)
     if image.format == "JPEG":
         raise UserError("the mask is a JPEG, which changes label values", path, "Make it again as PNG.")
-    codes = _rgb_codes(image, path) if classes.encoding == "rgb" else _index_codes(image, grey_step, path, classes)
+    codes = _rgb_codes(image, path) if classes.encoding == "rgb" else _index_codes(image, gray_step, path, classes)
     label = _lookup_table(classes)[codes]
     if (label == UNKNOWN).any():
         found = [int(code) for code in np.unique(codes)]
@@ -73,7 +73,7 @@ def read_mask(path: Path, classes: Classes) -> ByteLabel:
 
 
 def _load(path: Path) -> tuple[Image.Image, int]:
-    """The decoded, upright image, and the factor by which Pillow stretched its grey levels."""
+    """The decoded, upright image, and the factor by which Pillow stretched its gray levels."""
     try:
         with Image.open(path) as image:
             tile_args = image.tile[0].args if image.tile else None
@@ -83,7 +83,7 @@ def _load(path: Path) -> tuple[Image.Image, int]:
     except Exception as error:  # a broken file makes Pillow's readers raise nearly anything
         raise _unreadable(path, error) from error
     image.info.pop("transparency", None)  # else Pillow warns about it in conversions
-    return image, GREY_STEPS.get(str(raw_mode), 1)
+    return image, GRAY_STEPS.get(str(raw_mode), 1)
 
 
 def _unreadable(path: Path, error: Exception) -> UserError:
@@ -108,14 +108,14 @@ def _rgb_codes(image: Image.Image, path: Path) -> NDArray[Any]:
     return packed & 0xFFFFFF
 
 
-def _index_codes(image: Image.Image, grey_step: int, path: Path, classes: Classes) -> NDArray[Any]:
+def _index_codes(image: Image.Image, gray_step: int, path: Path, classes: Classes) -> NDArray[Any]:
     """The mask values; -1 or 65536 for what no 16-bit file can hold."""
     is_binary = classes.encoding == "binary"
     if is_binary and image.mode in {"1", "P"}:
         return np.asarray(image.convert("L"))
     if image.mode in {"1", "L", "LA", "P", "PA"}:
         levels: NDArray[np.uint8] = np.asarray(image.getchannel(0)).astype(np.uint8)
-        return levels if is_binary else levels // np.uint8(grey_step)
+        return levels if is_binary else levels // np.uint8(gray_step)
     if image.mode.startswith("I"):
         return np.clip(np.asarray(image).astype(np.int32), -1, 65536)
     if image.mode in {"RGB", "RGBA"}:

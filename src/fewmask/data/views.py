@@ -1,7 +1,7 @@
-"""Weak and strong augmentation on the device: mix, one warp, colour and blur, drawn per image (Table 1).
+"""Weak and strong augmentation on the device: mix, one warp, color and blur, drawn per image (Table 1).
 
 Alonso et al., Semi-Supervised Semantic Segmentation with Pixel-Level Contrastive Learning from a Class-wise
-Memory Bank, ICCV 2021. The order (mix, warp, colour, blur) is the released code's; the paper gives none.
+Memory Bank, ICCV 2021. The order (mix, warp, color, blur) is the released code's; the paper gives none.
 """
 
 from typing import Annotated, NamedTuple

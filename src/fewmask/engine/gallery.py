@@ -25,7 +25,7 @@ class Column(NamedTuple):
 
 
 def class_colors(labels: NDArray[np.integer], classes: Classes) -> Pixels:
-    """Labels [h w] as colours of the classes; ignored pixels black."""
+    """Labels [h w] as colors of the classes; ignored pixels black."""
     palette = np.full((IGNORE + 1, 3), _VOID, np.uint8)
     palette[: len(classes)] = classes.colors
     colors: Pixels = palette[labels]

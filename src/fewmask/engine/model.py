@@ -43,7 +43,7 @@ class Model:
 
     Attributes:
         recipe: the run's recipe.
-        classes: names and colours.
+        classes: names and colors.
         nets: `student`, and `teacher` where the method has one.
         predictor: which of them predicts.
     """

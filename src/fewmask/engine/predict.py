@@ -73,7 +73,7 @@ def predict_files(model: Model, images: Path, out: Path, force: bool = False, ti
 
 
 def mask_picture(prediction: Prediction, classes: Classes) -> Image.Image:
-    """Index PNG whose palette holds the colours of the classes.
+    """Index PNG whose palette holds the colors of the classes.
 
     The palette is filled up to 256 entries: Pillow saves a shorter one at 1, 2 or 4 bits a pixel.
     """
@@ -84,7 +84,7 @@ def mask_picture(prediction: Prediction, classes: Classes) -> Image.Image:
 
 
 def overlay_picture(pixels: ByteArray, prediction: Prediction, classes: Classes) -> Image.Image:
-    """The image with the colours of the predicted classes over it."""
+    """The image with the colors of the predicted classes over it."""
     colors = np.asarray(classes.colors, np.float32)[prediction.labels]
     mixed = (1 - _OVERLAY_SHARE) * pixels + _OVERLAY_SHARE * colors
     return Image.fromarray(np.round(mixed).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Random colour and blur per image, on the device, without a host sync; the arithmetic is kornia's."""
+"""Random color and blur per image, on the device, without a host sync; the arithmetic is kornia's."""
 
 import math
 from typing import NamedTuple
