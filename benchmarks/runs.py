@@ -2,6 +2,8 @@
 
 import csv
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,17 +20,14 @@ from table import Table, percent
 def add_row(table: Table, key: dict[str, Any], recipe: Recipe, folder: Path, splits: tuple[str, ...]) -> None:
     """Appends the scores of the recipe under `key`, unless they stand there.
 
-    `seconds` is the training alone, on whatever else the machine did; of a resumed run, its last part.
+    `seconds` is the training with the start of its process, beside whatever else ran; of a resumed run, its last part.
     """
     if table.holds(**key):
         return
-    console = Console(width=160)
-    console.print(f"-- {key}")
+    print(f"-- {key}", flush=True)
     start = time.perf_counter()
-    if RunFolder(folder).recipe_file.exists():
-        resume_run(folder, console)
-    else:
-        train_recipe(recipe, folder, console)
+    with ProcessPoolExecutor(1, get_context("spawn")) as fresh:  # else its peak memory is that of the rows before
+        fresh.submit(_train, recipe, folder).result()
     seconds = time.perf_counter() - start
     model = load(folder)
     row: dict[str, Any] = dict(key)
@@ -42,6 +41,14 @@ def add_row(table: Table, key: dict[str, Any], recipe: Recipe, folder: Path, spl
     row["seconds"] = round(seconds)
     row |= step_figures(folder)
     table.append(row)
+
+
+def _train(recipe: Recipe, folder: Path) -> None:
+    console = Console(width=160)
+    if RunFolder(folder).recipe_file.exists():
+        resume_run(folder, console)
+    else:
+        train_recipe(recipe, folder, console)
 
 
 def step_figures(folder: Path) -> dict[str, str]:
