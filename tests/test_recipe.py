@@ -20,6 +20,7 @@ from fewmask.recipe import (
 )
 
 SHIPPED = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+ABLATIONS = sorted((Path(__file__).parents[1] / "recipes" / "ablations").glob("*.yaml"))
 SMALLEST = {"data": {"root": "toy"}, "method": "class_bank"}
 FULL = {
     "data": {
@@ -238,3 +239,11 @@ def test_setting_that_is_no_yaml_is_taken_as_text() -> None:
         "net.weights": "none",
         "data.labels": None,
     }
+
+
+@pytest.mark.parametrize("path", ABLATIONS, ids=lambda path: path.stem)
+def test_every_row_of_an_ablation_is_another_recipe(path: Path) -> None:
+    rows = yaml.safe_load(path.read_text(encoding="utf-8"))
+    recipes = [make_recipe(SMALLEST, row["set"]) for row in rows.values()]
+    assert all(isinstance(name, str) and set(row) == {"paper", "set"} for name, row in rows.items())
+    assert len({recipe_yaml(recipe) for recipe in recipes}) == len(rows) > 1

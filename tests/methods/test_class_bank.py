@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 import torch
-from contract import OFF, SETTLED, build, gradients, settled, toy_batch, train
+from contract import OFF, SETTLED, HostReads, build, gradients, settled, toy_batch, train
 from torch.nn import functional as F
 
 from fewmask.data.batch import Batch, Labeled
@@ -135,6 +135,46 @@ def test_a_weight_of_zero_removes_its_terms_and_a_double_weight_doubles_them(mak
     assert set(once) == {"sup", "ent", "pseudo", "contr_labeled", "contr_unlabeled"}
     assert set(without) == set(once) - gone
     assert all(twice[name].item() == pytest.approx(2 * once[name].item()) for name in gone)
+
+
+def test_a_large_bank_is_scored_in_turn(make):
+    method = make(bank_slots=16, rescored_slots=6)
+    bank, selectors = method.bank, method.heads.bank_selectors
+    bank.rows.normal_()
+    bank.filled.fill_(16)
+    bank.scores.fill_(0.123)
+    expected = bank.scores.clone()
+    for step, part in enumerate((slice(0, 6), slice(6, 12), slice(12, 16))):
+        weights = method._bank_weights(Now(step, 10))
+        fresh = selectors.of_slots(bank.rows[:, part], bank.row_classes[:, part])
+        expected[:, part] = fresh.detach()
+        torch.testing.assert_close(weights, expected)
+        direction = torch.randn_like(weights)
+        of_all, of_part = (direction * weights).sum(), (direction[:, part] * fresh).sum()
+        for found in zip(
+            *(torch.autograd.grad(total, list(selectors.parameters())) for total in (of_all, of_part)), strict=True
+        ):
+            torch.testing.assert_close(*found)
+    torch.testing.assert_close(bank.scores, expected)
+
+
+def test_clusters_change_the_contrast_and_nothing_else(make, batch):
+    paper, clustered = (make(**PLAIN, bank_clusters=number) for number in (1, 3))
+    for method in (paper, clustered):
+        method.bank.rows.copy_(torch.randn(method.bank.rows.shape, generator=torch.Generator().manual_seed(0)))
+        method.bank.filled.fill_(16)
+    losses, others = (method.step(batch, SETTLED).losses for method in (paper, clustered))
+    changed = {name for name in losses if not torch.allclose(losses[name], others[name])}
+    assert changed == {"contr_labeled", "contr_unlabeled"}
+    assert others["contr_labeled"] < losses["contr_labeled"]  # a mean of fewer rows is longer, and the nearest is taken
+
+
+def test_clusters_and_turns_never_wait_for_the_device(make, batch):
+    method = settled(make(bank_clusters=3, rescored_slots=6), batch)
+    with HostReads() as reads:
+        losses = method.step(batch, SETTLED).losses
+    assert reads.found == []
+    assert losses["contr_labeled"] > 0
 
 
 def with_labels(batch, labels):

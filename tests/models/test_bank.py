@@ -143,3 +143,12 @@ def test_no_gradient_enters_the_bank():
     features = torch.randn(2, 2, requires_grad=True)
     bank.push(features, torch.tensor([0, 1]), torch.zeros(2), per_class=1)
     assert not bank.rows.requires_grad
+
+
+def test_scores_stay_with_their_rows():
+    bank = ClassBank(K, SLOTS, dim=2)
+    for name in range(7):
+        push(bank, [name, name + 0.5], [(1, name / 10, 0), (2, name / 5, 0)], per_class=1)
+    torch.testing.assert_close(bank.scores[1], bank.rows[1, :, 0] / 10)
+    torch.testing.assert_close(bank.scores[2], (bank.rows[2, :, 0] - 0.5) / 5)
+    assert (bank.scores[0] == 0).all()

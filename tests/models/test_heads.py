@@ -1,5 +1,7 @@
 """Heads and selectors against one plain PyTorch module per class."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -125,6 +127,24 @@ def test_selectors_equal_one_module_per_class(training):
         assert_close(selectors.out_bias.grad[label], out.bias.grad[0])
         assert_close(selectors.norm.running_mean[label], norm.running_mean)
         assert_close(selectors.norm.running_var[label], norm.running_var)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_selectors_of_slots_equal_those_of_the_same_rows_one_by_one(training):
+    selectors = ClassSelectors(K, DIM).train(training)
+    other = copy.deepcopy(selectors)
+    slots = torch.randn(K, 6, DIM, requires_grad=True)
+    filled = torch.tensor([6, 3, 0, *[2] * (K - 3)])[:, None]
+    classes = torch.where(torch.arange(6) < filled, torch.arange(K)[:, None], K)
+    scores, expected = selectors.of_slots(slots, classes), other(slots.flatten(0, 1), classes.flatten())
+    assert_close(scores.flatten(), expected)
+    direction = torch.randn(K, 6)
+    (scores * direction).sum().backward()
+    (expected * direction.flatten()).sum().backward()
+    for parameter, same in zip(selectors.parameters(), other.parameters(), strict=True):
+        assert_close(parameter.grad, same.grad)
+    for buffer, same in zip(selectors.buffers(), other.buffers(), strict=True):
+        assert_close(buffer, same)
 
 
 @pytest.mark.parametrize("classes", [[IGNORE] * 4, [K] * 4, [1], [IGNORE], []])

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewmask.ops.contrast import bank_contrast
+from fewmask.ops.contrast import bank_contrast, bank_means, mean_contrast
 from fewmask.shapes import IGNORE
 
 SLOTS, DIM = 4, 5
@@ -60,6 +60,51 @@ def test_value_and_gradients_equal_the_double_sum(classes, filled, seed):
     case = random_case(classes, filled)
     value, gradients = value_and_gradients(bank_contrast, case)
     expected, expected_gradients = value_and_gradients(literal_contrast, case)
+    torch.testing.assert_close(value, expected, rtol=0, atol=1e-10)
+    for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(gradient, expected_gradient, rtol=0, atol=1e-10)
+
+
+def nearest_contrast(predictions, classes, bank, filled, prediction_weights, bank_weights, clusters, num_clusters):
+    """Every prediction against the nearest weighted mean of a cluster of its class, one by one."""
+    total = predictions.sum() * 0
+    for label, in_use in enumerate(filled.tolist()):
+        means = []
+        for cluster in range(num_clusters):
+            slots = [slot for slot in range(in_use) if clusters[label, slot] == cluster]
+            if slots:
+                units = torch.stack([bank[label, slot] / bank[label, slot].norm() for slot in slots])
+                means.append((bank_weights[label, slots, None] * units).sum(0) / bank_weights[label, slots].sum())
+        own = [row for row, value in enumerate(classes.tolist()) if value == label]
+        if not own or not means:
+            continue
+        weights = prediction_weights[own] / prediction_weights[own].sum()
+        for weight, row in zip(weights, own, strict=True):
+            unit = predictions[row] / predictions[row].norm()
+            total = total + weight * (1 - torch.stack([unit @ mean for mean in means]).max())
+    return total / len(bank)
+
+
+@given(
+    classes=st.lists(st.sampled_from([0, 1, 2, 3, IGNORE]), min_size=1, max_size=12),
+    filled=st.lists(st.integers(0, SLOTS), min_size=4, max_size=4),
+    num_clusters=st.integers(1, 3),
+    seed=st.integers(0, 1000),
+)
+def test_clusters_equal_the_nearest_mean_one_by_one(classes, filled, num_clusters, seed):
+    torch.manual_seed(seed)
+    case = random_case(classes, filled)
+    clusters = torch.randint(0, num_clusters, (4, SLOTS))
+
+    def linear(predictions, classes, bank, filled, prediction_weights, bank_weights):
+        in_use = torch.arange(SLOTS) < filled[:, None]
+        target = bank_means(bank, in_use, bank_weights, clusters, num_clusters)
+        return mean_contrast(predictions, classes, target, prediction_weights)
+
+    value, gradients = value_and_gradients(linear, case)
+    expected, expected_gradients = value_and_gradients(
+        lambda *case: nearest_contrast(*case, clusters, num_clusters), case
+    )
     torch.testing.assert_close(value, expected, rtol=0, atol=1e-10)
     for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
         torch.testing.assert_close(gradient, expected_gradient, rtol=0, atol=1e-10)

@@ -15,11 +15,12 @@ from fewmask.data.batch import Batch, Labeled, Unlabeled
 from fewmask.data.views import STRONG, WEAK, Augmentation, Probability, View, augment
 from fewmask.methods.base import Method, MethodConfig, Now, Step, Tools
 from fewmask.models.bank import ClassBank
+from fewmask.models.clusters import ClassClusters
 from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.models.frequency import ClassFrequency
 from fewmask.models.segnet import SegNet, SegOutput, on_grid
 from fewmask.models.teacher import Teacher, momentum_at
-from fewmask.ops.contrast import bank_contrast
+from fewmask.ops.contrast import BankMeans, bank_means, mean_contrast
 from fewmask.ops.losses import cross_entropy, entropy
 from fewmask.shapes import IGNORE, Confidence, Features, Labels, RowClasses, Rows, Scalar
 
@@ -56,6 +57,11 @@ class ClassBankConfig(MethodConfig):
     share of a shorter run, but at least 50 steps (0.98)."""
 
     bank_slots: int = Field(256, ge=1)
+    rescored_slots: int = Field(1024, ge=1)
+    """Slots per class whose attention is computed anew in a step, in turn. In a larger bank older scores stand for the
+    rest, so that a step does not run the selectors over all of it."""
+    bank_clusters: int = Field(1, ge=1)
+    """Clusters per class, the nearest of which a pixel is compared with; 1 is the paper, more its future work."""
     dim: int = Field(256, ge=8, multiple_of=8)
     """Length of the contrasted vectors."""
     quality_threshold: Probability = 0.95
@@ -98,6 +104,7 @@ class ClassBankMethod(Method):
         batch_statistics = config.deviates("teacher_on_batch_statistics")
         self.average = Teacher(self.learner, follow_buffers=not batch_statistics, train_mode=batch_statistics)
         self.bank = ClassBank(tools.num_classes, config.bank_slots, config.dim)
+        self.clusters = ClassClusters(tools.num_classes, config.bank_clusters, config.dim)
         self.frequency = ClassFrequency(tools.num_classes, tools.num_labeled, tools.num_unlabeled)
 
     @property
@@ -144,12 +151,12 @@ class ClassBankMethod(Method):
         if config.contrast_weight > 0 and now.progress >= config.warmup_share / 2:
             self._fill_bank(batch.labeled)
         if contrasting:
-            bank_weights = self._bank_weights()
+            target = self._target(now)
             for name, output, labels in (
                 ("contr_labeled", labeled_output, labeled.labels),
                 ("contr_unlabeled", strong_output, strong.labels),
             ):
-                losses[name] = config.contrast_weight * self._contrast(output, labels, bank_weights)
+                losses[name] = config.contrast_weight * self._contrast(output, labels, target)
         return Step(losses, self._watch(confidence))
 
     def after_update(self, now: Now) -> None:
@@ -209,16 +216,31 @@ class ClassBankMethod(Method):
         per_image = max(1, round(config.bank_slots / self.tools.num_labeled))
         self.bank.push(projections, rows.classes, scores, per_image, rows.images, len(labels))
 
-    def _bank_weights(self) -> Tensor:
+    def _bank_weights(self, now: Now) -> Tensor:
         """Attention of the bank rows [k m]; gradients reach the selectors, not the rows."""
-        num_classes, slots, _ = self.bank.rows.shape
+        bank, slots = self.bank, self.config.bank_slots
         if not self.config.attention or self.config.deviates("constant_bank_weights"):
-            return torch.ones(num_classes, slots, device=self.bank.rows.device)
-        flat = rearrange(self.bank.rows, "k m d -> (k m) d")
-        scores: Tensor = self.heads.bank_selectors(flat, self.bank.row_classes.flatten())
-        return rearrange(scores, "(k m) -> k m", k=num_classes)
+            return torch.ones_like(bank.scores)
+        turns = -(-slots // self.config.rescored_slots)
+        begin = now.step % turns * self.config.rescored_slots
+        part = slice(begin, begin + self.config.rescored_slots)
+        scores = self.heads.bank_selectors.of_slots(bank.rows[:, part], bank.row_classes[:, part])
+        if turns == 1:
+            return scores
+        bank.scores[:, part] = scores.detach()
+        weights = bank.scores.abs()  # `lowest_ranked` pushes them negated
+        weights[:, part] = scores
+        return weights
 
-    def _contrast(self, output: SegOutput, labels: Labels, bank_weights: Tensor) -> Scalar:
+    def _target(self, now: Now) -> BankMeans:
+        """What the pixels of this step are compared with."""
+        bank, in_use, weights = self.bank, self.bank.in_use, self._bank_weights(now)
+        if self.config.bank_clusters == 1:
+            return bank_means(bank.rows, in_use, weights)
+        clusters = self.clusters.assign(bank.rows, in_use)
+        return bank_means(bank.rows, in_use, weights, clusters, self.config.bank_clusters)
+
+    def _contrast(self, output: SegOutput, labels: Labels, target: BankMeans) -> Scalar:
         """Eq. 8 to 11 for the pixels of one batch."""
         heads, num_classes = self.heads, self.tools.num_classes
         rows = self._rows(output.features, labels)
@@ -228,7 +250,7 @@ class ClassBankMethod(Method):
             weights = heads.prediction_selectors(predictions, rows.classes)
         else:
             weights = torch.ones(len(predictions), device=predictions.device)
-        return bank_contrast(predictions, rows.classes, self.bank.rows, self.bank.filled, weights, bank_weights)
+        return mean_contrast(predictions, rows.classes, target, weights)
 
     def _watch(self, confidence: Confidence) -> dict[str, Tensor]:
         return {

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fewmask.models.ranks import from_all_ranks, num_ranks, this_rank
 from fewmask.ops.groups import rank_in_group
-from fewmask.shapes import Float, Int64
+from fewmask.shapes import Bool, Float, Int64
 
 
 class ClassBank(nn.Module):
@@ -17,26 +17,32 @@ class ClassBank(nn.Module):
 
     Attributes:
         rows: [classes slots dim] float32. The first `filled[c]` rows of class c are in use; their order means nothing.
+        scores: [classes slots] float32, with which each row came in; its owner may renew them.
         filled: [classes] int64, 0..slots.
     """
 
     rows: Tensor
+    scores: Tensor
     filled: Tensor
     _next: Tensor
 
     def __init__(self, num_classes: int, slots: int = 256, dim: int = 256) -> None:
         super().__init__()
         self.register_buffer("rows", torch.zeros(num_classes, slots, dim))
+        self.register_buffer("scores", torch.zeros(num_classes, slots))
         self.register_buffer("filled", torch.zeros(num_classes, dtype=torch.int64))
         self.register_buffer("_next", torch.zeros(num_classes, dtype=torch.int64))
 
     @property
+    def in_use(self) -> Bool[Tensor, "k m"]:
+        """Which slots hold a row."""
+        return torch.arange(self.rows.shape[1], device=self.rows.device) < self.filled[:, None]
+
+    @property
     def row_classes(self) -> Int64[Tensor, "k m"]:
         """The class of every slot; `num_classes`, that is none, where the slot is not in use."""
-        num_classes, slots, _ = self.rows.shape
-        in_use = torch.arange(slots, device=self.rows.device) < self.filled[:, None]
-        classes = torch.arange(num_classes, device=self.rows.device)[:, None]
-        return torch.where(in_use, classes, num_classes)
+        classes = torch.arange(len(self.rows), device=self.rows.device)[:, None]
+        return torch.where(self.in_use, classes, len(self.rows))
 
     @torch.no_grad()
     def push(
@@ -83,18 +89,20 @@ class ClassBank(nn.Module):
         taken = torch.zeros_like(self.filled).scatter_add_(0, safe_class, wanted.long())
         wanted &= place >= (taken - slots)[safe_class]  # at most one row for a slot
         slot = safe_class * slots + (self._next[safe_class] + place) % slots
-        self._write(features, slot, wanted)
+        _write(self.rows.view(-1, self.rows.shape[-1]), slot, features, wanted)
+        _write(self.scores.view(-1, 1), slot, scores[:, None], wanted)
         self._next.copy_((self._next + taken) % slots)
         self.filled.copy_((self.filled + taken).clamp(max=slots))
 
-    def _write(self, features: Tensor, slot: Tensor, wanted: Tensor) -> None:
-        """Writes without knowing on the host how many rows are wanted: the others repeat the first wanted write.
 
-        Where no row is wanted at all, they write back what stands in the first slot.
-        """
-        flat = self.rows.view(-1, self.rows.shape[-1])
-        first = wanted.long().argmax(dim=0, keepdim=True)  # one index in a list: a bare one would wait for the device
-        any_wanted = wanted[first]
-        spare_slot = torch.where(any_wanted, slot[first], 0)
-        spare_row = torch.where(any_wanted[:, None], features[first].to(flat), flat[:1])
-        flat[torch.where(wanted, slot, spare_slot)] = torch.where(wanted[:, None], features.to(flat), spare_row)
+def _write(slots: Tensor, slot: Tensor, rows: Tensor, wanted: Tensor) -> None:
+    """Writes without knowing on the host how many rows are wanted: the others repeat the first wanted write.
+
+    Where no row is wanted at all, they write back what stands in the first slot.
+    """
+    rows = rows.to(slots)
+    first = wanted.long().argmax(dim=0, keepdim=True)  # one index in a list: a bare one would wait for the device
+    any_wanted = wanted[first]
+    spare_slot = torch.where(any_wanted, slot[first], 0)
+    spare_row = torch.where(any_wanted[:, None], rows[first], slots[:1])
+    slots[torch.where(wanted, slot, spare_slot)] = torch.where(wanted[:, None], rows, spare_row)

@@ -5,19 +5,28 @@ Memory Bank, ICCV 2021.
 
 With attention weights normalized to mean 1 (Eq. 8) and unit vectors p, z of one class,
     (1/nm) sum_p sum_z w_p w_z (1 - <p, z>) = 1 - <(1/n) sum_p w_p p, (1/m) sum_z w_z z>,
-because the weights sum to n and to m. So a class costs one dot product of two weighted means: no n x m matrix.
+because the weights sum to n and to m. So a class costs one dot product of two weighted means: no n x m matrix, and
+the bank is read once however many pixels are compared with it.
 """
+
+from typing import NamedTuple
 
 import torch
 from einops import einsum, rearrange
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
-from torch.nn import functional as F
 
 from fewmask.ops.groups import membership
 from fewmask.shapes import RowClasses, Rows, RowScores, Scalar
 
 _TINY = 1e-12
+
+
+class BankMeans(NamedTuple):
+    """What the rows of a bank come to: the weighted means of unit vectors per class and cluster, and which exist."""
+
+    means: Float[Tensor, "k c d"]
+    exists: Bool[Tensor, "k c"]
 
 
 def bank_contrast(
@@ -42,17 +51,55 @@ def bank_contrast(
         A scalar in [0, 2]. Classes without predictions or without bank rows add 0, and the mean still runs over all
         k classes, as Eq. 11 and the released code have it.
     """
-    num_classes, num_slots, _ = bank.shape
+    in_use = torch.arange(bank.shape[1], device=bank.device) < filled[:, None]
+    return mean_contrast(predictions, classes, bank_means(bank, in_use, bank_weights), prediction_weights)
+
+
+def bank_means(
+    bank: Float[Tensor, "k m d"],
+    in_use: Bool[Tensor, "k m"],
+    weights: Float[Tensor, "k m"],
+    clusters: Int64[Tensor, "k m"] | None = None,
+    num_clusters: int = 1,
+) -> BankMeans:
+    """The side of the bank: per class, and per cluster where rows have one in 0..num_clusters-1, their mean."""
+    with torch.autocast(bank.device.type, enabled=False):
+        bank = _at_least_float32(bank)
+        member = rearrange(in_use, "k m -> k m 1")
+        if clusters is not None:
+            member = member & (clusters[:, :, None] == torch.arange(num_clusters, device=bank.device))
+        share = torch.where(member, rearrange(weights.to(bank), "k m -> k m 1"), 0.0)
+        scaled = share / rearrange(_length(bank), "k m -> k m 1")  # the weights carry the lengths: no copy of the bank
+        means = einsum(scaled, bank, "k m c, k m d -> k c d") / share.sum(dim=1)[:, :, None].clamp(min=_TINY)
+        return BankMeans(means, member.any(dim=1))
+
+
+def mean_contrast(predictions: Rows, classes: RowClasses, target: BankMeans, weights: RowScores) -> Scalar:
+    """The side of the predictions, against the mean of their class; of several, against the nearest.
+
+    Arguments and value as in `bank_contrast`, whose bank may be compared with many batches this way.
+    """
     with torch.autocast(predictions.device.type, enabled=False):
-        real = torch.float64 if predictions.dtype == torch.float64 else torch.float32
-        member = membership(classes, num_classes).to(real)
-        in_use = torch.arange(num_slots, device=bank.device) < rearrange(filled, "k -> k 1")
-        prediction_share = member * prediction_weights.to(real)[:, None]
-        prediction_share = prediction_share / prediction_share.sum(dim=0).clamp(min=_TINY)
-        bank_share = torch.where(in_use, bank_weights.to(real), 0.0)
-        bank_share = bank_share / bank_share.sum(dim=1, keepdim=True).clamp(min=_TINY)
-        prediction_mean = einsum(prediction_share, F.normalize(predictions.to(real), dim=1), "n k, n d -> k d")
-        bank_mean = einsum(bank_share, F.normalize(bank.to(real), dim=2), "k m, k m d -> k d")
-        distance = 1 - einsum(prediction_mean, bank_mean, "k d, k d -> k")
-        takes_part = (member.sum(dim=0) > 0) & (filled > 0)
-        return torch.where(takes_part, distance, 0.0).sum() / num_classes
+        rows = _at_least_float32(predictions)
+        means, exists = target.means.to(rows), target.exists
+        member = membership(classes, len(means)).to(rows)
+        weights = weights.to(rows)
+        total = einsum(member, weights, "n k, n -> k").clamp(min=_TINY)
+        scaled = member * rearrange(weights / _length(rows), "n -> n 1")
+        if means.shape[1] == 1:
+            cosine = einsum(einsum(scaled, rows, "n k, n d -> k d"), means, "k d, k c d -> k") / total
+        else:
+            nearest = einsum(rows, means, "n d, k c d -> n k c").masked_fill(~exists, -torch.inf).amax(dim=2)
+            nearest = torch.where(exists.any(dim=1), nearest, 0.0)
+            cosine = einsum(scaled, nearest, "n k, n k -> k") / total
+        takes_part = (member.sum(dim=0) > 0) & exists.any(dim=1)
+        return torch.where(takes_part, 1 - cosine, 0.0).sum() / len(means)
+
+
+def _length(vectors: Tensor) -> Tensor:
+    lengths: Tensor = torch.linalg.vector_norm(vectors, dim=-1)
+    return lengths.clamp(min=_TINY)
+
+
+def _at_least_float32(vectors: Tensor) -> Tensor:
+    return vectors if vectors.dtype == torch.float64 else vectors.float()

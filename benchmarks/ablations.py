@@ -1,0 +1,57 @@
+"""An ablation of recipes/ablations/ on your data: every row of its table under the same recipe, on every split.
+
+    python benchmarks/ablations.py losses ../shared/data/camvid --weights WEIGHTS --steps 2000
+
+Tables: losses (5), contrast_weight (6), bank_size (7), parts (8), released (paper against released code). The recipe is
+recipes/camvid_class_bank.yaml; `--recipe` names another. `--labels` are lists of labeled images, one a split; without
+it, the 1/30 lists of the data. Rows go to benchmarks/ablations.csv one by one, those that stand there are skipped.
+"""
+
+import argparse
+from pathlib import Path
+
+import yaml
+
+from fewmask.recipe import Recipe, parse_settings, read_recipe
+from runs import add_row
+from table import ROOT, Table
+
+HERE = Path(__file__).parent
+FOLDER = ROOT / "recipes" / "ablations"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("ablation", choices=sorted(path.stem for path in FOLDER.glob("*.yaml")))
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--weights", default="imagenet")
+    parser.add_argument("--recipe", type=Path, default=ROOT / "recipes" / "camvid_class_bank.yaml")
+    parser.add_argument("--labels", nargs="*", type=Path)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--rows", nargs="*", help="only these")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="for every row")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "ablations", help="where run folders go")
+    args = parser.parse_args()
+    table = Table(HERE / "ablations.csv", ("ablation", "row", "split", "steps"))
+    rows = yaml.safe_load((FOLDER / f"{args.ablation}.yaml").read_text())
+    labels = args.labels or sorted((args.data / "splits" / "1_30").glob("*.txt"))
+    for split in labels:
+        for name, row in rows.items():
+            if args.rows and name not in args.rows:
+                continue
+            key = {"ablation": args.ablation, "row": name, "split": split.stem, "steps": args.steps}
+            folder = args.runs / "-".join(map(str, key.values())).replace(" ", "_")
+            recipe = row_recipe(args.recipe, args.data, split, args.weights, args.steps, row["set"], args.set)
+            add_row(table, key | {"paper": row["paper"]}, recipe, folder, ("val", "test"))
+
+
+def row_recipe(
+    base: Path, data: Path, labels: Path, weights: str, steps: int, row: dict[str, object], settings: list[str]
+) -> Recipe:
+    """The recipe of a row on a split."""
+    changes = {"data.root": str(data), "data.labels": str(labels), "net.weights": weights, "training.steps": steps}
+    return read_recipe(base, changes | row | parse_settings(settings))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""Time and memory of things compared side by side: alternating in one process, on a GPU with events."""
+
+import gc
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import torch
+
+Run = Callable[[], object]
+
+
+def median_seconds(runs: Mapping[str, Run], repeats: int, device: torch.device) -> dict[str, float]:
+    """Median seconds of each, after one round that does not count; the rounds take turns in who is first."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    names = list(runs)
+    for turn in range(repeats + 1):
+        for name in names if turn % 2 else reversed(names):
+            spent = _seconds(runs[name], device)
+            if turn:
+                seconds[name].append(spent)
+    return {name: median(values) for name, values in seconds.items()}
+
+
+def _seconds(run: Run, device: torch.device) -> float:
+    begin = clock(device)
+    run()
+    return clock(device).since(begin)
+
+
+class Moment(NamedTuple):
+    """A point in time: of a GPU when it gets there, of a CPU now."""
+
+    event: torch.cuda.Event | None
+    time: float
+
+    def since(self, begin: "Moment") -> float:
+        """Seconds between the two."""
+        if self.event is None or begin.event is None:
+            return self.time - begin.time
+        self.event.synchronize()
+        return begin.event.elapsed_time(self.event) / 1000
+
+
+def clock(device: torch.device) -> Moment:
+    """The present moment of the device."""
+    if device.type != "cuda":
+        return Moment(None, time.perf_counter())
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return Moment(event, 0.0)
+
+
+def peak_mib(run: Run, device: torch.device) -> float:
+    """MiB that a run takes at most beyond what is held before it; of a CPU, resident memory as Linux counts it."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts from what is resident now
+    before = _status_kib("VmRSS")
+    run()
+    return (_status_kib("VmHWM") - before) / 2**10
+
+
+def _status_kib(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(name)).split()[1])

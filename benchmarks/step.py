@@ -1,0 +1,235 @@
+"""A whole step of class_bank, its parts, and the same step with the contrastive branch written plainly.
+
+    python benchmarks/step.py                          # DeepLabv2, ResNet-101, 512 x 512, 19 classes, as in the paper
+    python benchmarks/step.py --net mobilenet          # DeepLabv3+, MobileNetV2, 176 x 240, 11 classes, as CamVid here
+
+One labeled and one unlabeled image are the unit of the paper's count; `--batch 2` doubles both. Images are colored
+noise and the bank is full of random rows: a step takes as long as with real ones. `ours`, `twin` and `without` (no
+contrast) alternate in one process. The parts are timed within a step, forward and backward of the contrastive branch
+together: its gradient stops at the features, which the network's own backward goes on from in every case. Rows go to
+benchmarks/step.csv.
+"""
+
+import argparse
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from PIL import Image
+from rich.console import Console
+from torch import Tensor
+
+from fewmask.data.batch import Batch
+from fewmask.engine.checkpoint import Position
+from fewmask.engine.device import launch_fabric
+from fewmask.engine.fit import build_optimizer
+from fewmask.engine.prepare import TrainingData, prepare_data
+from fewmask.engine.reading import reading
+from fewmask.methods import ClassBankMethod, Now, class_bank
+from fewmask.recipe import Recipe, make_recipe
+from measure import clock, median_seconds, peak_mib
+from table import Table
+from twin import TwinClassBank
+
+HERE = Path(__file__).parent
+NETS: dict[str, dict[str, Any]] = {
+    "r101": {"net": {"arch": "deeplabv2", "encoder": "resnet101"}, "size": (512, 512), "classes": 19},
+    "mobilenet": {"net": {"arch": "deeplabv3plus", "encoder": "mobilenetv2_100"}, "size": (176, 240), "classes": 11},
+}
+PARTS = ("data", "teacher", "augmentation", "student", "losses", "contrast", "backward", "update")
+LATE = Now(500, 1000)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--net", choices=NETS, default="r101")
+    parser.add_argument("--batch", type=int, default=1, help="labeled images, and as many unlabeled ones")
+    parser.add_argument("--slots", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--precision", default="auto")
+    args = parser.parse_args()
+    table = Table(HERE / "step.csv", ("device", "net", "batch", "slots", "precision"))
+    with tempfile.TemporaryDirectory() as folder:
+        write_noise(Path(folder), NETS[args.net]["size"], NETS[args.net]["classes"])
+        recipe = make_recipe(
+            {
+                "data": {"root": folder, "labels": 4},
+                "net": NETS[args.net]["net"] | {"weights": "none"},
+                "method": {"name": "class_bank", "bank_slots": args.slots, "quality_threshold": 0.0},
+                "training": {"labeled_batch": args.batch, "precision": args.precision},
+            }
+        )
+        data = prepare_data(recipe)
+        fabric = launch_fabric(recipe.training)
+        key = {"device": fabric.device.type, "net": args.net, "batch": args.batch, "slots": args.slots}
+        key["precision"] = args.precision
+        if table.holds(**key):
+            return
+        table.append(key | measure(recipe, data, fabric, args.repeats))
+        Console().print(table.rows()[-1])
+
+
+def measure(recipe: Recipe, data: TrainingData, fabric: Fabric, repeats: int) -> dict[str, Any]:
+    """One row: milliseconds of a step in each form, shares of the parts, and peak memory."""
+    with reading(data, recipe.training, Position(0, 0), 10_000, fabric) as batches:
+        batch = next(batches).to(fabric.device)
+        without = recipe.method.model_copy(update={"contrast_weight": 0.0})
+        trainers = {
+            "ours": Trainer(ClassBankMethod, recipe, data, fabric),
+            "twin": Trainer(TwinClassBank, recipe, data, fabric),
+            "without": Trainer(ClassBankMethod, recipe.model_copy(update={"method": without}), data, fabric),
+        }
+        memory = {name: peak_mib(lambda t=trainer: t.step(batch), fabric.device) for name, trainer in trainers.items()}
+        seconds = median_seconds(
+            {name: lambda t=trainer: t.step(batch) for name, trainer in trainers.items()}, repeats, fabric.device
+        )
+        row = {f"{name}_ms": f"{1000 * value:.4g}" for name, value in seconds.items()}
+        row |= {f"{name}_mib": f"{value:.4g}" for name, value in memory.items()}
+        for name in ("ours", "twin"):
+            parts = part_seconds(trainers[name], batches, fabric.device, repeats)
+            whole = sum(parts.values())
+            row |= {f"{name}_{part}_share": f"{parts[part] / whole:.4f}" for part in PARTS}
+    return row
+
+
+class Trainer:
+    """A method with its optimizer, ready to take steps, its bank full."""
+
+    def __init__(self, kind: type[ClassBankMethod], recipe: Recipe, data: TrainingData, fabric: Fabric) -> None:
+        torch.manual_seed(0)
+        self.fabric = fabric
+        self.method = kind(recipe.method, data.tools(recipe)).to(fabric.device).train()  # type: ignore[arg-type]
+        self.optimizer = build_optimizer(self.method, recipe.training)
+        bank = self.method.bank
+        bank.rows.normal_()
+        bank.filled.fill_(bank.rows.shape[1])
+        if isinstance(self.method, TwinClassBank):
+            self.method.arrays = [rows.cpu().numpy() for rows in bank.rows]
+
+    def step(self, batch: Batch) -> None:
+        """As the engine's loop has it."""
+        with self.fabric.autocast():
+            losses = self.method.step(batch, LATE).losses
+        self.optimizer.zero_grad()
+        self.backward(torch.stack(list(losses.values())).sum())
+        self.update()
+
+    def backward(self, loss: Tensor) -> None:
+        """Of the whole step."""
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def update(self) -> None:
+        """Student, then teacher."""
+        self.optimizer.step()
+        self.method.after_update(LATE)
+
+
+def part_seconds(trainer: Trainer, batches: Iterator[Batch], device: torch.device, repeats: int) -> dict[str, float]:
+    """Median seconds of each part of a step; what is inside another part counts for itself alone."""
+    watch = Stopwatch(device)
+    taken: dict[str, list[float]] = defaultdict(list)
+    with watching(trainer, watch):
+        for _ in range(repeats + 1):
+            watch.start()
+            batch = watch.timed("data", lambda: next(batches).to(device))()
+            watch.timed("losses", trainer.step)(batch)
+            for part, seconds in watch.stop().items():
+                taken[part].append(seconds)
+    return {part: median(taken[part][1:]) for part in PARTS}
+
+
+@contextmanager
+def watching(trainer: Trainer, watch: "Stopwatch") -> Iterator[None]:
+    """Puts the stopwatch around the parts of a trainer's step."""
+    method, augment = trainer.method, class_bank.augment
+    method.teacher.forward = watch.timed("teacher", method.teacher.forward)  # type: ignore[method-assign]
+    method.student.forward = watch.timed("student", method.student.forward)  # type: ignore[method-assign]
+    for name in ("_fill_bank", "_target"):
+        setattr(method, name, watch.timed("contrast", getattr(method, name)))
+    method._contrast = watch.timed("contrast", _with_own_backward(method))  # type: ignore[method-assign]
+    trainer.backward = watch.timed("backward", trainer.backward)  # type: ignore[method-assign]
+    trainer.update = watch.timed("update", trainer.update)  # type: ignore[method-assign]
+    class_bank.augment = watch.timed("augmentation", augment)
+    try:
+        yield
+    finally:
+        class_bank.augment = augment
+
+
+def _with_own_backward(method: ClassBankMethod) -> Callable[..., Tensor]:
+    """The contrast with its backward down to the features, once for the labeled and the unlabeled term together."""
+    contrast, waiting = method._contrast, []
+    heads = [parameter for parameter in method.heads.parameters() if parameter.requires_grad]
+
+    def run(output: Any, labels: Tensor, target: Any) -> Tensor:
+        features = output.features.detach().requires_grad_()
+        loss = contrast(output._replace(features=features), labels, target)
+        waiting.append((loss, features))
+        if len(waiting) == 2:
+            total = waiting[0][0] + waiting[1][0]
+            torch.autograd.grad(total, [*heads, *(leaf for _, leaf in waiting)], allow_unused=True)
+            waiting.clear()
+        return loss.detach()
+
+    return run
+
+
+class Stopwatch:
+    """Exclusive times of nested parts."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def start(self) -> None:
+        """A new step begins, in no part."""
+        self.active = ["losses"]
+        self.marks = [("losses", clock(self.device))]
+
+    def timed(self, part: str, run: Callable[..., Any]) -> Callable[..., Any]:
+        """`run` with its time counted for `part`."""
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            self.active.append(part)
+            self.marks.append((part, clock(self.device)))
+            try:
+                return run(*args, **kwargs)
+            finally:
+                self.active.pop()
+                self.marks.append((self.active[-1], clock(self.device)))
+
+        return watched
+
+    def stop(self) -> dict[str, float]:
+        """Seconds per part since the start."""
+        self.marks.append(("", clock(self.device)))
+        seconds: dict[str, float] = defaultdict(float)
+        for (part, begin), (_, end) in zip(self.marks, self.marks[1:], strict=False):
+            seconds[part] += end.since(begin)
+        return seconds
+
+
+def write_noise(root: Path, size: tuple[int, int], num_classes: int) -> None:
+    """A dataset of random patches of every class."""
+    generator = np.random.default_rng(0)
+    height, width = size
+    (root / "train" / "images").mkdir(parents=True)
+    (root / "train" / "masks").mkdir(parents=True)
+    for index in range(16):
+        patches = generator.integers(0, num_classes, (8, 8)).astype(np.uint8)
+        labels = patches.repeat(-(-height // 8), axis=0).repeat(-(-width // 8), axis=1)[:height, :width]
+        noise = generator.integers(0, 100, (height, width, 3))
+        image = (labels[..., None] * (150 // num_classes) + noise).astype(np.uint8)
+        Image.fromarray(image).save(root / "train" / "images" / f"{index:02}.png")
+        Image.fromarray(labels).save(root / "train" / "masks" / f"{index:02}.png")
+    (root / "classes.txt").write_text("".join(f"{index} class{index}\n" for index in range(num_classes)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The contrastive branch written as it reads: loops over classes, pair by pair, the bank a list of arrays on the CPU.
+
+Alonso et al., ICCV 2021, Eq. 8 to 11 and sections 3.4 and 4.2. It computes what `fewmask` computes, with the same
+parameters, and is what the benchmarks compare it with.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from fewmask.data.batch import Labeled
+from fewmask.methods import ClassBankMethod, Now
+from fewmask.models.heads import ClassSelectors
+from fewmask.models.segnet import SegOutput
+from fewmask.shapes import IGNORE, Labels
+
+Arrays = list[NDArray[np.float32]]
+
+
+def twin_contrast(
+    predictions: Tensor, classes: Tensor, bank: Arrays, prediction_weights: Tensor, bank_weights: list[Tensor]
+) -> Tensor:
+    """The double sum over all pairs of a class, from the matrix of their distances."""
+    loss = predictions.new_zeros(())
+    for label, array in enumerate(bank):
+        own = classes == label
+        if len(array) == 0 or own.sum().item() == 0:
+            continue
+        rows, weights = predictions[own].float(), prediction_weights[own].float()
+        slots = torch.from_numpy(array).to(predictions.device)
+        similarity = F.normalize(rows, dim=1) @ F.normalize(slots, dim=1).T
+        row_weights = len(rows) * weights / weights.sum()
+        slot_weights = len(slots) * bank_weights[label] / bank_weights[label].sum()
+        loss = loss + (row_weights[:, None] * slot_weights[None] * (1 - similarity)).mean()
+    return loss / len(bank)
+
+
+def twin_scores(selectors: ClassSelectors, label: int, rows: Tensor) -> Tensor:
+    """The selector of one class on the rows of that class."""
+    norm = selectors.norm
+    hidden = F.linear(rows, selectors.hidden_weight[label], selectors.hidden_bias[label])
+    if len(rows) > 1:
+        mean, variance = (norm.running_mean[label], norm.running_var[label])
+        hidden = F.batch_norm(
+            hidden, mean, variance, norm.weight[label], norm.bias[label], norm.training, norm.momentum, norm.eps
+        )
+    out = F.leaky_relu(hidden, 0.2).float() @ selectors.out_weight[label] + selectors.out_bias[label]
+    return torch.sigmoid(out.float())
+
+
+class TwinClassBank(ClassBankMethod):
+    """`class_bank` with its contrastive branch written plainly."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)  # type: ignore[arg-type]
+        self.arrays: Arrays = [np.zeros((0, self.config.dim), np.float32) for _ in range(self.tools.num_classes)]
+
+    @torch.no_grad()
+    def _fill_bank(self, labeled: Labeled) -> None:
+        output = self.teacher(labeled.images)
+        confidence, prediction = output.logits.float().softmax(dim=1).max(dim=1)
+        good = (prediction == labeled.labels) & (confidence > self.config.quality_threshold)
+        rows = self._rows(output.features, labeled.labels.masked_fill(~good, IGNORE))
+        known = rows.classes < self.tools.num_classes
+        projections = self.teacher_heads.projector(rows.features, rows.classes, self.tools.num_classes)[known]
+        classes, images = rows.classes[known], rows.images[known]
+        per_image = max(1, round(self.config.bank_slots / self.tools.num_labeled))
+        for label in range(self.tools.num_classes):
+            for image in range(len(labeled.images)):
+                own = projections[(classes == label) & (images == image)]
+                if len(own) == 0:
+                    continue
+                scores = twin_scores(self.teacher_heads.bank_selectors, label, own)
+                best = own[scores.argsort(descending=True)[:per_image]].float().cpu().numpy()
+                self.arrays[label] = np.concatenate([self.arrays[label], best])[-self.config.bank_slots :]
+
+    def _target(self, now: Now) -> list[Tensor]:  # type: ignore[override]
+        device = next(self.parameters()).device
+        return [
+            twin_scores(self.heads.bank_selectors, label, torch.from_numpy(array).to(device))
+            for label, array in enumerate(self.arrays)
+        ]
+
+    def _contrast(self, output: SegOutput, labels: Labels, target: list[Tensor]) -> Tensor:  # type: ignore[override]
+        rows = self._rows(output.features, labels)
+        projections = self.heads.projector(rows.features, rows.classes, self.tools.num_classes)
+        predictions = self.heads.predictor(projections, rows.classes, self.tools.num_classes)
+        weights = torch.zeros(len(predictions), device=predictions.device)
+        for label in range(self.tools.num_classes):
+            own = rows.classes == label
+            if own.sum().item() > 0:
+                weights[own] = twin_scores(self.heads.prediction_selectors, label, predictions[own])
+        return twin_contrast(predictions, rows.classes, self.arrays, weights, target)
