@@ -67,6 +67,10 @@ class TrainingConfig(_Block):
     """bf16: bfloat16 autocast; auto: where the device has it in hardware."""
     checkpoint_every: PositiveInt = 200
     log_every: PositiveInt = 20
+    score_every: PositiveInt | None = None
+    """Score val every so many steps, into validation.csv; None: never, or 20 times a run where `select` needs it."""
+    select: Literal["last", "best_val"] = "last"
+    """The result: the last step, or the one with the highest mIoU on val. Nothing is ever selected on test."""
     alarm_excess: PositiveFloat = 8.0
     """Warn when a class takes this many times its labeled share among the pseudo-labels."""
 

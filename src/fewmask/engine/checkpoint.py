@@ -25,6 +25,7 @@ _FREE = (  # settings that a resumed run may change: where and how fast it compu
     "training.precision",
     "training.checkpoint_every",
     "training.log_every",
+    "training.score_every",
     "training.alarm_excess",
 )
 

@@ -16,6 +16,8 @@ from fewmask.engine.journal import Journal, Silence
 from fewmask.engine.prepare import TrainingData
 from fewmask.engine.reading import reading
 from fewmask.engine.run_folder import RunFolder
+from fewmask.engine.selection import steps_between_looks
+from fewmask.engine.validation import Validation
 from fewmask.errors import UserError
 from fewmask.methods import Method, Now
 from fewmask.ops.draw import Purpose, seed_at
@@ -52,6 +54,16 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
     if fabric.is_global_zero:
         journal = Journal(run, data.classes.names, training.steps, first, training.alarm_excess, console)
 
+    validation = Validation(run, method, data.folder, recipe, first)
+    between_looks = steps_between_looks(recipe)
+
+    def look(done: int) -> None:
+        before = time.perf_counter()
+        if fabric.is_global_zero:
+            validation.look(done)
+        fabric.barrier()
+        journal.paused(time.perf_counter() - before)
+
     def save(position: Position) -> None:
         if fabric.is_global_zero:
             save_checkpoint(run, method, optimizer, position, recipe)
@@ -83,6 +95,10 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
                     if done % training.log_every == 0 or step + 1 == steps:
                         _check_finite(losses, done, run)
                         journal.write(done, losses, watch, rate)
+                    is_look = between_looks and (done % between_looks == 0 or done == training.steps)
+                    if is_look and index == len(lengths) - 1:
+                        look(done)
+                        save(Position(index, step + 1))  # which is never older than the best networks
                     if step + 1 < steps and _all_agree_to_stop(fabric, stopped, done % training.log_every == 0):
                         save(Position(index, step + 1))
                         raise Interrupted
@@ -103,7 +119,8 @@ def build_optimizer(method: Method, training: TrainingConfig) -> Optimizer:
     ]
     if training.optimizer == "adamw":
         return AdamW(groups, weight_decay=decay, fused=True)
-    return SGD(groups, lr=rate, momentum=training.momentum, weight_decay=decay, fused=True)
+    # Not fused: that form breaks where a parameter's first gradient comes after the first step, as the heads' do.
+    return SGD(groups, lr=rate, momentum=training.momentum, weight_decay=decay)
 
 
 def stage_lengths(shares: list[float], steps: int) -> list[int]:

@@ -35,6 +35,9 @@ class Silence:
     def waited(self, seconds: float) -> None:
         """Not told."""
 
+    def paused(self, seconds: float) -> None:
+        """Not told."""
+
     def advance(self) -> None:
         """Not told."""
 
@@ -98,6 +101,10 @@ class Journal(Silence):
     def waited(self, seconds: float) -> None:
         """Adds time that a step waited for data."""
         self._waited += seconds
+
+    def paused(self, seconds: float) -> None:
+        """Leaves out time in which no step was taken."""
+        self._last = (self._last[0] + seconds, self._last[1])
 
     def advance(self) -> None:
         """One step is done."""

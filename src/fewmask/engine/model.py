@@ -21,6 +21,7 @@ from fewmask.engine.device import choose_device
 from fewmask.engine.infer import predicted_labels, probabilities
 from fewmask.engine.run_folder import RunFolder, write_text
 from fewmask.engine.scores import Scores, scores_of
+from fewmask.engine.selection import selected_look
 from fewmask.errors import UserError, choices
 from fewmask.models.build import build_net
 from fewmask.models.segnet import SegNet
@@ -70,7 +71,8 @@ class Model:
 
         Returns:
             `{"miou", "per_class", "pixel_accuracy"}` of the predictor, the same under `student` and `teacher`
-            (None without one), and `split`, `images`, `predictor`. IoU is in [0, 1]; None for an absent class.
+            (None without one), and `split`, `images`, `predictor`, `selected` (the step that val chose; None where
+            the last step is the result). IoU is in [0, 1]; None for an absent class.
         """
         folder = read_folder(data or self.recipe.data.root)
         samples = labeled_samples({"train": folder.train, "val": folder.val, "test": folder.test}, split, folder.root)
@@ -86,6 +88,7 @@ class Model:
             "split": split,
             "images": len(samples),
             "predictor": self.predictor,
+            "selected": selected_look(self.run, self.recipe),
             "student": scores["student"].as_json(),
             "teacher": scores["teacher"].as_json() if "teacher" in scores else None,
         }

@@ -7,6 +7,8 @@ from fewmask.data.classes import Classes
 from fewmask.data.folder import Folder, Sample, read_folder
 from fewmask.data.splits import Pools, draw_pools
 from fewmask.data.store import PictureStore, fits_in_memory, training_sizes
+from fewmask.engine.model import labeled_samples
+from fewmask.engine.selection import steps_between_looks
 from fewmask.errors import UserError
 from fewmask.methods import Tools
 from fewmask.recipe import Recipe
@@ -40,6 +42,8 @@ def prepare_data(recipe: Recipe) -> TrainingData:
     """Reads names, draws the labeled images, and measures sizes; decodes nothing yet."""
     data = recipe.data
     folder = read_folder(data.root)
+    if steps_between_looks(recipe):
+        labeled_samples({"val": folder.val}, "val", folder.root)  # raises before anything is trained
     pools = draw_pools(folder, data.labels, data.split_seed)
     uses_unlabeled = recipe.method_type.uses_unlabeled
     if uses_unlabeled and not pools.unlabeled:

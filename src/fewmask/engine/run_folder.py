@@ -19,10 +19,15 @@ class RunFolder:
         self.metrics_file = path / "metrics.csv"
         self.labeled_file = path / "labeled.txt"
         self.checkpoints = path / "checkpoints"
+        self.validation_file = path / "validation.csv"
 
     def model_file(self, which: str) -> Path:
         """Weights of the `student` or the `teacher`."""
         return self.path / f"{which}.safetensors"
+
+    def best_file(self, which: str) -> Path:
+        """Weights of the `student` or the `teacher` at the best step on val so far."""
+        return self.checkpoints / f"best_{which}.safetensors"
 
     def scores_file(self, split: str) -> Path:
         """The scores on a split."""

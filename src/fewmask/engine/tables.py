@@ -15,6 +15,9 @@ def print_scores(scores: Mapping[str, Any], console: Console) -> None:
     nets = [name for name in ("student", "teacher") if scores[name] is not None]
     title = f"IoU on {scores['split']}, {scores['images']} images; the {scores['predictor']} predicts"
     print_columns(title, {name: scores[name] for name in nets}, console)
+    if scores["selected"]:
+        chosen = "The networks are those of step {step} of {of}, the best on val.".format(**scores["selected"])
+        say(console, chosen + (" Scores on val flatter them." if scores["split"] == "val" else ""))
 
 
 def print_columns(title: str, columns: Mapping[str, Mapping[str, Any]], console: Console, gain: bool = False) -> None:

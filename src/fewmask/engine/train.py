@@ -16,6 +16,7 @@ from fewmask.engine.fit import fit
 from fewmask.engine.prepare import TrainingData, prepare_data
 from fewmask.engine.run_folder import RunFolder, write_bytes
 from fewmask.engine.say import say
+from fewmask.engine.selection import selects
 from fewmask.errors import UserError
 from fewmask.methods import Method
 from fewmask.ops.draw import Purpose, seed_at
@@ -90,16 +91,19 @@ def _train(
     )
     fit(fabric, method, data, recipe, run, console)
     if fabric.is_global_zero:
-        _write_model(run, method)
+        _write_model(run, method, recipe)
     fabric.barrier()
     return run
 
 
-def _write_model(run: RunFolder, method: Method) -> None:
+def _write_model(run: RunFolder, method: Method, recipe: Recipe) -> None:
+    nets = {"teacher": method.teacher, "student": method.student}  # the student last: its presence ends the run
     try:
-        if method.teacher is not None:
-            write_bytes(run.model_file("teacher"), state_bytes(method.teacher))
-        write_bytes(run.model_file("student"), state_bytes(method.student))  # last: its presence ends the run
+        for which, net in nets.items():
+            if net is None:
+                continue
+            content = run.best_file(which).read_bytes() if selects(recipe) else state_bytes(net)
+            write_bytes(run.model_file(which), content)
     except OSError as error:
         raise cannot_write(run, "the model", error) from None
 
