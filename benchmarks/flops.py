@@ -1,14 +1,16 @@
-"""The cost of one forward pass of DeepLabv2 with ResNet-101, against the number in the paper.
+"""The cost of one forward pass of DeepLabv2 with ResNet-101, and of a step's parts, against the numbers in the paper.
 
-Alonso et al., ICCV 2021, section 4.4: 372.04 GFLOPs for one 512 x 512 image (19 classes, Cityscapes). Counted here as
-2 x multiply-adds of the convolutions, on the meta device: nothing is computed. Run from the root of the repository:
+Alonso et al., ICCV 2021, section 4.4: 372.04 GFLOPs for one 512 x 512 image (19 classes, Cityscapes), and for a step
+with one labeled and one unlabeled image 1151.19 = 3 x 372.04 + 8.59 (heads) + 15.96 (selectors) + 10.52 (distances).
+Counted here as 2 x multiply-adds of convolutions and matrix products. Run from the root of the repository:
 
     python benchmarks/flops.py
 
-It prints a table of what the paper leaves open (branches in use, rounding of the pooling, where a stage strides) and
-appends it to benchmarks/flops.csv.
+It prints a table of what the paper leaves open about the network (branches in use, rounding of the pooling, where a
+stage strides) and one of the parts of a step, and appends them to benchmarks/flops.csv.
 """
 
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
@@ -19,14 +21,19 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fewmask.models.build import NetConfig, build_net
+from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.models.segnet import SegNet
+from fewmask.ops.contrast import bank_contrast
 from table import Table as CsvTable
 
 PAPER_GFLOPS = 372.04
+PAPER_PARTS = {"heads": 8.59, "selectors": 15.96, "distances": 10.52}
+CLASSES, SLOTS = 19, 256
 
 
 def main() -> None:
     rows = [measure(*variant) for variant in product((4, 2), (64, 65), ("3x3", "1x1"))]
+    rows += [_row(part, gflops, PAPER_PARTS[part]) for part, gflops in part_gflops().items()]
     shown = ("variant", "gflops", "paper", "ratio")
     table = Table(*shown)
     for row in rows:
@@ -49,13 +56,47 @@ def measure(aspp_branches: int, grid: int, stride_on: str) -> dict[str, str]:
             _stride_early(net)
         gflops, measured_grid = count_gflops(net)
     assert measured_grid == (grid, grid)
+    return _row(f"{aspp_branches} branches, {grid}x{grid}, stride in {stride_on}", gflops, PAPER_GFLOPS)
+
+
+def _row(variant: str, gflops: float, paper: float) -> dict[str, str]:
     return {
-        "variant": f"{aspp_branches} branches, {grid}x{grid}, stride in {stride_on}",
+        "variant": variant,
         "gflops": f"{gflops:.2f}",
-        "paper": f"{PAPER_GFLOPS}",
-        "ratio": f"{gflops / PAPER_GFLOPS:.4f}",
+        "paper": f"{paper}",
+        "ratio": f"{gflops / paper:.4f}",
         "torch": torch.__version__,
     }
+
+
+def part_gflops() -> dict[str, float]:
+    """Forward GFLOPs of the contrast of one labeled and one unlabeled image: 64 x 64 pixels each, 256 rows a class."""
+    heads = ContrastHeads(CLASSES, 2048)
+    pixels = torch.randn(2 * 64 * 64, 2048)
+    classes = torch.randint(0, CLASSES, (len(pixels),))
+    bank, filled = torch.randn(CLASSES, SLOTS, 256), torch.full((CLASSES,), SLOTS)
+    row_classes = torch.arange(CLASSES)[:, None].expand(CLASSES, SLOTS)
+    ones, bank_ones = torch.ones(len(pixels)), torch.ones(CLASSES, SLOTS)
+    predictions = heads.predictor(heads.projector(pixels, classes, CLASSES), classes, CLASSES)
+    return {
+        "heads": _gflops(lambda: heads.predictor(heads.projector(pixels, classes, CLASSES), classes, CLASSES)),
+        "selectors": _gflops(
+            lambda: (heads.prediction_selectors(predictions, classes), heads.bank_selectors.of_slots(bank, row_classes))
+        ),
+        "distances": _gflops(lambda: bank_contrast(predictions, classes, bank, filled, ones, bank_ones)),
+    }
+
+
+def _gflops(run: Callable[[], object]) -> float:
+    def of_groups(rows: tuple[int, ...], weight: tuple[int, ...], *_: object, **__: object) -> int:
+        return 2 * rows[0] * weight[-2] * weight[-1]  # each row meets the matrix of its own group
+
+    with (
+        torch.no_grad(),
+        FlopCounterMode(display=False, custom_mapping={torch.ops.aten._grouped_mm: of_groups}) as counter,
+    ):
+        run()
+    return counter.get_total_flops() / 1e9
 
 
 def count_gflops(net: SegNet) -> tuple[float, tuple[int, ...]]:

@@ -1,14 +1,17 @@
-"""Plots of the benchmark tables for docs/: mIoU on CamVid over the length of a run.
+"""Plots of the benchmark tables for docs/: mIoU on CamVid over the length of a run; time and memory of the contrast.
 
 python benchmarks/plots.py
 """
 
 import csv
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 HERE = Path(__file__).parent
 LOOKS = {
@@ -19,8 +22,12 @@ LOOKS = {
 
 
 def main() -> None:
-    with (HERE / "camvid.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if not row["variant"]]
+    draw_camvid([row for row in read(HERE / "camvid.csv") if not row["variant"]])
+    draw_contrast(read(HERE / "contrast.csv"))
+
+
+def draw_camvid(rows: list[dict[str, str]]) -> None:
+    """mIoU over the length of a run, test and val."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharex=True)
     for axis, split in zip(axes, ("test", "val"), strict=True):
         for method, (label, color, marker) in LOOKS.items():
@@ -35,11 +42,46 @@ def main() -> None:
         axis.set_xticks(sorted({int(row["steps"]) for row in rows}), minor=False)
         axis.get_xaxis().set_major_formatter("{x:.0f}")
         axis.minorticks_off()
+    save(figure, axes, "camvid.png")
+
+
+def draw_contrast(rows: list[dict[str, str]]) -> None:
+    """Milliseconds and MiB of forward and backward over pixels and over bank rows; one file per device."""
+    for device in sorted({row["device"] for row in rows}):
+        figure, axes = plt.subplots(2, 2, figsize=(9, 6), sharex="col", sharey="row")
+        for column, (size, label, fixed) in enumerate(
+            (("n", "pixels n", ("m", "256")), ("m", "rows m", ("n", "36864")))
+        ):
+            own = [row for row in rows if row["device"] == device and row[fixed[0]] == fixed[1]]
+            own.sort(key=lambda row: int(row[size]))
+            for axis, unit in zip(axes[:, column], ("ms", "mib"), strict=True):
+                for name, color, marker in (("twin", "#8a8f98", "o"), ("ours", "#2456c8", "s")):
+                    points = [(int(row[size]), float(row[f"{name}_{unit}"])) for row in own if row[f"{name}_{unit}"]]
+                    axis.plot(*zip(*points, strict=True), color=color, marker=marker, label=name)
+                axis.set(xscale="log", yscale="log")
+            axes[0, column].set_title(f"{fixed[0]} = {fixed[1]}")
+            axes[1, column].set_xlabel(label)
+        axes[0, 0].set_ylabel("forward + backward (ms)")
+        axes[1, 0].set_ylabel("memory beyond inputs (MiB)")
+        save(figure, axes.flatten(), f"contrast_{device}.png")
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """The rows of a table; none where it has not been measured."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def save(figure: Figure, axes: Iterable[Axes], name: str) -> None:
+    """The finished picture in docs/."""
+    for axis in axes:
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
-    axes[0].legend(frameon=False, fontsize=8)
+    figure.axes[0].legend(frameon=False, fontsize=8)
     figure.tight_layout()
-    figure.savefig(HERE.parent / "docs" / "camvid.png", dpi=150)
+    figure.savefig(HERE.parent / "docs" / name, dpi=150)
 
 
 def scores_by_length(rows: list[dict[str, str]], method: str, column: str) -> dict[int, list[float]]:
