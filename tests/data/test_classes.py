@@ -8,6 +8,7 @@ from fewmask.data.classes import MAX_CLASSES, Classes, default_palette, read_cla
 from fewmask.errors import UserError
 
 CAMVID = Path(__file__).parents[2].parent / "shared" / "data" / "camvid"
+RGB = "names: [a, b]\nencoding: rgb\ncolors: [[1, 1, 1], [2, 2, 2]]\n"
 
 
 def _yaml(root: Path, text: str) -> Classes:
@@ -72,6 +73,9 @@ def test_yaml_without_names_completes_classes_txt(tmp_path):
         Classes(names=("yes", "no", "Bäume"), values=(4, 2, 9), ignore=(7,)),
         Classes(names=("background", "cat"), encoding="binary", ignore=(128,)),
         Classes(names=("a", "b"), encoding="rgb", colors=((1, 2, 3), (4, 5, 6)), ignore_colors=((0, 0, 0),)),
+        Classes(
+            names=("a", "b"), encoding="rgb", colors=((1, 2, 3), (4, 5, 6)), more_colors=((), ((7, 8, 9), (0, 0, 0)))
+        ),
     ],
 )
 def test_written_classes_are_read_back_the_same(tmp_path, classes):
@@ -106,6 +110,8 @@ def test_folder_without_classes_shows_the_shortest_yaml(tmp_path):
         ("names: [a, b]\ncolors: [[0, 0, 0], [1, 1, 999]]", "`colors.1.2`.*999"),
         ("names: [a, b]\nencoding: rgb", "`colors` has 0 entries"),
         ("names: [a, b]\nencoding: rgb\ncolors: [[1, 1, 1], [1, 1, 1]]", r"\(1, 1, 1\) is given twice"),
+        (f"{RGB}more_colors: [[[3, 3, 3]]]", "`more_colors` has 1 entries for 2 names"),
+        (f"{RGB}more_colors: [[], [[1, 1, 1]]]", r"\(1, 1, 1\) is given twice"),
         ("names: [a, b, c]\nencoding: binary", "two classes, but 3"),
         ("names: [a, b]\nencoding: binary\nvalues: [0, 1]", "0 and 255"),
         ("names: [a, b", "line 1"),

@@ -200,6 +200,13 @@ def test_rgb_masks_are_read_by_color(tmp_path, mode):
     assert read_mask(_save(tmp_path / "a.png", picture), COLORED).tolist() == [[1, 0, 255]]
 
 
+def test_several_colors_may_mean_one_class(tmp_path):
+    colors = np.array([[[0, 0, 0], [1, 1, 1], [2, 2, 2], [3, 3, 3]]], dtype=np.uint8)
+    more_colors = (((1, 1, 1), (2, 2, 2)), ())
+    classes = Classes(names=("a", "b"), encoding="rgb", colors=((0, 0, 0), (3, 3, 3)), more_colors=more_colors)
+    assert read_mask(_save(tmp_path / "a.png", Image.fromarray(colors)), classes).tolist() == [[0, 0, 0, 1]]
+
+
 def test_reading_rgb_masks_equals_a_slow_twin(tmp_path):
     rng = np.random.default_rng(0)
     palette = rng.integers(0, 256, (20, 3), dtype=np.uint8)

@@ -113,6 +113,26 @@ def test_published_lists_are_understood(tmp_path, line):
     assert _names(_folder(tmp_path), str(tmp_path / "list.txt")) == ["img_01", "img_07"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "aachen_000000_000019",
+        "aachen_000000_000019.png",
+        "aachen_000000_000019_leftImg8bit",
+        "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png",
+        "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png gtFine/train/aachen/aachen_000000_000019_x.png",
+        "image/aachen_000000_000019_leftImg8bit.png\tlabel/aachen_000000_000019_gtFine.png",
+    ],
+)
+def test_listed_images_are_known_by_their_name_or_their_file(tmp_path, line):
+    folder = _folder(tmp_path, num_masks=2)
+    image = Path("leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png")
+    train = (folder.train[0]._replace(name="aachen_000000_000019", image=image), folder.train[1])
+    (tmp_path / "list.txt").write_text(f"{line}\n")
+    cities = Folder(tmp_path, folder.classes, train, (), (), ())
+    assert _names(cities, str(tmp_path / "list.txt")) == ["aachen_000000_000019"]
+
+
 @pytest.mark.parametrize("line", ["images/my photo#1.v2.jpg # the best", "my photo#1.v2"])
 def test_listed_names_may_hold_spaces_dots_and_hashes(tmp_path, line):
     folder = _folder(tmp_path, num_masks=2)
@@ -148,7 +168,11 @@ def test_impossible_numbers_are_refused(tmp_path, labels, message):
     [
         (
             b"img_01\nimg_o2\nplain_0\nx\ny\n",
-            r"4 of 5 names .*: img_o2, plain_0, x and 1 more.*nearest to the first: img_\d2",
+            r"line 2, 'img_o2', is no train image with a mask \(like 3 of the other 4 lines\).*nearest: img_\d2",
+        ),
+        (
+            b"# ours\n\nimg_01\n/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png\n",
+            r"line 4, '/JPEGImages/2007_000032\.jpg /Seg.*2007_000032\.png', is no train image with a mask\. Name",
         ),
         (b"# nothing\n\n", "list of labeled images is empty"),
         (b"\xff\xd8\xff", "not UTF-8"),

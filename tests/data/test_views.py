@@ -12,6 +12,7 @@ OFF = {
     "flip_probability": 0.0,
     "scale_probability": 0.0,
     "jitter_probability": 0.0,
+    "grayscale_probability": 0.0,
     "blur_probability": 0.0,
     "classmix_probability": 0.0,
 }
@@ -23,8 +24,8 @@ def scene(num_images=6, height=24, width=32):
 
 
 def test_weak_and_strong_are_those_of_table_1():
-    weak = [0.5, 0.5, 0.2, 0.15, 0.15, 0.075, 0.05, 0.0, 0.2]
-    strong = [0.5, 0.8, 0.8, 0.30, 0.30, 0.15, 0.10, 0.2, 0.8]
+    weak = [0.5, 0.5, 0.2, 0.15, 0.15, 0.075, 0.05, 0.0, 0.0, 0.2]  # no grayscale
+    strong = [0.5, 0.8, 0.8, 0.30, 0.30, 0.15, 0.10, 0.0, 0.2, 0.8]
     for how, column in ((WEAK, weak), (STRONG, strong)):
         settings = how.model_dump(exclude={"blur_sigma"})
         assert settings.pop("scale_range") == (0.75, 1.75)

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from fewmask.ops.color import JitterStrength, blur, jitter
+from fewmask.ops.color import JitterStrength, blur, grayscale, jitter
 
 NONE = JitterStrength(0.0, 0.0, 0.0, 0.0)
 STRONG = JitterStrength(0.3, 0.3, 0.15, 0.1)
@@ -77,9 +77,24 @@ def test_probability_zero_is_the_identity():
     images = torch.rand(4, 3, 6, 6)
     assert torch.equal(jitter(images, 0.0, STRONG), images)
     assert torch.equal(blur(images, 0.0), images)
+    assert torch.equal(grayscale(images, 0.0), images)
 
 
-@pytest.mark.parametrize("change", [lambda images: jitter(images, 0.3, STRONG), lambda images: blur(images, 0.3)])
+def test_gray_images_have_three_equal_channels_of_the_luminance():
+    images = torch.rand(4, 3, 6, 6)
+    gray = grayscale(images, 1.0)
+    expected = (images * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(dim=1, keepdim=True)
+    torch.testing.assert_close(gray, expected.expand_as(gray))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda images: jitter(images, 0.3, STRONG),
+        lambda images: blur(images, 0.3),
+        lambda images: grayscale(images, 0.3),
+    ],
+)
 def test_the_probability_holds_per_image(change):
     images = torch.rand(1, 3, 8, 8).repeat(600, 1, 1, 1)
     changed = (change(images) != images).flatten(1).any(dim=1)
@@ -131,7 +146,11 @@ def test_one_pixel_is_jittered_like_any_other():
 
 def test_autocast_does_not_round_the_images():
     images = torch.rand(2, 3, 16, 16)
-    for change in (lambda batch: jitter(batch, 1.0, STRONG), lambda batch: blur(batch, 1.0)):
+    for change in (
+        lambda batch: jitter(batch, 1.0, STRONG),
+        lambda batch: blur(batch, 1.0),
+        lambda batch: grayscale(batch, 1.0),
+    ):
         torch.manual_seed(1)
         exact = change(images)
         torch.manual_seed(1)

@@ -2,6 +2,7 @@
 
 import colorsys
 import re
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from fewmask.errors import UserError, choices
 from fewmask.shapes import IGNORE
 
 MAX_CLASSES = 254  # 255 is IGNORE, and 254 marks an unknown value while a mask is read
+CLASS_FILES = ("dataset.yaml", "classes.txt")
 MINIMAL_YAML = "Write a dataset.yaml there; its shortest form is one line: `names: [background, cat, dog]`."
 VOID_NAMES = {"void", "ignore", "unlabeled", "unlabelled"}
 
@@ -49,6 +51,7 @@ class Classes(BaseModel):
         colors: (red, green, blue) of each class in 0..255; a default palette unless the encoding is `rgb`.
         ignore: mask values that count for nothing. 255 is always one of them, unless the encoding is `binary`.
         ignore_colors: the same for `rgb`.
+        more_colors: for `rgb`, where several colors mean one class: the further ones of each class, in order.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +62,7 @@ class Classes(BaseModel):
     colors: tuple[Color, ...] = Field(default_factory=_default_colors)
     ignore: tuple[MaskValue, ...] = Field(default=(IGNORE,), validate_default=True)
     ignore_colors: tuple[Color, ...] = ()
+    more_colors: tuple[tuple[Color, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -88,7 +92,7 @@ def read_classes(root: Path | str) -> Classes:
     to name, or be left out where `classes.txt` gives them. In `classes.txt`, with lines `value name [red green blue]`,
     a line named void, ignore or unlabeled is an ignored value and no class.
     """
-    yaml_path, text_path = Path(root) / "dataset.yaml", Path(root) / "classes.txt"
+    yaml_path, text_path = (Path(root) / file for file in CLASS_FILES)
     if not yaml_path.is_file() and not text_path.is_file():
         raise UserError("neither dataset.yaml nor classes.txt is in this folder", root, MINIMAL_YAML)
     fields = _read_yaml(yaml_path) if yaml_path.is_file() else {}
@@ -134,7 +138,8 @@ def _check_lengths(classes: Classes) -> None:
             f"encoding binary means two classes, but {len(classes)} are named",
             fix="Name two, e.g. `names: [background, cat]`, or write `encoding: index`.",
         )
-    for key, entries in (("values", classes.values), ("colors", classes.colors)):
+    more_colors = classes.more_colors or classes.colors
+    for key, entries in (("values", classes.values), ("colors", classes.colors), ("more_colors", more_colors)):
         if len(entries) != len(classes):
             raise UserError(
                 f"`{key}` has {len(entries)} entries for {len(classes)} names", fix="Give one for each class, in order."
@@ -159,7 +164,7 @@ def _check_values(classes: Classes) -> None:
 
 
 def _check_colors(classes: Classes) -> None:
-    colors = classes.colors + classes.ignore_colors
+    colors = (*classes.colors, *chain(*classes.more_colors), *classes.ignore_colors)
     repeated = [color for index, color in enumerate(colors) if color in colors[:index]]
     if repeated:
         raise UserError(f"color {repeated[0]} is given twice", fix="Give every class and ignored color its own.")

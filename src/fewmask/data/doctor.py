@@ -10,17 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import Progress
 
-from fewmask.data.classes import MAX_CLASSES, Classes, read_classes
+from fewmask.data.classes import Classes
 from fewmask.data.doctor_sample import Finding, Problem, as_problem, examine_sample, relative_to
 from fewmask.data.folder import (
     IMAGE_SUFFIXES,
     JPEG_SUFFIXES,
     MASK_SUFFIXES,
+    Folder,
     Sample,
     check_is_folder,
     survey_folder,
 )
-from fewmask.errors import UserError
+from fewmask.data.sample import UNKNOWN_CLASSES
 from fewmask.shapes import IGNORE
 
 __all__ = ["Diagnosis", "Problem", "examine"]
@@ -28,7 +29,6 @@ __all__ = ["Diagnosis", "Problem", "examine"]
 FEW_IMAGES = 5  # a class in fewer images than this is worth a note
 LEVELS = ("error", "warning", "note")
 SCORED = ("val", "test")
-STAND_IN = Classes(names=tuple(f"value {value}" for value in range(MAX_CLASSES)))  # where the classes cannot be read
 
 Splits = dict[str, tuple[Sample, ...]]
 
@@ -38,6 +38,7 @@ class Diagnosis:
     """What the doctor found.
 
     Attributes:
+        layout: the public dataset that the folder is; empty for our own layout.
         classes: None if they cannot be read; then `pixel_share` names the mask values instead.
         problems: errors first, then warnings, then notes.
         num_images, num_labeled: by split: train, unlabeled, val, test.
@@ -46,6 +47,7 @@ class Diagnosis:
     """
 
     root: Path
+    layout: str
     classes: Classes | None
     problems: tuple[Problem, ...]
     num_images: dict[str, int]
@@ -69,27 +71,24 @@ def examine(root: Path | str, progress: Progress | None = None) -> Diagnosis:
     """
     root = Path(root)
     check_is_folder(root)
-    problems: list[Problem] = []
-    known, classes = None, STAND_IN
-    try:
-        known = classes = read_classes(root)
-    except UserError as mistake:
-        problems.append(as_problem(mistake, root))
-    folder, mistakes = survey_folder(root, classes)
-    problems += [as_problem(mistake, root) for mistake in mistakes]
+    folder, mistakes = survey_folder(root)
+    known = None if folder.classes is UNKNOWN_CLASSES else folder.classes
     splits = {"train": folder.train, "unlabeled": folder.unlabeled, "val": folder.val, "test": folder.test}
-
-    tally = _read_all(splits, classes, root, progress)
-    problems += [*tally.problems, *_unused_files(root), *_split_problems(splits)]
+    tally = _read_all(splits, folder.classes, root, progress)
+    problems = [*(as_problem(mistake, root) for mistake in mistakes), *tally.problems, *_split_problems(folder)]
+    problems += _left_out(folder) if folder.layout else _unused_files(root)
     if known:
-        problems += _class_problems(known, tally)
+        problems += _class_problems(known, tally, place="" if folder.layout else "train/masks")
     return Diagnosis(
         root=root,
+        layout=folder.layout,
         classes=known,
         problems=tuple(sorted(problems, key=lambda problem: LEVELS.index(problem.level))),
         num_images={split: len(samples) for split, samples in splits.items()},
         num_labeled={split: _num_labeled(samples) for split, samples in splits.items()},
-        pixel_share={split: _shares(tally.pixels[split], classes, known is None) for split in ("train", *SCORED)},
+        pixel_share={
+            split: _shares(tally.pixels[split], folder.classes, known is None) for split in ("train", *SCORED)
+        },
         size_range=(tally.smallest, tally.largest) if tally.largest != (0, 0) else None,
     )
 
@@ -143,40 +142,50 @@ def _read_all(splits: Splits, classes: Classes, root: Path, progress: Progress |
     return tally
 
 
-def _split_problems(splits: Splits) -> Iterator[Problem]:
-    train = splits["train"]
-    if train and _num_labeled(train) == 0:
+def _split_problems(folder: Folder) -> Iterator[Problem]:
+    num_labeled = _num_labeled(folder.train)
+    if folder.train and not num_labeled and not folder.layout:  # a public dataset's own line says where to get them
         fix = "Put at least one there (png, bmp, tif), with the name of its image."
         yield Problem("error", "train/masks", "no train image has a mask", fix)
-    elif train and _num_labeled(train) == len(train) and not splits["unlabeled"]:
-        fix = "Add images to unlabeled/, or hide masks with --labels to see how few are enough."
+    elif folder.train and num_labeled == len(folder.train) and not folder.unlabeled:
+        fix = "Hide masks with --labels to see how few are enough, or add images without masks."
         yield Problem("note", "", "every image has a mask, so there are no unlabeled ones to learn from", fix)
-    if not splits["val"]:
-        fix = "Keep some images with masks in val/images and val/masks to see scores while training."
+    if not folder.val:
+        fix = "Keep some images with masks in val to see scores while training."
         yield Problem("note", "", "there is no val", fix)
-    for split in SCORED:
-        num_missing = len(splits[split]) - _num_labeled(splits[split])
+    for split, samples in (("val", folder.val), ("test", folder.test)):
+        num_missing = len(samples) - _num_labeled(samples)
         if num_missing:
-            text = f"{num_missing} of {len(splits[split])} images have no mask"
-            yield Problem("warning", split, text, "Images without a mask are not scored: add it, or remove them.")
+            text = f"{num_missing} of {len(samples)} images have no mask"
+            if folder.layout:
+                yield Problem("note", split, text, "They were published without, and are not scored.")
+            else:
+                yield Problem("warning", split, text, "Images without a mask are not scored: add it, or remove them.")
 
 
-def _class_problems(classes: Classes, tally: _Tally) -> Iterator[Problem]:
+def _class_problems(classes: Classes, tally: _Tally, place: str) -> Iterator[Problem]:
     pixels = tally.pixels["train"]
     if not pixels.any():
         return
     if classes.encoding == "index" and len(classes) == 2 and not pixels[1] and pixels[IGNORE]:
         text = f"no mask holds {classes.names[1]} (value {classes.values[1]}), but some pixels are ignored"
         fix = f"If 255 means {classes.names[1]}, write `encoding: binary` in dataset.yaml."
-        yield Problem("error", "train/masks", text, fix)
+        yield Problem("error", place, text, fix)
         return
     for name, num_images in zip(classes.names, tally.num_train_images, strict=False):
         if num_images == 0:
             fix = "Label it in at least one image, or take it out of the classes."
-            yield Problem("warning", "train/masks", f"class {name} has no labels", fix)
+            yield Problem("warning", place, f"class {name} has no labels", fix)
         elif num_images < FEW_IMAGES:
             text = f"class {name} is labeled in only {num_images} image{'' if num_images == 1 else 's'}"
-            yield Problem("note", "train/masks", text, "It will be learned better with more of them.")
+            yield Problem("note", place, text, "It will be learned better with more of them.")
+
+
+def _left_out(folder: Folder) -> Iterator[Problem]:
+    for mask in folder.left_out:
+        text = "the mask is not of the size of its image, and both are left out"
+        fix = f"Nothing needs to be done: {folder.layout} is known for a few such."
+        yield Problem("note", relative_to(folder.root, mask), text, fix)
 
 
 def _unused_files(root: Path) -> Iterator[Problem]:

@@ -4,49 +4,34 @@ DATA/ dataset.yaml or classes.txt
       train/images/NAME.jpg  train/masks/NAME.png    an image without a mask is unlabeled
       unlabeled/* (or unlabeled/images/*)            optional
       val/images val/masks  test/images test/masks   optional
+
+A folder without dataset.yaml and classes.txt may be a public dataset as it is published: `layouts`.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-from fewmask.data.classes import Classes, read_classes
+from fewmask.data.classes import CLASS_FILES, read_classes
+from fewmask.data.layouts import LAYOUTS, layout_of
+from fewmask.data.sample import UNKNOWN_CLASSES, Folder, Sample, files_by_stem, paired
 from fewmask.errors import UserError
+
+__all__ = ["Folder", "Sample", "check_is_folder", "read_folder", "survey_folder"]
 
 JPEG_SUFFIXES = {".jpg", ".jpeg"}
 IMAGE_SUFFIXES = {".png", ".bmp", ".tif", ".tiff", ".webp"} | JPEG_SUFFIXES
 MASK_SUFFIXES = {".png", ".bmp", ".tif", ".tiff"}
 
 
-class Sample(NamedTuple):
-    """An image and its mask, None where there is none; both files have the stem `name`."""
-
-    name: str
-    image: Path
-    mask: Path | None
-
-
-@dataclass(frozen=True)
-class Folder:
-    """What a dataset folder holds, each split sorted by name; a split that is absent is empty."""
-
-    root: Path
-    classes: Classes
-    train: tuple[Sample, ...]
-    unlabeled: tuple[Sample, ...]
-    val: tuple[Sample, ...]
-    test: tuple[Sample, ...]
-
-
 def read_folder(root: Path | str) -> Folder:
-    """The samples of a dataset, without opening an image.
+    """The samples of a dataset, without decoding an image.
 
     Raises:
-        UserError: no folder, no classes, no train/images, two files of one name, a mask without an image or in JPEG.
+        UserError: no folder, no classes, no train/images, two files of one name, a mask without an image or in JPEG;
+            a public dataset of which a part is missing.
     """
     root = Path(root)
     check_is_folder(root)
-    folder, mistakes = survey_folder(root, read_classes(root))
+    folder, mistakes = survey_folder(root)
     if mistakes:
         raise mistakes[0]
     return folder
@@ -58,17 +43,38 @@ def check_is_folder(root: Path) -> None:
         raise UserError("there is no such folder", root, "Give the folder that holds train/images.")
 
 
-def survey_folder(root: Path, classes: Classes) -> tuple[Folder, list[UserError]]:
-    """The samples as far as they can be told, and every mistake in the names of the files."""
+def survey_folder(root: Path) -> tuple[Folder, list[UserError]]:
+    """The samples as far as they can be told, and every mistake in the names of the files.
+
+    The classes are UNKNOWN_CLASSES where they cannot be read, which is the first mistake then.
+    """
+    is_ours = any((root / file).is_file() for file in CLASS_FILES)
+    layout = None if is_ours else layout_of(root)
+    if layout is not None:
+        return layout.survey(root)
     mistakes: list[UserError] = []
+    classes = UNKNOWN_CLASSES
+    try:
+        classes = read_classes(root)
+    except UserError as mistake:
+        mistakes.append(mistake if is_ours else _in_no_layout(root, mistake))
     train, val, test = (_read_split(root / split, mistakes) for split in ("train", "val", "test"))
     if not train and (root / "train" / "images").is_dir():
         fix = f"Put images there ({', '.join(sorted(IMAGE_SUFFIXES))}); deeper folders are not read."
         mistakes.append(UserError("the folder holds no image", root / "train" / "images", fix))
     nested = root / "unlabeled" / "images"
-    extra = _by_stem(nested if nested.is_dir() else root / "unlabeled", IMAGE_SUFFIXES, mistakes)
-    unlabeled = tuple(Sample(name, image, None) for name, image in extra.items())
-    return Folder(root, classes, train, unlabeled, val, test), mistakes
+    extra = files_by_stem(nested if nested.is_dir() else root / "unlabeled", IMAGE_SUFFIXES, mistakes)
+    return Folder(root, classes, train, paired(extra, {}, mistakes), val, test), mistakes
+
+
+def _in_no_layout(root: Path, mistake: UserError) -> UserError:
+    """The mistake of a folder without classes, with the way to a public dataset."""
+    for path in sorted(root.iterdir()):
+        layout = layout_of(path)
+        if layout is not None:
+            return UserError(f"the folder holds {layout.name} one level down, in {path.name}", root, f"Give {path}.")
+    known = ", ".join(dict.fromkeys(layout.name for layout in LAYOUTS))
+    return UserError(mistake.what, mistake.where, f"{mistake.fix} Public datasets are read as they come: {known}.")
 
 
 def _read_split(split: Path, mistakes: list[UserError]) -> tuple[Sample, ...]:
@@ -77,30 +83,11 @@ def _read_split(split: Path, mistakes: list[UserError]) -> tuple[Sample, ...]:
             fix = f"Put images in {split.name}/images and their masks, of the same names, in {split.name}/masks."
             mistakes.append(UserError("there is no folder `images`", split, fix))
         return ()
-    images = _by_stem(split / "images", IMAGE_SUFFIXES, mistakes)
-    masks = _by_stem(split / "masks", MASK_SUFFIXES | JPEG_SUFFIXES, mistakes)
-    for name, mask in masks.items():
+    images = files_by_stem(split / "images", IMAGE_SUFFIXES, mistakes)
+    masks = files_by_stem(split / "masks", MASK_SUFFIXES | JPEG_SUFFIXES, mistakes)
+    for name, mask in list(masks.items()):
         if mask.suffix.lower() in JPEG_SUFFIXES:
+            del masks[name]
             fix = "Export it again as PNG; do not convert the JPEG."
             mistakes.append(UserError("the mask is a JPEG, and JPEG changes label values", mask, fix))
-        if name not in images:
-            near = next((image.name for stem, image in images.items() if name.startswith(stem)), "")
-            what = "the mask has no image" + (f" (is it that of {near}?)" if near else "")
-            mistakes.append(UserError(what, mask, "Give it the name of its image, or remove it."))
-    usable = {name: mask for name, mask in masks.items() if mask.suffix.lower() in MASK_SUFFIXES}
-    return tuple(Sample(name, image, usable.get(name)) for name, image in images.items())
-
-
-def _by_stem(folder: Path, suffixes: set[str], mistakes: list[UserError]) -> dict[str, Path]:
-    """Files by name without suffix, sorted by it; empty where there is no folder."""
-    found: dict[str, Path] = {}
-    paths = folder.iterdir() if folder.is_dir() else ()
-    for path in sorted(paths, key=lambda path: (path.stem, path.suffix)):
-        if path.suffix.lower() not in suffixes or path.name.startswith("."):
-            continue
-        if path.stem in found:
-            what = f"{path.name} has the same name as {found[path.stem].name}"
-            mistakes.append(UserError(what, folder, "Names must differ without the suffix: rename or remove one."))
-        else:
-            found[path.stem] = path
-    return found
+    return paired(images, masks, mistakes)

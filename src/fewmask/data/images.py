@@ -138,6 +138,8 @@ def _lookup_table(classes: Classes) -> NDArray[np.uint8]:
     table = np.full(1 << 24 if rgb else 65537, UNKNOWN, dtype=np.uint8)
     table[[_pack(color) for color in classes.ignore_colors] if rgb else list(classes.ignore)] = IGNORE
     table[[_pack(color) for color in classes.colors] if rgb else list(classes.values)] = np.arange(len(classes))
+    for label, colors in enumerate(classes.more_colors if rgb else ()):
+        table[[_pack(color) for color in colors]] = label
     return table
 
 

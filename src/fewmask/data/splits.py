@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path, PureWindowsPath
@@ -37,8 +37,8 @@ def draw_pools(folder: Folder, labels: str | int | None, split_seed: int) -> Poo
     Args:
         folder: its train images without a chosen mask, and its unlabeled ones, form the unlabeled pool.
         labels: None or `all`: every mask there is; `1/30`: that share of the images with masks, half rounded up, at
-            least one; 12: so many; else a text file of image names, with or without folder and suffix, where `#` starts
-            a comment and of `image mask` pairs the first word counts.
+            least one; 12: so many; else a text file with one image a line, by its name or its file, with or without
+            folder and suffix, where `#` starts a comment and of `image mask` pairs the first word counts.
         split_seed: of the draw of a share or number.
 
     Images are drawn in the order of a hash of (seed, name): the same on every machine, a larger draw holds about the
@@ -68,7 +68,7 @@ def _chosen_names(
         return [sample.name for sample in candidates]
     count = _count(text, len(candidates))
     if count is None:
-        return _listed_names(Path(text), [sample.name for sample in candidates])
+        return _listed_names(Path(text), candidates)
     order = sorted(candidates, key=lambda sample: _draw_key(split_seed, sample.name))
     if count < len(order):
         chosen = _cover_classes(_presence(order, classes), count)
@@ -128,32 +128,34 @@ def _presence(samples: Sequence[Sample], classes: Classes) -> Bool[Tensor, "n k"
         return torch.tensor(list(pool.map(classes_in, samples)))
 
 
-def _listed_names(path: Path, known: list[str]) -> list[str]:
+def _listed_names(path: Path, candidates: Sequence[Sample]) -> list[str]:
     if not path.is_file():
         raise UserError(f"{str(path)!r} is no share, no number and no file", "labels", FORMS)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise UserError("the list of labeled images is not UTF-8 text", path, FORMS) from None
-    lines = [line for line in (re.split(r"(?:^|\s)#", line)[0].strip() for line in text.splitlines()) if line]
+    stripped = {number: re.split(r"(?:^|\s)#", line)[0].strip() for number, line in enumerate(text.splitlines(), 1)}
+    lines = {number: line for number, line in stripped.items() if line}
     if not lines:
         raise UserError("the list of labeled images is empty", path, FORMS)
-    known_names = set(known)
-    names = {line: _name_in(line, known_names) for line in lines}
-    unknown = [line for line, name in names.items() if name is None]
+    known = {text: sample.name for sample in candidates for text in (sample.image.stem, sample.name)}
+    names = {number: _name_in(line, known) for number, line in lines.items()}
+    unknown = [number for number, name in names.items() if name is None]
     if unknown:
-        what = f"{len(unknown)} of {len(names)} names are no train image with a mask: {', '.join(unknown[:3])}"
-        nearest = difflib.get_close_matches(PureWindowsPath(unknown[0].split()[0]).stem, known, n=1, cutoff=0)
-        fix = f"Name files of train/images that have a mask (nearest to the first: {nearest[0]})."
-        raise UserError(what + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""), path, fix)
+        first = lines[unknown[0]]
+        what = f"line {unknown[0]}, {first!r}, is no train image with a mask"
+        more = f" (like {len(unknown) - 1} of the other {len(lines) - 1} lines)" if len(unknown) > 1 else ""
+        nearest = difflib.get_close_matches(PureWindowsPath(first.split()[0]).stem, known, n=1, cutoff=0)
+        raise UserError(what + more, path, f"Name train images that have a mask (nearest: {nearest[0]}).")
     return [name for name in names.values() if name is not None]
 
 
-def _name_in(line: str, known: set[str]) -> str | None:
+def _name_in(line: str, known: Mapping[str, str]) -> str | None:
     """The known name a line means: as a whole (names may hold spaces), else its first word."""
     for text in (line, line.split()[0]):
         path = PureWindowsPath(text)  # splits at / and at \
         for name in (path.name, path.stem):
             if name in known:
-                return name
+                return known[name]
     return None

@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from fewmask.ops.color import JitterStrength, blur, jitter
+from fewmask.ops.color import JitterStrength, blur, grayscale, jitter
 from fewmask.ops.mix import paste_classes
 from fewmask.ops.warp import draw_warp, warp_images
 from fewmask.shapes import Confidence, Images, Labels
@@ -31,6 +31,7 @@ class Augmentation(BaseModel):
     contrast: Strength = 0.15
     saturation: Strength = 0.075
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    grayscale_probability: Probability = 0.0
     blur_probability: Probability = 0.0
     blur_sigma: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.1, 1.5)
     classmix_probability: Probability = 0.2
@@ -66,7 +67,12 @@ def augment(
     images, labels, confidence = paste_classes(images, labels, confidence, num_classes, how.classmix_probability)
     warp = draw_warp(len(images), images.device, how.flip_probability, how.scale_probability, how.scale_range)
     images, labels, confidence = warp_images(warp, images, labels, confidence)
-    images = jitter(
-        images, how.jitter_probability, JitterStrength(how.brightness, how.contrast, how.saturation, how.hue)
-    )
-    return View(blur(images, how.blur_probability, how.blur_sigma), labels, confidence)
+    return View(distort(how, images), labels, confidence)
+
+
+@torch.no_grad()
+def distort(how: Augmentation, images: Images) -> Images:
+    """The part of a view that leaves every pixel in its place: color and blur."""
+    strength = JitterStrength(how.brightness, how.contrast, how.saturation, how.hue)
+    images = jitter(images, how.jitter_probability, strength)
+    return blur(grayscale(images, how.grayscale_probability), how.blur_probability, how.blur_sigma)

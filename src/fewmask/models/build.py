@@ -14,25 +14,27 @@ from segmentation_models_pytorch.decoders.dpt.decoder import ReassembleBlock
 
 from fewmask.errors import UserError, choices
 from fewmask.models.deeplabv2 import DeepLabV2
+from fewmask.models.deeplabv3plus import DeepLabV3Plus
 from fewmask.models.segnet import IMAGENET_MEAN, IMAGENET_STD, BatchNormMode, SegNet
 from fewmask.models.weights import hub_or_cache, load_weights, missing_on_hub
 
-ARCHITECTURES = {"deeplabv2": DeepLabV2, **smp.MODEL_ARCHITECTURES_MAPPING}
+ARCHITECTURES = {"deeplabv2": DeepLabV2, "deeplabv3plus_full": DeepLabV3Plus, **smp.MODEL_ARCHITECTURES_MAPPING}
 
 
 class NetConfig(BaseModel):
     """The network of a recipe.
 
     Attributes:
-        arch: `deeplabv2` or an architecture of segmentation_models_pytorch.
+        arch: `deeplabv2`, `deeplabv3plus_full` or an architecture of segmentation_models_pytorch.
         encoder: a name of timm, with or without its weights' tag (`resnet50`, `vit_small_patch14_dinov2.lvd142m`);
             for the few that timm lacks (`mit_b0`, `mobilenet_v2`), a name of segmentation_models_pytorch.
         weights: `imagenet` (what timm holds for this encoder, whatever it was trained on), `none`, or the path of a
-            .safetensors or .pth file: of an encoder, or of a whole network saved by fewmask.
+            .safetensors or .pth file: of an encoder, of a whole network saved by fewmask, or as papers released it
+            (docs/weights.md).
         options: keywords of the architecture (`encoder_output_stride: 8`) and of timm's encoder (`pad_type: same`).
         aspp_branches: of DeepLabv2. The paper has 4; the released code of Alonso et al. uses 2.
         batchnorm: of the encoder: `train`, `affine_frozen` (gamma and beta do not train), `frozen` (nor do statistics).
-        mean: of RGB in [0, 1]; only for weights trained with another normalization than timm's for the encoder.
+        mean: of RGB in [0, 1]; that of the weights unless given.
         std: the same.
     """
 
@@ -55,10 +57,12 @@ def build_net(config: NetConfig, num_classes: int) -> SegNet:
             network = _network(config, num_classes)
     else:
         network = _network(config, num_classes)
-    mean, std = _normalization(network.encoder)
-    net = SegNet(network, num_classes, config.mean or mean, config.std or std, config.batchnorm)
+    net = SegNet(network, num_classes, *_normalization(network.encoder), config.batchnorm)
     if config.weights not in ("imagenet", "none"):
         load_weights(net, config.weights)
+    for buffer, given in ((net.mean, config.mean), (net.std, config.std)):
+        if given:
+            buffer.copy_(torch.tensor(given).view(3, 1, 1))
     return net
 
 

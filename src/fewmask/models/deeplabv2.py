@@ -3,13 +3,14 @@
 Chen et al., DeepLab, TPAMI 2018, https://arxiv.org/abs/1606.00915; the network of Alonso et al., ICCV 2021, Table 2.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from segmentation_models_pytorch.encoders import get_encoder
 from torch import Tensor, nn
 
 RATES = (6, 12, 18, 24)
-STAGE_DILATIONS = {"layer3": 2, "layer4": 4}
 
 
 class DeepLabV2(nn.Module):
@@ -25,7 +26,13 @@ class DeepLabV2(nn.Module):
             of seven repositories, Alonso et al. among them, returns inside the loop that sums them: there, two count.
         encoder_weights: as for segmentation_models_pytorch.
         encoder_options: go to the encoder.
+
+    Attributes:
+        caffe: the layout of the ResNet that the COCO weights are for; part of the state that is saved. A block strides
+            in its first 1x1 convolution, not in the 3x3 one, and the pooling rounds up: 512 pixels give 65 cells.
     """
+
+    caffe = False
 
     def __init__(
         self,
@@ -37,9 +44,19 @@ class DeepLabV2(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = get_encoder(encoder_name, weights=encoder_weights, output_stride=8, **encoder_options)
-        _dilate_whole_stages(self.encoder)
+        dilate_whole_stages(self.encoder, {"layer3": 2, "layer4": 4})
         self.decoder = LastStage()
         self.segmentation_head = DilatedSum(self.encoder.out_channels[-1], classes, RATES[:aspp_branches])
+
+    def get_extra_state(self) -> Tensor:
+        return torch.tensor(self.caffe)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        if bool(state) != self.caffe:
+            self.caffe = bool(state)
+            self.encoder.model.maxpool.ceil_mode = self.caffe
+            block = self.encoder.model.layer2[0]  # layer3 and layer4 do not stride
+            block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
 
 
 class LastStage(nn.Module):
@@ -66,10 +83,10 @@ class DilatedSum(nn.Module):
         return logits
 
 
-def _dilate_whole_stages(encoder: Any) -> None:
+def dilate_whole_stages(encoder: Any, dilations: Mapping[str, int]) -> None:
     """Give the first block of a ResNet's stage the stage's dilation, as DeepLab has it; timm lets it lag by a stage."""
     stages = getattr(encoder, "model", encoder)
-    for name, dilation in STAGE_DILATIONS.items():
+    for name, dilation in dilations.items():
         for layer in getattr(stages, name, nn.Identity()).modules():
             if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
                 layer.dilation = layer.padding = (dilation, dilation)

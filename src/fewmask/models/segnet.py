@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
-from jaxtyping import Shaped
+from jaxtyping import Float, Int64, Shaped
 from segmentation_models_pytorch.base import SegmentationHead
 from segmentation_models_pytorch.decoders.dpt.decoder import DPTSegmentationHead
 from segmentation_models_pytorch.decoders.pan.decoder import PANDecoder
@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fewmask.errors import UserError
-from fewmask.shapes import Features, Images, Logits
+from fewmask.models.deeplabv2 import DeepLabV2
+from fewmask.shapes import IGNORE, Features, Images, Labels, Logits
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -68,13 +69,16 @@ class SegNet(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
         self.num_classes = num_classes
         self.feature_dim = _in_channels(self.network.segmentation_head)
-        self.stride = _input_stride(self.network)
         self.min_batch = 2 if _normalizes_one_pixel(self.network.decoder) else 1
         self.batchnorm = batchnorm
         if batchnorm != "train":
             for layer in self._encoder_batchnorms():
                 layer.requires_grad_(False)
         self.train()
+
+    @property
+    def stride(self) -> int:
+        return _input_stride(self.network)
 
     def forward(self, images: Images) -> SegOutput:
         height, width = images.shape[-2:]
@@ -155,6 +159,18 @@ def on_grid(
     return padded[:, rows[:, None], columns]
 
 
+def on_coarse_grid(
+    features: Features, labels: Labels, stride: int, cell: int
+) -> tuple[Float[Tensor, "b d hg wg"], Int64[Tensor, "b hg wg"]]:
+    """Features and their labels on a grid of about `cell` pixels: of a finer map, every so many rows and columns.
+
+    `stride` is that of the network; IGNORE fills the padding.
+    """
+    height, width = features.shape[-2:]
+    skip = max(1, cell * width // _round_up(labels.shape[-1], stride))
+    return features[:, :, ::skip, ::skip], on_grid(labels, (height, width), stride, IGNORE)[:, ::skip, ::skip]
+
+
 def _pad(maps: Tensor, stride: int, fill: float | int) -> Tensor:
     height, width = maps.shape[-2:]
     bottom, right = _round_up(height, stride) - height, _round_up(width, stride) - width
@@ -193,6 +209,8 @@ def _input_stride(network: Any) -> int:
     """What height and width of the input must be a multiple of, so that every level of the network fits the next."""
     stride = int(network.encoder.output_stride)
     decoder = network.decoder
+    if isinstance(network, DeepLabV2) and network.caffe:  # one level, on a grid that is no multiple
+        return 1
     if isinstance(decoder, PANDecoder):  # halves the last map of the encoder three times
         return 8 * stride
     if isinstance(decoder, _DPTFeatures):  # halves the tokens' grid, or more, for its coarsest level

@@ -14,10 +14,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fewmask.errors import UserError
+from fewmask.models.contrast_heads import ContrastHeads
+from fewmask.models.released import released_heads, released_network
 from fewmask.models.segnet import SegNet
 
 CONTAINERS = ("state_dict", "model", "model_state_dict")
-PREFIXES = ("module.", "encoder.", "backbone.", "model.")
+PREFIXES = ("module.", "encoder.", "backbone.", "model.", "Scale.")
 IMAGENET_HEADS = ("fc.", "head.", "classifier.", "last_linear.")
 CLASSIFIER = "network.segmentation_head."
 HUB_SECONDS = 5.0
@@ -28,17 +30,29 @@ def load_weights(net: SegNet, weights: str) -> None:
     """Load a file into `net`, in place.
 
     The file (.safetensors, or .pth without Python objects) holds an encoder under timm's names, whose ImageNet
-    classifier is ignored and whose prefix, such as `encoder.`, is dropped; or a whole SegNet saved by fewmask, of which
-    everything is loaded, or everything but the classifier when that has other classes.
+    classifier is ignored and whose prefix, such as `encoder.`, is dropped; or a whole network, saved by fewmask or
+    released with a paper, of which everything is loaded, or everything but the classifier when that has other classes.
 
     Raises:
         UserError: when the file cannot be read, lacks a tensor, or holds one that the network has no place for.
     """
-    tensors = _read(Path(weights))
+    tensors, config = _read(Path(weights))
     if any(name.startswith("network.") for name in tensors):
         _load_whole(net, tensors, weights)
+    elif released := released_network(_without_prefixes(tensors), config):
+        _load_whole(net, released, weights)
     else:
         _load_encoder(net.network.encoder, tensors, weights)
+
+
+def load_released_heads(heads: ContrastHeads, weights: str) -> None:
+    """Load the heads and selectors of a checkpoint of the code of Alonso et al. into `heads`, in place.
+
+    Raises:
+        UserError: as `load_weights`.
+    """
+    tensors, _ = _read(Path(weights))
+    _load(heads, released_heads(_without_prefixes(tensors)), weights, "heads")
 
 
 @contextmanager
@@ -74,7 +88,8 @@ def _hub_answers() -> bool:
     return True
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
+    """The tensors of a file, and the training's `config` where one lies beside them."""
     if not path.is_file():
         raise UserError(
             f"there is no weights file {path}",
@@ -97,16 +112,20 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise UserError(
             f"{path} holds no named tensors", "net.weights", "Save the state_dict of an encoder or a network."
         )
+    config = content.get("config")
     while container := next((key for key in CONTAINERS if isinstance(content.get(key), Mapping)), None):
         content = content[container]
-    return {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
+    tensors = {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
+    return tensors, config if isinstance(config, Mapping) else {}
 
 
 def _load_whole(net: SegNet, tensors: dict[str, Tensor], path: str) -> None:
     own = net.state_dict()
-    classifier = {name for name in own if name.startswith(CLASSIFIER)}
+    classifier = {name: tensor for name, tensor in own.items() if name.startswith(CLASSIFIER)}
+    if classifier.keys() <= tensors.keys():  # a classifier of more branches gives its first
+        tensors = {name: tensor for name, tensor in tensors.items() if name in own or not name.startswith(CLASSIFIER)}
     if any(name in tensors and tensors[name].shape != own[name].shape for name in classifier):
-        tensors = tensors | {name: own[name] for name in classifier}
+        tensors = tensors | classifier
     _load(net, tensors, path, "network")
 
 
@@ -142,7 +161,7 @@ def _load(module: nn.Module, tensors: dict[str, Tensor], path: str, part: str) -
             f"{path} fits {num_matched} of the {len(own)} tensors of the {part}; the first that do not fit: "
             f"{', '.join(absent[:NUM_NAMED] + surplus[:NUM_NAMED] + misshapen[:NUM_NAMED])}",
             "net.weights",
-            "Give weights of the same net.encoder (and net.arch, for a whole network).",
+            "Give weights of the same net.encoder (and net.arch, for a whole network; and classes, for heads).",
         )
     # the encoders of segmentation_models_pytorch change names in a load_state_dict of their own
     nn.Module.load_state_dict(module, tensors, strict=False)

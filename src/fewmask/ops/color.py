@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from einops import rearrange
+from kornia.color import rgb_to_grayscale
 from kornia.enhance import adjust_hue
 from kornia.enhance.adjust import (
     adjust_brightness_accumulative,
@@ -41,6 +42,14 @@ def jitter(images: Images, probability: float, strength: JitterStrength) -> Imag
     changed = adjust_saturation_with_gray_subtraction(changed, factor(strength.saturation))
     changed = adjust_hue(changed, (factor(strength.hue) - 1) * 2 * math.pi)
     return _for_some(probability, changed, images)
+
+
+def grayscale(images: Images, probability: float) -> Images:
+    """Takes the color of each image with `probability`; the three channels stay, and are equal."""
+    if probability == 0:
+        return images
+    gray: Tensor = rgb_to_grayscale(images)
+    return _for_some(probability, gray.expand_as(images), images)
 
 
 def blur(images: Images, probability: float, sigma_range: tuple[float, float] = (0.1, 1.5)) -> Images:

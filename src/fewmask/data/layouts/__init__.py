@@ -1,0 +1,19 @@
+"""Public datasets as they are published: one file for each, and the table by which a folder is recognized."""
+
+from pathlib import Path
+
+from fewmask.data.layouts.ade20k import ADE20K
+from fewmask.data.layouts.camvid import CAMVID, CAMVID_ORIGINAL
+from fewmask.data.layouts.cityscapes import CITYSCAPES
+from fewmask.data.layouts.gta5 import GTA5
+from fewmask.data.layouts.layout import Layout
+from fewmask.data.layouts.voc import VOC
+
+__all__ = ["LAYOUTS", "Layout", "layout_of"]
+
+LAYOUTS = (CITYSCAPES, VOC, GTA5, CAMVID, CAMVID_ORIGINAL, ADE20K)
+
+
+def layout_of(root: Path) -> Layout | None:
+    """The dataset that the folder is, whole or in part; None for any other folder."""
+    return next((layout for layout in LAYOUTS if layout.fits(root)), None)

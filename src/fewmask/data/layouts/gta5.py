@@ -1,0 +1,69 @@
+"""GTA5: 24966 frames of a game with the label ids and colors of Cityscapes; there is no val and no test.
+
+Playing for Data: Ground Truth from Computer Games, ECCV 2016, https://download.visinf.tu-darmstadt.de/data/from_games
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from fewmask.data.classes import Classes
+from fewmask.data.layouts.cityscapes import LABEL_IDS
+from fewmask.data.layouts.layout import Layout
+from fewmask.data.sample import Folder, Sample, files_by_stem, paired
+from fewmask.errors import UserError
+
+LABEL_COLORS = Classes(
+    names=LABEL_IDS.names,
+    colors=LABEL_IDS.colors,
+    encoding="rgb",
+    ignore_colors=(
+        (0, 0, 0),  # unlabeled, own car, border
+        (20, 20, 20),  # static
+        (111, 74, 0),  # dynamic
+        (81, 0, 81),  # ground
+        (250, 170, 160),  # parking
+        (230, 150, 140),  # rail track
+        (180, 165, 180),  # guard rail
+        (150, 100, 100),  # bridge
+        (150, 120, 90),  # tunnel
+        (0, 0, 90),  # caravan
+        (0, 0, 110),  # trailer
+    ),
+)
+"""Of labels saved again as RGB. The published ones are palette files, read by their ids: these tell a license plate,
+which is ignored, from the car that has the same color."""
+
+
+def _read(root: Path, mistakes: list[UserError]) -> Folder:
+    images, masks = (files_by_stem(root / part, {".png"}, mistakes) for part in ("images", "labels"))
+    samples = paired(images, masks, mistakes)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        has_one_size = dict(zip(samples, pool.map(_has_one_size, samples), strict=True))
+    train = tuple(sample for sample in samples if has_one_size[sample])
+    left_out = tuple(masks[sample.name] for sample in samples if not has_one_size[sample])
+    first = next(iter(masks.values()), None)
+    has_colors = first is not None and _header(first)[25:] in (b"\x02", b"\x06")
+    return Folder(root, LABEL_COLORS if has_colors else LABEL_IDS, train, (), (), (), left_out=left_out)
+
+
+def _has_one_size(sample: Sample) -> bool:
+    """Whether image and mask agree; an empty file is left to those who decode it."""
+    sizes = {_header(path)[16:24] for path in (sample.image, sample.mask) if path is not None}
+    return len(sizes - {b""}) <= 1
+
+
+def _header(path: Path) -> bytes:
+    """The first bytes of a PNG: width and height are 16 to 23, the kind of pixels is 25 (2 and 6 are RGB)."""
+    with path.open("rb") as file:
+        return file.read(26)
+
+
+GTA5 = Layout(
+    "GTA5",
+    signs=tuple(f"{part}/[0-9][0-9][0-9][0-9][0-9].png" for part in ("images", "labels")),
+    parts=("images", "labels"),
+    read=_read,
+    guide="Unpack 01_images.zip to 10_images.zip and 01_labels.zip to 10_labels.zip of "
+    "download.visinf.tu-darmstadt.de/data/from_games into this folder: images/00001.png, labels/00001.png.",
+)

@@ -1,0 +1,44 @@
+"""A public dataset as it is published: by what it is known, what it must hold, and how it is read."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from fewmask.data.sample import UNKNOWN_CLASSES, Folder
+from fewmask.errors import UserError
+
+
+class Layout(NamedTuple):
+    """One dataset in one layout.
+
+    Attributes:
+        name: as people call it.
+        signs: patterns of paths; a folder that holds any of them is meant to be this dataset.
+        parts: the paths it cannot do without.
+        read: its samples and classes, from the names of files; adds to the list what is wrong with them.
+        guide: where to get it and how to lay it out.
+    """
+
+    name: str
+    signs: tuple[str, ...]
+    parts: tuple[str, ...]
+    read: Callable[[Path, list[UserError]], Folder]
+    guide: str
+
+    def fits(self, root: Path) -> bool:
+        """Whether the folder is meant to be this dataset."""
+        return root.is_dir() and any(any(root.glob(sign)) for sign in self.signs)
+
+    def survey(self, root: Path) -> tuple[Folder, list[UserError]]:
+        """The samples and every mistake in the names of the files; no samples where a part is missing."""
+        missing = [part for part in self.parts if not (root / part).exists()]
+        if missing:
+            what = f"this looks like {self.name}, but there is no {' and no '.join(missing)}"
+            return Folder(root, UNKNOWN_CLASSES, (), (), (), (), self.name), [UserError(what, root, self.guide)]
+        mistakes: list[UserError] = []
+        folder = replace(self.read(root, mistakes), layout=self.name)
+        if not any(sample.mask for sample in folder.train):
+            what = f"this looks like {self.name}, but no train image has a mask"
+            mistakes.append(UserError(what, root, self.guide))
+        return folder, mistakes

@@ -1,0 +1,64 @@
+"""What a dataset folder comes to: samples by split, made of images and masks that belong together by name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from fewmask.data.classes import MAX_CLASSES, Classes
+from fewmask.errors import UserError
+
+UNKNOWN_CLASSES = Classes(names=tuple(f"value {value}" for value in range(MAX_CLASSES)))
+"""Stands for classes that cannot be read, so that the doctor can go on."""
+
+
+class Sample(NamedTuple):
+    """An image and its mask, None where there is none; no two samples of a split have the same name."""
+
+    name: str
+    image: Path
+    mask: Path | None
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What a dataset folder holds, each split sorted by name; a split that is absent is empty.
+
+    Attributes:
+        layout: the public dataset it is laid out as; empty for our own layout.
+        left_out: masks that are not of the size of their image, where that is known to occur: not in any split.
+    """
+
+    root: Path
+    classes: Classes
+    train: tuple[Sample, ...]
+    unlabeled: tuple[Sample, ...]
+    val: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    layout: str = ""
+    left_out: tuple[Path, ...] = ()
+
+
+def files_by_stem(folder: Path, suffixes: set[str], mistakes: list[UserError]) -> dict[str, Path]:
+    """Files by name without suffix, sorted by it; empty where there is no folder."""
+    found: dict[str, Path] = {}
+    paths = folder.iterdir() if folder.is_dir() else ()
+    for path in sorted(paths, key=lambda path: (path.stem, path.suffix)):
+        if path.suffix.lower() not in suffixes or path.name.startswith("."):
+            continue
+        if path.stem in found:
+            what = f"{path.name} has the same name as {found[path.stem].name}"
+            mistakes.append(UserError(what, folder, "Names must differ without the suffix: rename or remove one."))
+        else:
+            found[path.stem] = path
+    return found
+
+
+def paired(images: Mapping[str, Path], masks: Mapping[str, Path], mistakes: list[UserError]) -> tuple[Sample, ...]:
+    """A sample for each image, with the mask of its name if there is one."""
+    for name, mask in masks.items():
+        if name not in images:
+            near = next((image.name for stem, image in images.items() if name.startswith(stem)), "")
+            what = "the mask has no image" + (f" (is it that of {near}?)" if near else "")
+            mistakes.append(UserError(what, mask, "Give it the name of its image, or remove it."))
+    return tuple(Sample(name, image, masks.get(name)) for name, image in images.items())

