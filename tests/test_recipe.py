@@ -7,7 +7,8 @@ import yaml
 
 from fewmask.data.views import STRONG
 from fewmask.errors import UserError
-from fewmask.methods import METHODS
+from fewmask.methods import METHODS, ContrastConfig
+from fewmask.methods.pretraining import DISTORTION
 from fewmask.recipe import (
     Recipe,
     changed_settings,
@@ -162,7 +163,10 @@ def test_changed_settings_name_the_path_and_both_values() -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"trainig.steps": 3}, "there is no setting trainig. Known here: data, net, method, training (nearest: tra"),
+        (
+            {"trainig.steps": 3},
+            "there is no setting trainig. Known here: data, net, method, pretrain, training (nearest: ",
+        ),
         ({"training.stepps": 3}, "there is no setting training.stepps. Known here: steps, "),
         ({"net.encodr": "x"}, "there is no setting net.encodr. Known here: arch, encoder, "),
         ({"method.bank_slot": 3}, "there is no setting method.bank_slot. Known here: name, mode, "),
@@ -247,3 +251,20 @@ def test_every_row_of_an_ablation_is_another_recipe(path: Path) -> None:
     recipes = [make_recipe(SMALLEST, row["set"]) for row in rows.values()]
     assert all(isinstance(name, str) and set(row) == {"paper", "set"} for name, row in rows.items())
     assert len({recipe_yaml(recipe) for recipe in recipes}) == len(rows) > 1
+
+
+@pytest.mark.parametrize("path", ["pretrain", "method.contrast"])
+def test_a_setting_deep_inside_leaves_its_neighbors_at_their_own_defaults(path: str) -> None:
+    recipe = make_recipe(SMALLEST | {"method": "label_contrast"}, {f"{path}.distortion.hue": 0.2})
+    contrast = recipe.pretrain if path == "pretrain" else recipe.method.contrast  # type: ignore[attr-defined]
+    assert contrast is not None
+    assert contrast.distortion == DISTORTION.model_copy(update={"hue": 0.2})
+
+
+def test_pretraining_by_name_has_its_defaults_and_by_another_name_is_refused() -> None:
+    assert make_recipe(SMALLEST, {"pretrain": "label_contrast"}).pretrain == ContrastConfig()
+    assert make_recipe(SMALLEST).pretrain is None
+    with pytest.raises(UserError, match="there is only label_contrast"):
+        make_recipe(SMALLEST, {"pretrain": "class_bank"})
+    with pytest.raises(UserError, match=r"there is no setting pretrain\.temprature.*temperature"):
+        make_recipe(SMALLEST, {"pretrain.temprature": 1})

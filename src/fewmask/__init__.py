@@ -22,6 +22,7 @@ def train(
     out: str | Path,
     method: str | None = None,
     labels: str | int | None = None,
+    pretrain: str | None = None,
     settings: Mapping[str, Any] | None = None,
     baseline: bool = False,
 ) -> Path:
@@ -30,8 +31,9 @@ def train(
     Args:
         source: a dataset folder, or a recipe .yaml file.
         out: the run folder to make; must not hold a run.
-        method: `class_bank`, `supervised`; None: the recipe's, or class_bank.
+        method: `class_bank`, `label_contrast`, `supervised`; None: the recipe's, or class_bank.
         labels: `1/30`, a count, or a file of names; None: every mask there is.
+        pretrain: `label_contrast`: a stage of it, out of the same steps, before the method.
         settings: any setting of the recipe by its path, e.g. `{"training.steps": 2000}`.
         baseline: also train the supervised baseline in `out/baseline` and print the comparison on val.
 
@@ -42,7 +44,7 @@ def train(
     from fewmask.engine.train import train_recipe
     from fewmask.recipe import recipe_for
 
-    changes = {"method.name": method, "data.labels": labels} | dict(settings or {})
+    changes = {"method.name": method, "data.labels": labels, "pretrain": pretrain} | dict(settings or {})
     recipe = recipe_for(Path(source), {key: value for key, value in changes.items() if value is not None})
     return (train_with_baseline if baseline else train_recipe)(recipe, Path(out)).path
 

@@ -63,7 +63,8 @@ def train(
         Path | None, typer.Argument(metavar="DATA|RECIPE", help="A dataset folder, or a recipe file.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make.")] = None,
-    method: Annotated[str | None, typer.Option(help="class_bank (the default) or supervised.")] = None,
+    method: Annotated[str | None, typer.Option(help="class_bank (the default), label_contrast or supervised.")] = None,
+    pretrain: Annotated[str | None, typer.Option(help="label_contrast: a stage of it before the method.")] = None,
     labels: Annotated[str | None, typer.Option(help="Which masks to use: 1/30, a count, or a file of names.")] = None,
     split_seed: Annotated[int | None, typer.Option(help="Which random draw of them.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, 32 or bf16.")] = None,
@@ -82,7 +83,17 @@ def train(
     console = _console()
     try:
         if resume is not None:
-            if source or out or method or labels or settings or baseline or split_seed is not None or precision:
+            if (
+                source
+                or out
+                or method
+                or pretrain
+                or labels
+                or settings
+                or baseline
+                or split_seed is not None
+                or precision
+            ):
                 raise UserError("a resumed run keeps its recipe", "--resume", "Give --resume FOLDER and nothing else.")
             run = resume_with_baseline(resume, console)
         else:
@@ -90,6 +101,7 @@ def train(
                 raise UserError("there is nothing to train on", "train", "Give a dataset folder or a recipe file.")
             flags = {
                 "method.name": method,
+                "pretrain": pretrain,
                 "data.labels": labels,
                 "data.split_seed": split_seed,
                 "training.precision": precision,

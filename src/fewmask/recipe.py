@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
 
 from fewmask.errors import UserError, choices
-from fewmask.methods import METHODS, Method, MethodConfig
+from fewmask.methods import METHODS, ContrastConfig, LabelContrast, Method, MethodConfig
 from fewmask.models.build import NetConfig
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -86,12 +86,22 @@ class Recipe(_Block):
     data: DataConfig
     net: NetConfig = NetConfig()
     method: SerializeAsAny[MethodConfig]
+    pretrain: ContrastConfig | None = None
+    """A stage of label-based contrast before the method; `label_contrast` for its defaults."""
     training: TrainingConfig = TrainingConfig()
 
     @field_validator("method", mode="before")
     @classmethod
     def _choose_method(cls, value: Any) -> MethodConfig:
         return value if isinstance(value, MethodConfig) else make_method_config(value)
+
+    @field_validator("pretrain", mode="before")
+    @classmethod
+    def _choose_pretraining(cls, value: Any) -> Any:
+        if isinstance(value, str) and value != LabelContrast.name:
+            raise ValueError(f"there is only {LabelContrast.name}, or a block of its settings")
+        block = {} if isinstance(value, str) else value
+        return _over_defaults(ContrastConfig(), block) if isinstance(block, Mapping) else block
 
     @property
     def method_type(self) -> type[Method]:
@@ -116,7 +126,8 @@ def make_method_config(settings: str | Mapping[str, Any]) -> MethodConfig:
         names = ", ".join(method.name for method in METHODS)
         raise UserError(f"{settings!r} names no method", "method", f"Write the name of one, or `name: ...`: {names}.")
     config = method_named(block["name"]).Config
-    return config.model_validate({key: _over_default(config, key, value) for key, value in block.items()})
+    defaults = config.model_construct(name=block["name"])
+    return config.model_validate({key: _over_default(defaults, key, value) for key, value in block.items()})
 
 
 def recipe_for(source: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
@@ -186,11 +197,11 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
         return str(Path(value).resolve()) if isinstance(value, str) and Path(value).is_file() else value
 
     data = {"root": recipe.data.root.resolve(), "labels": absolute(recipe.data.labels)}
+    weights = recipe.net.weights
+    is_run = (Path(weights) / "student.safetensors").is_file()
+    net = {"weights": str(Path(weights).resolve()) if is_run else absolute(weights)}
     return recipe.model_copy(
-        update={
-            "data": recipe.data.model_copy(update=data),
-            "net": recipe.net.model_copy(update={"weights": absolute(recipe.net.weights)}),
-        }
+        update={"data": recipe.data.model_copy(update=data), "net": recipe.net.model_copy(update=net)}
     )
 
 
@@ -208,12 +219,15 @@ def _by_path(block: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _over_default(config: type[BaseModel], key: Any, value: Any) -> Any:
-    """A block of settings over the method's own default, which may differ from the defaults of the block's type."""
-    field = config.model_fields.get(key)
-    if field is not None and isinstance(field.default, BaseModel) and isinstance(value, Mapping):
-        return field.default.model_dump() | dict(value)
-    return value
+def _over_defaults(defaults: BaseModel, block: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Settings over the defaults where they stand, which may differ from those of their type, at every depth."""
+    given = {key: _over_default(defaults, key, value) for key, value in block.items()}
+    return defaults.model_dump() | given
+
+
+def _over_default(defaults: BaseModel, key: Any, value: Any) -> Any:
+    default = getattr(defaults, str(key), None) if key in type(defaults).model_fields else None
+    return _over_defaults(default, value) if isinstance(default, BaseModel) and isinstance(value, Mapping) else value
 
 
 def _apply(tree: dict[str, Any], path: str, value: Any) -> None:

@@ -19,6 +19,7 @@ HEIGHT, WIDTH = 32, 48
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "class_bank": {"dim": 16, "bank_slots": 16, "quality_threshold": 0.0, "warmup_share": 0.4},
+    "label_contrast": {"pseudo_labels": True, "contrast": {"dim": 16}},
 }
 """What a method is set to besides its defaults, so that ten steps go through all it does."""
 
@@ -30,6 +31,12 @@ OFF = Augmentation(
 SETTLED = Now(9, 10)
 """The last of ten steps."""
 
+
+def last_steps(method: Method) -> list[Now]:
+    """The last of ten steps of every stage."""
+    return [Now(9, 10, stage.name) for stage in method.stages()]
+
+
 _COLORS = np.array([[0.4, 0.4, 0.4], [0.9, 0.2, 0.2], [0.2, 0.8, 0.2], [0.2, 0.2, 0.9]])
 
 
@@ -37,7 +44,7 @@ def build(method: type[Method], net: NetConfig, seed: int = 0, num_labeled: int 
     """The method on a small network, in train mode."""
     torch.manual_seed(seed)
     config = method.Config(**SETTINGS.get(method.name, {}) | settings)
-    tools = Tools(net, NUM_CLASSES, num_labeled, num_unlabeled=8 * method.uses_unlabeled)
+    tools = Tools(net, NUM_CLASSES, num_labeled, num_unlabeled=8 * config.uses_unlabeled)
     return method(config, tools).train()
 
 
@@ -45,7 +52,7 @@ def toy_batch(method: type[Method], seed: int = 0, num_images: int = 2) -> Batch
     """Colored boxes on a gray ground; by numpy, whose draws are the same on every machine."""
     generator = np.random.default_rng(seed)
     labeled = Labeled(*_scenes(generator, num_images))
-    if not method.uses_unlabeled:
+    if not method.Config(**SETTINGS.get(method.name, {})).uses_unlabeled:
         return Batch(labeled, None)
     images, labels = _scenes(generator, num_images)
     return Batch(labeled, Unlabeled(images, torch.ones_like(labels, dtype=torch.bool)))

@@ -75,6 +75,8 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
             if index < at.stage:
                 continue
             start = at.step if index == at.stage else 0
+            if start == 0:
+                optimizer.state.clear()  # momenta of another loss
             with reading(data, training, Position(index, start), steps, fabric) as batches:
                 for step in range(start, steps):
                     before = time.perf_counter()

@@ -45,7 +45,7 @@ def prepare_data(recipe: Recipe) -> TrainingData:
     if steps_between_looks(recipe):
         labeled_samples({"val": folder.val}, "val", folder.root)  # raises before anything is trained
     pools = draw_pools(folder, data.labels, data.split_seed)
-    uses_unlabeled = recipe.method_type.uses_unlabeled
+    uses_unlabeled = recipe.method.uses_unlabeled
     if uses_unlabeled and not pools.unlabeled:
         raise UserError(
             f"the method {recipe.method.name} learns from unlabeled images too, and every train image has a mask",

@@ -18,7 +18,7 @@ from fewmask.engine.run_folder import RunFolder, write_bytes
 from fewmask.engine.say import say
 from fewmask.engine.selection import selects
 from fewmask.errors import UserError
-from fewmask.methods import Method
+from fewmask.methods import Method, Pretrained
 from fewmask.ops.draw import Purpose, seed_at
 from fewmask.recipe import Recipe, with_absolute_paths
 
@@ -67,7 +67,8 @@ def resume_run(out: Path, console: Console | None = None) -> RunFolder:
 def build_method(recipe: Recipe, data: TrainingData) -> Method:
     """The method with freshly initialized weights, equal for equal recipes."""
     torch.manual_seed(seed_at(Purpose.WEIGHTS, recipe.training.seed))
-    return recipe.method_type(recipe.method, data.tools(recipe))  # type: ignore[call-arg, arg-type]
+    method = recipe.method_type(recipe.method, data.tools(recipe))  # type: ignore[call-arg, arg-type]
+    return method if recipe.pretrain is None else Pretrained(recipe.pretrain, method)
 
 
 def _train(

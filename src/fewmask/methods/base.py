@@ -18,6 +18,11 @@ class MethodConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
 
+    @property
+    def uses_unlabeled(self) -> bool:
+        """Whether batches hold unlabeled images."""
+        return True
+
 
 class Now(NamedTuple):
     """Where in a stage a step is."""
@@ -69,7 +74,6 @@ class Method(nn.Module):
 
     name: ClassVar[str]
     paper: ClassVar[str]
-    uses_unlabeled: ClassVar[bool] = True
     Config: ClassVar[type[MethodConfig]]
 
     def __init__(self, tools: Tools) -> None:

@@ -18,7 +18,7 @@ from fewmask.models.bank import ClassBank
 from fewmask.models.clusters import ClassClusters
 from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.models.frequency import ClassFrequency
-from fewmask.models.segnet import SegNet, SegOutput, on_grid
+from fewmask.models.segnet import SegNet, SegOutput, on_coarse_grid
 from fewmask.models.teacher import Teacher, momentum_at
 from fewmask.ops.contrast import BankMeans, bank_means, mean_contrast
 from fewmask.ops.losses import cross_entropy, entropy
@@ -182,11 +182,9 @@ class ClassBankMethod(Method):
 
     def _rows(self, features: Features, labels: Labels) -> PixelRows:
         """The feature vectors and labels of the contrast grid."""
-        height, width = features.shape[-2:]
-        skip = max(1, self.config.contrast_stride * width // _padded(labels.shape[-1], self.student.stride))
-        classes = on_grid(labels, (height, width), self.student.stride, IGNORE)[:, ::skip, ::skip]
+        features, classes = on_coarse_grid(features, labels, self.student.stride, self.config.contrast_stride)
         images = torch.arange(len(labels), device=labels.device)[:, None, None].expand_as(classes)
-        rows = rearrange(features[:, :, ::skip, ::skip], "b d hs ws -> (b hs ws) d")
+        rows = rearrange(features, "b d hs ws -> (b hs ws) d")
         return PixelRows(rows, classes.reshape(-1), images.reshape(-1))
 
     @torch.no_grad()
@@ -258,7 +256,3 @@ class ClassBankMethod(Method):
             "bank_filled": self.bank.filled / self.bank.rows.shape[1],
             "pseudo_excess": self.frequency.excess(),
         }
-
-
-def _padded(size: int, stride: int) -> int:
-    return -(-size // stride) * stride

@@ -17,13 +17,16 @@ class SupervisedConfig(MethodConfig):
     class_balance: bool = True
     weak: Augmentation = WEAK
 
+    @property
+    def uses_unlabeled(self) -> bool:
+        return False
+
 
 class Supervised(Method):
     """Cross-entropy on weakly augmented labeled images: the first row of Table 5 of Alonso et al., ICCV 2021."""
 
     name = "supervised"
     paper = "baseline"
-    uses_unlabeled = False
     Config = SupervisedConfig
 
     def __init__(self, config: SupervisedConfig, tools: Tools) -> None:

@@ -32,11 +32,13 @@ def load_weights(net: SegNet, weights: str) -> None:
     The file (.safetensors, or .pth without Python objects) holds an encoder under timm's names, whose ImageNet
     classifier is ignored and whose prefix, such as `encoder.`, is dropped; or a whole network, saved by fewmask or
     released with a paper, of which everything is loaded, or everything but the classifier when that has other classes.
+    A run folder stands for its student.
 
     Raises:
         UserError: when the file cannot be read, lacks a tensor, or holds one that the network has no place for.
     """
-    tensors, config = _read(Path(weights))
+    path = Path(weights)
+    tensors, config = _read(path / "student.safetensors" if path.is_dir() else path)
     if any(name.startswith("network.") for name in tensors):
         _load_whole(net, tensors, weights)
     elif released := released_network(_without_prefixes(tensors), config):

@@ -1,0 +1,77 @@
+"""Label-based pixel contrast on the few masks, then fine-tuning; with pseudo-labels for the rest, both once more.
+
+Zhao et al., Contrastive Learning for Label Efficient Semantic Segmentation, ICCV 2021.
+"""
+
+from typing import Literal
+
+import torch
+
+from fewmask.data.batch import Batch, Labeled, Unlabeled
+from fewmask.methods.base import Now, Stage, Step, Tools
+from fewmask.methods.pretraining import STAGE, ContrastConfig, Pretraining
+from fewmask.methods.supervised import Supervised, SupervisedConfig
+from fewmask.models.teacher import Teacher
+from fewmask.shapes import IGNORE
+
+AGAIN = "_again"
+
+
+class LabelContrastConfig(SupervisedConfig):
+    """The contrast, and whether the unlabeled images are labeled by the fine-tuned network for a second round."""
+
+    name: Literal["label_contrast"] = "label_contrast"  # type: ignore[assignment]
+    contrast: ContrastConfig = ContrastConfig()
+    pseudo_labels: bool = False
+    """Halves of the run: labels, then labels and pseudo-labels."""
+
+    @property
+    def uses_unlabeled(self) -> bool:
+        return self.pseudo_labels
+
+
+class LabelContrast(Supervised):
+    """Contrastive pre-training, then cross-entropy, on the labeled images; in a second round on all of them.
+
+    The second round goes on from the first one's network; its pseudo-labels are the argmax of that network at the end
+    of the first round, of every pixel, made anew for every crop.
+    """
+
+    name = "label_contrast"
+    paper = "Zhao et al., ICCV 2021"
+    Config = LabelContrastConfig
+    config: LabelContrastConfig
+
+    def __init__(self, config: LabelContrastConfig, tools: Tools) -> None:
+        super().__init__(config, tools)
+        self.pretraining = Pretraining(config.contrast, self.net.feature_dim)
+        self.labeler = Teacher(self.net) if config.pseudo_labels else None
+
+    def stages(self) -> tuple[Stage, ...]:
+        share = self.config.contrast.share
+        rounds = ("", AGAIN) if self.config.pseudo_labels else ("",)
+        names_and_shares = ((STAGE, share), ("train", 1 - share))
+        return tuple(Stage(name + which, part / len(rounds)) for which in rounds for name, part in names_and_shares)
+
+    def step(self, batch: Batch, now: Now) -> Step:
+        labeled = batch.labeled
+        if now.stage.endswith(AGAIN):
+            assert batch.unlabeled is not None
+            labeled = _joined(labeled, self._pseudo_labeled(batch.unlabeled))
+        if now.stage.startswith(STAGE):
+            return Step({"contrast": self.pretraining(self.net, labeled)}, {})
+        return super().step(Batch(labeled, None), now)
+
+    def after_update(self, now: Now) -> None:
+        if self.labeler is not None and now.stage == "train" and now.step + 1 == now.steps:
+            self.labeler.follow(self.net, momentum=0.0)
+
+    @torch.no_grad()
+    def _pseudo_labeled(self, unlabeled: Unlabeled) -> Labeled:
+        assert self.labeler is not None
+        labels = self.labeler.network(unlabeled.images).logits.argmax(dim=1)
+        return Labeled(unlabeled.images, labels.masked_fill(~unlabeled.valid, IGNORE))
+
+
+def _joined(first: Labeled, second: Labeled) -> Labeled:
+    return Labeled(*(torch.cat(pair) for pair in zip(first, second, strict=True)))

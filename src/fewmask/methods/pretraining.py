@@ -1,0 +1,108 @@
+"""Label-based contrastive pre-training: a stage of its own, before fine-tuning or before any other method.
+
+Zhao et al., Contrastive Learning for Label Efficient Semantic Segmentation, ICCV 2021. The paper's text could not be
+read in full: its losses are known, its settings are not. What stands here as a default is our choice, except the
+temperature, which is that of the authors' released losses (docs/label_contrast.md).
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+
+from fewmask.data.batch import Batch, Labeled
+from fewmask.data.views import Augmentation, distort
+from fewmask.methods.base import Method, Now, Stage, Step
+from fewmask.models.projection import MapProjector
+from fewmask.models.segnet import SegNet, on_coarse_grid
+from fewmask.ops.contrast import batch_contrast, cross_image_contrast, within_image_contrast
+from fewmask.shapes import Scalar
+
+STAGE = "contrast"
+
+DISTORTION = Augmentation(
+    flip_probability=0.0,
+    scale_probability=0.0,
+    jitter_probability=0.8,
+    brightness=0.4,
+    contrast=0.4,
+    saturation=0.4,
+    hue=0.1,
+    grayscale_probability=0.2,
+    classmix_probability=0.0,
+)
+"""Color alone: an image and its copy share their labels pixel by pixel."""
+
+
+class ContrastConfig(BaseModel):
+    """The settings of the pre-training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    loss: Literal["within", "cross", "batch"] = "within"
+    """Positives from the image's own copy; also from another image's; from the whole mini-batch as one bag."""
+    variant: Literal["paper", "released"] = "paper"
+    """The released losses keep other positives out of the denominator, and their head has BatchNorm."""
+    temperature: float = Field(0.07, gt=0)
+    share: float = Field(1 / 3, gt=0, lt=1)
+    """Of the steps of the run: pre-training is part of the budget."""
+    dim: int = Field(256, ge=1)
+    stride: int = Field(8, ge=1)
+    """Pixels are compared on a grid of this many pixels; a finer feature map is sampled."""
+    distortion: Augmentation = DISTORTION
+
+
+class Pretraining(nn.Module):
+    """The contrast of labeled images with their color-distorted copies, and the head it needs."""
+
+    def __init__(self, config: ContrastConfig, feature_dim: int) -> None:
+        super().__init__()
+        self.config = config
+        released = config.variant == "released"
+        self.projector = MapProjector(feature_dim, config.dim, layers=2 if released else 3, batchnorm=released)
+
+    def forward(self, net: SegNet, labeled: Labeled) -> Scalar:
+        """The loss of a batch of labeled images."""
+        config = self.config
+        images = torch.cat([labeled.images, distort(config.distortion, labeled.images)])
+        both_labels = labeled.labels.repeat(2, 1, 1)
+        features, both_labels = on_coarse_grid(net.features(images), both_labels, net.stride, config.stride)
+        pixels, copies = self.projector(features).chunk(2)
+        labels = both_labels[: len(pixels)]
+        if config.loss == "batch":
+            return batch_contrast(pixels, copies, labels, config.temperature)
+        if config.loss == "within":
+            return within_image_contrast(pixels, copies, labels, config.temperature, config.variant)
+        partners = torch.arange(len(labels), device=labels.device).roll(1)  # images come in random order
+        return cross_image_contrast(pixels, copies, labels, partners, config.temperature, config.variant)
+
+
+class Pretrained(Method):
+    """Any method after a stage of pre-training on its labeled images."""
+
+    def __init__(self, config: ContrastConfig, method: Method) -> None:
+        super().__init__(method.tools)
+        self.config, self.method = config, method
+        self.pretraining = Pretraining(config, method.student.feature_dim)
+
+    def stages(self) -> tuple[Stage, ...]:
+        rest = (Stage(stage.name, stage.share * (1 - self.config.share)) for stage in self.method.stages())
+        return (Stage(STAGE, self.config.share), *rest)
+
+    def step(self, batch: Batch, now: Now) -> Step:
+        if now.stage == STAGE:
+            return Step({"contrast": self.pretraining(self.student, batch.labeled)}, {})
+        return self.method.step(batch, now)
+
+    def after_update(self, now: Now) -> None:
+        if now.stage != STAGE:
+            self.method.after_update(now)
+
+    @property
+    def student(self) -> SegNet:
+        return self.method.student
+
+    @property
+    def teacher(self) -> SegNet | None:
+        return self.method.teacher

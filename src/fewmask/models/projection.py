@@ -1,0 +1,26 @@
+"""The projection head of the label-based pixel contrast: 1x1 convolutions over a feature map.
+
+Zhao et al., Contrastive Learning for Label Efficient Semantic Segmentation, ICCV 2021.
+"""
+
+from torch import Tensor, nn
+
+from fewmask.shapes import Features, Float
+
+
+class MapProjector(nn.Sequential):
+    """`layers` 1x1 convolutions with ReLU between them: three in the paper.
+
+    With `batchnorm` a BatchNorm stands before every ReLU: the authors' released losses have two layers and this.
+    """
+
+    def __init__(self, in_dim: int, dim: int = 256, layers: int = 3, batchnorm: bool = False) -> None:
+        modules: list[nn.Module] = []
+        for layer in range(layers - 1):
+            modules.append(nn.Conv2d(dim if layer else in_dim, dim, 1))
+            modules += [nn.BatchNorm2d(dim)] * batchnorm + [nn.ReLU(inplace=True)]
+        super().__init__(*modules, nn.Conv2d(dim if layers > 1 else in_dim, dim, 1))
+
+    def forward(self, features: Features) -> Float[Tensor, "b dim hs ws"]:
+        """[b in_dim hs ws] to [b dim hs ws], of any length."""
+        return super().forward(features)  # type: ignore[no-any-return, no-untyped-call]

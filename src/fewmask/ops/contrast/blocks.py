@@ -1,0 +1,70 @@
+"""Sums over the rows of a matrix of dot products that is never whole: it comes and goes in blocks.
+
+The gradient is taken while a block is there, and the backward pass only scales it. So a block takes three matrix
+products, as it would of the whole matrix, and the memory is linear in the number of rows and columns.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from fewmask.shapes import Scalar
+
+BLOCK = 2**22
+"""Entries of a block, 16 MiB in float32. On a CPU 2^17 to 2^22 take the same time; on a GPU every call has its price."""
+
+MIN_ROWS = 128
+"""Rows of a block at the least, also where they have more entries than that: a product of fewer rows is slow."""
+
+Place = tuple[slice, slice]
+"""The groups and the rows of a block."""
+
+Term = Callable[[Float[Tensor, "g r m"], Place], Float[Tensor, "g r"]]
+"""From a block of dot products a finite value per row; in the block it leaves the gradients of these values."""
+
+
+def blockwise_sum(
+    anchors: Float[Tensor, "g n d"], keys: Float[Tensor, "g m d"], weights: Float[Tensor, "g n"], term: Term
+) -> Scalar:
+    """The weighted sum of `term` over the n rows of anchors x keys^T, in all g groups.
+
+    Gradients go to anchors and keys, not to the weights nor to what `term` holds besides.
+    """
+    total: Tensor = _BlockwiseSum.apply(anchors, keys, weights, term)
+    return total
+
+
+class _BlockwiseSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, anchors: Tensor, keys: Tensor, weights: Tensor, term: Term) -> Tensor:
+        total = anchors.new_zeros(())
+        anchor_gradient, key_gradient = torch.empty_like(anchors), torch.zeros_like(keys)
+        for groups, rows in _places(anchors, keys):
+            place = groups, rows
+            block = torch.bmm(anchors[place], keys[groups].mT)
+            total += (weights[place] * term(block, place)).sum()
+            if any(ctx.needs_input_grad):
+                scale = weights[place][:, :, None]
+                anchor_gradient[place] = scale * torch.bmm(block, keys[groups])
+                key_gradient[groups].baddbmm_(block.mT, scale * anchors[place])
+        ctx.save_for_backward(anchor_gradient, key_gradient)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        anchor_gradient, key_gradient = ctx.saved_tensors
+        return gradient * anchor_gradient, gradient * key_gradient, None, None
+
+
+def _places(anchors: Tensor, keys: Tensor) -> Iterator[Place]:
+    num_groups, num_rows, num_columns = len(anchors), anchors.shape[1], keys.shape[1]
+    row_step = min(num_rows, max(MIN_ROWS, BLOCK // num_columns))
+    group_step = max(1, BLOCK // (row_step * num_columns))
+    for group in range(0, num_groups, group_step):
+        for row in range(0, num_rows, row_step):
+            yield slice(group, group + group_step), slice(row, row + row_step)

@@ -1,0 +1,163 @@
+"""Pre-training by label contrast: its loss, its stages, its pseudo-labels, and as a stage before another method."""
+
+import pytest
+import torch
+from contract import OFF, build, last_steps, toy_batch, train
+
+from fewmask.data.batch import Batch, Labeled
+from fewmask.data.views import distort
+from fewmask.methods import ClassBankMethod, ContrastConfig, LabelContrast, Now, Pretrained, Stage, Supervised
+from fewmask.methods.pretraining import DISTORTION, Pretraining
+from fewmask.ops.contrast import batch_contrast, cross_image_contrast, within_image_contrast
+from fewmask.shapes import IGNORE
+
+FIRST = Now(0, 10, "contrast")
+
+
+@pytest.fixture
+def net(tiny_net):
+    torch.manual_seed(0)
+    return build(Supervised, tiny_net).student
+
+
+def labeled_images():
+    labeled = toy_batch(Supervised, num_images=3).labeled
+    labeled.labels[:, -5:] = IGNORE
+    return labeled
+
+
+@pytest.mark.parametrize("variant", ["paper", "released"])
+@pytest.mark.parametrize("loss", ["within", "cross", "batch"])
+def test_the_loss_is_that_of_the_grid_of_images_and_their_distorted_copies(net, loss, variant):
+    labeled = labeled_images()
+    pretraining = Pretraining(
+        ContrastConfig(loss=loss, variant=variant, temperature=0.3, dim=16, stride=4), net.feature_dim
+    )
+    torch.manual_seed(1)
+    found = pretraining(net, labeled)
+    torch.manual_seed(1)
+    copies = distort(DISTORTION, labeled.images)
+    features = net(torch.cat([labeled.images, copies])).features[:, :, ::4, ::4]
+    one, other = pretraining.projector(features).chunk(2)
+    labels = labeled.labels[:, ::4, ::4]
+    expected = {
+        "within": lambda: within_image_contrast(one, other, labels, 0.3, variant),
+        "cross": lambda: cross_image_contrast(one, other, labels, torch.tensor([2, 0, 1]), 0.3, variant),
+        "batch": lambda: batch_contrast(one, other, labels, 0.3),
+    }[loss]()
+    torch.testing.assert_close(found, expected)
+    assert found > 0
+
+
+def test_a_copy_differs_in_color_and_in_nothing_else():
+    images = toy_batch(Supervised, num_images=2).labeled.images
+    edges = (images[:, :, 1:] != images[:, :, :-1]).any(dim=1)
+    torch.manual_seed(0)
+    copies = distort(DISTORTION, images)
+    assert not torch.equal(copies, images)
+    assert ((copies[:, :, 1:] != copies[:, :, :-1]).any(dim=1) <= edges).all()  # no edge where there was none
+
+
+@pytest.mark.parametrize("variant", ["paper", "released"])
+def test_the_head_has_three_layers_or_as_released_two_with_batchnorm(variant):
+    kinds = [type(module).__name__ for module in Pretraining(ContrastConfig(variant=variant), 8).projector]
+    assert (
+        kinds
+        == {
+            "paper": ["Conv2d", "ReLU", "Conv2d", "ReLU", "Conv2d"],
+            "released": ["Conv2d", "BatchNorm2d", "ReLU", "Conv2d"],
+        }[variant]
+    )
+
+
+@pytest.mark.parametrize(
+    ("pseudo_labels", "expected"),
+    [
+        (False, [("contrast", 0.25), ("train", 0.75)]),
+        (True, [("contrast", 0.125), ("train", 0.375), ("contrast_again", 0.125), ("train_again", 0.375)]),
+    ],
+)
+def test_stages_share_the_budget(tiny_net, pseudo_labels, expected):
+    method = build(LabelContrast, tiny_net, pseudo_labels=pseudo_labels, contrast={"share": 0.25})
+    assert [tuple(stage) for stage in method.stages()] == expected
+
+
+def test_fine_tuning_is_supervised_training(tiny_net):
+    batch = Batch(toy_batch(Supervised).labeled, None)
+    found = []
+    for kind in (LabelContrast, Supervised):
+        method = build(kind, tiny_net)
+        torch.manual_seed(1)
+        found.append(method.step(batch, Now(3, 10, "train")).losses)
+    assert found[0] == found[1]
+
+
+def test_pre_training_leaves_the_classifier_alone_and_fine_tuning_the_projector(tiny_net):
+    method, batch = build(LabelContrast, tiny_net), toy_batch(LabelContrast)
+    classifier = method.student.parameter_groups()["classifier"]
+    projector = list(method.pretraining.projector.parameters())
+    for now, untouched in ((FIRST, classifier), (FIRST._replace(stage="train"), projector)):
+        method.zero_grad()
+        sum(method.step(batch, now).losses.values()).backward()
+        touched = [parameter for parameter in method.student.parameters() if parameter.grad is not None]
+        assert touched
+        assert all(parameter.grad is None for parameter in untouched)
+
+
+def test_the_second_round_adds_the_pool_with_the_labels_of_the_network_that_ended_the_first(tiny_net):
+    method, batch = build(LabelContrast, tiny_net, weak=OFF, class_balance=False), toy_batch(LabelContrast)
+    batch.unlabeled.valid[:, -6:] = False
+    with torch.no_grad():
+        for parameter in method.student.parameters():
+            parameter += 0.01
+    before = method.labeler.network.state_dict()
+    method.after_update(Now(8, 10, "train"))
+    assert any(not torch.equal(before[name], tensor) for name, tensor in method.student.state_dict().items())
+    method.after_update(Now(9, 10, "train"))
+    after = method.labeler.network.state_dict()
+    assert all(
+        torch.equal(after[name], tensor)
+        for name, tensor in method.student.state_dict().items()
+        if tensor.is_floating_point()
+    )
+    with torch.no_grad():
+        for parameter in method.student.parameters():
+            parameter += 0.01  # the student goes on, the labeler stays
+        labels = method.labeler.network(batch.unlabeled.images).logits.argmax(1)
+    labels = labels.masked_fill(~batch.unlabeled.valid, IGNORE)
+    joined = Labeled(*(torch.cat(pair) for pair in zip(batch.labeled, (batch.unlabeled.images, labels), strict=True)))
+    again = method.step(batch, Now(2, 10, "train_again")).losses["sup"]
+    method.zero_grad()
+    expected = method.step(Batch(joined, None), Now(2, 10, "train")).losses["sup"]
+    torch.testing.assert_close(again, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_as_a_stage_before_another_method_it_takes_its_share_of_the_steps(tiny_net):
+    method = Pretrained(ContrastConfig(share=0.5, dim=16), build(ClassBankMethod, tiny_net))
+    assert method.stages() == (Stage("contrast", 0.5), Stage("train", 0.5))
+    steps = list(train(method, toy_batch(ClassBankMethod), 10))
+    assert [set(losses) for losses in steps[:5]] == [{"contrast"}] * 5
+    alone = list(train(build(ClassBankMethod, tiny_net), toy_batch(ClassBankMethod), 5))
+    assert [set(losses) for losses in steps[5:]] == [set(losses) for losses in alone]
+
+
+def test_the_teacher_of_a_pre_trained_method_starts_as_its_student(tiny_net):
+    method = Pretrained(ContrastConfig(dim=16), build(ClassBankMethod, tiny_net))
+    with torch.no_grad():
+        for parameter in method.student.parameters():
+            parameter += 0.1
+    method.after_update(FIRST)
+    pairs = list(zip(method.student.parameters(), method.teacher.parameters(), strict=True))
+    assert not any(torch.equal(*pair) for pair in pairs)
+    method.after_update(Now(0, 10, "train"))
+    for pair in pairs:
+        torch.testing.assert_close(*pair)
+
+
+def test_a_pre_trained_method_trains_every_parameter_in_one_of_its_stages(tiny_net):
+    method, batch = Pretrained(ContrastConfig(dim=16), build(Supervised, tiny_net)), toy_batch(Supervised)
+    for now in last_steps(method):
+        sum(method.step(batch, now).losses.values()).backward()
+    grouped = [id(parameter) for group in method.parameter_groups().values() for parameter in group]
+    assert len(grouped) == len(set(grouped)) == len(list(method.parameters()))
+    assert all(parameter.grad is not None for parameter in method.parameters())
