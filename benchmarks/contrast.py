@@ -26,13 +26,13 @@ PAPER = (36_864, 256)
 OVER_ROWS = [(n, 256) for n in (2_304, 9_216, 36_864, 147_456)]
 OVER_SLOTS = [(36_864, m) for m in (256, 1_024, 4_096, 16_384, 65_536)]
 CLASSES, DIM = 19, 256
-TWIN_LIMIT = 36_864 * 4_096  # pairs
+TWIN_LIMIT = 36_864 * 1_024  # pairs
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--repeats", type=int, default=9)
     args = parser.parse_args()
     table = Table(HERE / "contrast.csv", ("device", "n", "m"))
     for n, m in dict.fromkeys([PAPER, *OVER_ROWS, *OVER_SLOTS]):

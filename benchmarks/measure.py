@@ -1,13 +1,12 @@
 """Time and memory of things compared side by side: alternating in one process, on a GPU with events."""
 
-import gc
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 Run = Callable[[], object]
 
@@ -54,19 +53,18 @@ def clock(device: torch.device) -> Moment:
 
 
 def peak_mib(run: Run, device: torch.device) -> float:
-    """MiB that a run takes at most beyond what is held before it; of a CPU, resident memory as Linux counts it."""
-    gc.collect()
+    """MiB that PyTorch holds at most during a run, beyond what it holds before."""
+    run()  # what is made once, such as momenta, is there before
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         run()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts from what is resident now
-    before = _status_kib("VmRSS")
-    run()
-    return (_status_kib("VmHWM") - before) / 2**10
-
-
-def _status_kib(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(name)).split()[1])
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        run()
+    held = peak = 0
+    for event in sorted(record.profiler.kineto_results.events(), key=lambda event: event.start_ns()):
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    return peak / 2**20

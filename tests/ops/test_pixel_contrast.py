@@ -89,10 +89,10 @@ def blockwise(loss, features, distorted, labels, distorted_labels, partners, tem
 LOSSES = ["within", "cross", "batch", "released within", "released cross"]
 
 
-def random_case(labels, partners=None, distorted_labels=None, dtype=torch.float64, dim=DIM):
+def random_case(labels, partners=None, distorted_labels=None, dtype=torch.float64):
     """Vectors of any length for maps of these labels; the partners are the neighbors unless given."""
     features, distorted = (
-        (3 * torch.randn(len(labels), dim, *labels.shape[1:], dtype=torch.float64)).to(dtype) for _ in range(2)
+        (3 * torch.randn(len(labels), DIM, *labels.shape[1:], dtype=torch.float64)).to(dtype) for _ in range(2)
     )
     partners = torch.arange(len(labels)).roll(1) if partners is None else partners
     return features, distorted, labels, labels if distorted_labels is None else distorted_labels, partners

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from fewmask.shapes import Scalar
 
 BLOCK = 2**22
-"""Entries of a block, 16 MiB in float32. On a CPU 2^17 to 2^22 take the same time; on a GPU every call has its price."""
+"""Entries of a block, 16 MiB in float32. On a CPU 2^17 to 2^22 take the same time; on a GPU every call has a price."""
 
 MIN_ROWS = 128
 """Rows of a block at the least, also where they have more entries than that: a product of fewer rows is slow."""

@@ -148,7 +148,7 @@ def _paper(anchors: _Pixels, copies: _Pixels, partners: Tensor | None, temperatu
             logits[:, :, num_own:].masked_fill_(differ, _NEVER)
         return _log_sum_exp_(logits)
 
-    # No positives: an ignored anchor, for none are counted of IGNORE, or one whose class the copies' own labels lack.
+    # Without positives are ignored anchors, for IGNORE counts none, and those whose class labels of the copies lack.
     takes_part = counts.squeeze(2).gather(1, anchors.classes) > 0
     weights = _weights(takes_part, takes_part, positives)
     scaled = anchors.vectors / temperature
@@ -196,7 +196,7 @@ def _class_sums(rows: Tensor, classes: Tensor) -> Tensor:
 
 
 def _weights(takes_part: Tensor, among: Tensor, like: Tensor) -> Tensor:
-    """Of the anchors that take part, in the mean over all that do in the image, and then over the images."""
+    """[g n] of the anchors that take part, in the mean over all of `among` in the image, and then over the images."""
     return takes_part.to(like) / among.sum(dim=1, keepdim=True).clamp(min=1) / len(takes_part)
 
 
