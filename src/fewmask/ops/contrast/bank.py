@@ -9,12 +9,13 @@ because the weights sum to n and to m. So a class costs one dot product of two w
 the bank is read once however many pixels are compared with it.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from einops import einsum, rearrange
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from fewmask.ops.groups import membership
 from fewmask.shapes import RowClasses, Rows, RowScores, Scalar
@@ -85,15 +86,34 @@ def mean_contrast(predictions: Rows, classes: RowClasses, target: BankMeans, wei
         member = membership(classes, len(means)).to(rows)
         weights = weights.to(rows)
         total = einsum(member, weights, "n k, n -> k").clamp(min=_TINY)
-        scaled = member * rearrange(weights / _length(rows), "n -> n 1")
         if means.shape[1] == 1:
-            cosine = einsum(einsum(scaled, rows, "n k, n d -> k d"), means, "k d, k c d -> k") / total
+            cosine = einsum(_UnitSums.apply(rows, member, weights), means, "k d, k c d -> k") / total
         else:
             nearest = einsum(rows, means, "n d, k c d -> n k c").masked_fill(~exists, -torch.inf).amax(dim=2)
             nearest = torch.where(exists.any(dim=1), nearest, 0.0)
-            cosine = einsum(scaled, nearest, "n k, n k -> k") / total
+            cosine = einsum(member, nearest, weights / _length(rows), "n k, n k, n -> k") / total
         takes_part = (member.sum(dim=0) > 0) & exists.any(dim=1)
         return torch.where(takes_part, 1 - cosine, 0.0).sum() / len(means)
+
+
+class _UnitSums(torch.autograd.Function):
+    """[k d] per class, the weighted sum of its unit rows; of the size of the rows it makes their gradient alone."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, member: Tensor, weights: Tensor) -> Tensor:
+        length = _length(rows)
+        ctx.save_for_backward(rows, member, weights, length)
+        return (member * rearrange(weights / length, "n -> n 1")).T @ rows
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor]:
+        rows, member, weights, length = ctx.saved_tensors
+        of_rows = member @ gradient
+        along = einsum(of_rows, rows, "n d, n d -> n") / length
+        turned = torch.where(length > _TINY, along / length, 0.0)  # a row of length 0 has no direction to keep to
+        of_rows.addcmul_(rows, rearrange(turned, "n -> n 1"), value=-1)
+        return of_rows.mul_(rearrange(weights / length, "n -> n 1")), None, along
 
 
 def _length(vectors: Tensor) -> Tensor:
