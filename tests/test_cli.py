@@ -85,6 +85,7 @@ def test_json_is_one_object_and_nothing_else(run: Path, capsys: Capsys) -> None:
         "split",
         "images",
         "predictor",
+        "selected",
     }
     assert (scores["split"], scores["images"], scores["predictor"]) == ("test", 3, "student")
     assert tuple(scores["per_class"]) == NAMES

@@ -66,19 +66,16 @@ def test_the_best_look_is_the_result_when_asked_for(tmp_path: Path, dataset: Pat
     assert f"step {best['step']:.0f} of 7, the best on val. Scores on val flatter them." in shown
 
 
-def test_a_selecting_run_that_was_killed_ends_as_the_unbroken_one(
-    tmp_path: Path, dataset: Path, capsys: Capsys
-) -> None:
-    settings = {"score_every": 1, "select": "best_val"}
-    unbroken = train(capsys, tmp_path / "unbroken", dataset, **settings)
-    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, BANK, **TRAINING | settings)
-    run = tmp_path / "run"
+def test_a_selecting_run_that_was_killed_ends_as_the_unbroken_one(tmp_path: Path, dataset: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, BANK, **TRAINING, score_every=1, select="best_val")
+    unbroken, run = tmp_path / "unbroken", tmp_path / "run"
+    assert Child(tmp_path, "train", recipe, "--out", unbroken).answer().code == 0
     child = Child(tmp_path, "train", recipe, "--out", run)
     child.wait_for(lambda: (run / "validation.csv").exists() and len(looks(run)) >= 3)
     child.signal(signal.SIGKILL)
     child.answer()
     assert not (run / "student.safetensors").exists()
-    assert command(capsys, "train", "--resume", run).code == 0
+    assert Child(tmp_path, "train", "--resume", run).answer().code == 0
     for file in ("student.safetensors", "teacher.safetensors", "validation.csv"):
         assert (run / file).read_bytes() == (unbroken / file).read_bytes()
 
