@@ -4,7 +4,7 @@
 
 n student vectors of k = 19 classes against m bank rows per class, d = 256, float32; the paper's n is 9 maps of
 64 x 64. Peak memory is what a call takes beyond its inputs. Rows go to benchmarks/contrast.csv; those that stand there
-are skipped. The twin is left out where its n x m matrices would not fit.
+are skipped. The twin is left out beyond 1,024 rows at the paper's n, where it takes long.
 """
 
 import argparse

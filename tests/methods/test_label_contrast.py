@@ -134,7 +134,7 @@ def test_the_second_round_adds_the_pool_with_the_labels_of_the_network_that_ende
 
 def test_as_a_stage_before_another_method_it_takes_its_share_of_the_steps(tiny_net):
     method = Pretrained(ContrastConfig(share=0.5, dim=16), build(ClassBankMethod, tiny_net))
-    assert method.stages() == (Stage("contrast", 0.5), Stage("train", 0.5))
+    assert method.stages() == (Stage("pretrain", 0.5), Stage("train", 0.5))
     steps = list(train(method, toy_batch(ClassBankMethod), 10))
     assert [set(losses) for losses in steps[:5]] == [{"contrast"}] * 5
     alone = list(train(build(ClassBankMethod, tiny_net), toy_batch(ClassBankMethod), 5))
@@ -146,7 +146,7 @@ def test_the_teacher_of_a_pre_trained_method_starts_as_its_student(tiny_net):
     with torch.no_grad():
         for parameter in method.student.parameters():
             parameter += 0.1
-    method.after_update(FIRST)
+    method.after_update(FIRST._replace(stage="pretrain"))
     pairs = list(zip(method.student.parameters(), method.teacher.parameters(), strict=True))
     assert not any(torch.equal(*pair) for pair in pairs)
     method.after_update(Now(0, 10, "train"))
@@ -161,3 +161,11 @@ def test_a_pre_trained_method_trains_every_parameter_in_one_of_its_stages(tiny_n
     grouped = [id(parameter) for group in method.parameter_groups().values() for parameter in group]
     assert len(grouped) == len(set(grouped)) == len(list(method.parameters()))
     assert all(parameter.grad is not None for parameter in method.parameters())
+
+
+def test_before_a_method_with_a_contrast_of_its_own_both_are_trained(tiny_net):
+    method = Pretrained(ContrastConfig(dim=16), build(LabelContrast, tiny_net))
+    assert [stage.name for stage in method.stages()][:3] == ["pretrain", "contrast", "train"]
+    for now in last_steps(method):
+        sum(method.step(toy_batch(LabelContrast), now).losses.values()).backward()
+    assert all(parameter.grad is not None for parameter in method.parameters() if parameter.requires_grad)

@@ -20,6 +20,10 @@ from fewmask.ops.contrast import batch_contrast, cross_image_contrast, within_im
 from fewmask.shapes import Scalar
 
 STAGE = "contrast"
+"""Of a method that pre-trains itself."""
+
+BEFORE = "pretrain"
+"""Before another method, which may have a stage of contrast of its own."""
 
 DISTORTION = Augmentation(
     flip_probability=0.0,
@@ -88,15 +92,15 @@ class Pretrained(Method):
 
     def stages(self) -> tuple[Stage, ...]:
         rest = (Stage(stage.name, stage.share * (1 - self.config.share)) for stage in self.method.stages())
-        return (Stage(STAGE, self.config.share), *rest)
+        return (Stage(BEFORE, self.config.share), *rest)
 
     def step(self, batch: Batch, now: Now) -> Step:
-        if now.stage == STAGE:
+        if now.stage == BEFORE:
             return Step({"contrast": self.pretraining(self.student, batch.labeled)}, {})
         return self.method.step(batch, now)
 
     def after_update(self, now: Now) -> None:
-        if now.stage != STAGE:
+        if now.stage != BEFORE:
             self.method.after_update(now)
 
     @property
