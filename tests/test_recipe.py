@@ -20,8 +20,9 @@ from fewmask.recipe import (
     recipe_yaml,
 )
 
-SHIPPED = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
-ABLATIONS = sorted((Path(__file__).parents[1] / "recipes" / "ablations").glob("*.yaml"))
+RECIPES = Path(__file__).parents[1] / "recipes"
+SHIPPED = sorted([*RECIPES.glob("*.yaml"), *(RECIPES / "label_contrast").glob("*.yaml")])
+ABLATIONS = sorted((RECIPES / "ablations").glob("*.yaml"))
 SMALLEST = {"data": {"root": "toy"}, "method": "class_bank"}
 FULL = {
     "data": {
@@ -91,7 +92,7 @@ def test_every_setting_of_a_recipe_arrives() -> None:
             assert (str(found) if key == "root" else found) == wanted, key
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(RECIPES)))
 def test_shipped_recipe_loads(path: Path) -> None:
     assert isinstance(read_recipe(path), Recipe)
 
@@ -165,7 +166,7 @@ def test_changed_settings_name_the_path_and_both_values() -> None:
     [
         (
             {"trainig.steps": 3},
-            "there is no setting trainig. Known here: data, net, method, pretrain, training (nearest: ",
+            "there is no setting trainig. Known here: data, net, method, source, pretrain, training (nearest: ",
         ),
         ({"training.stepps": 3}, "there is no setting training.stepps. Known here: steps, "),
         ({"net.encodr": "x"}, "there is no setting net.encodr. Known here: arch, encoder, "),

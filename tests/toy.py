@@ -26,7 +26,15 @@ NET = {
     "weights": "none",
     "options": {"encoder_depth": 3, "decoder_channels": [32, 16, 8]},
 }
-TRAINING = {"steps": 4, "labeled_batch": 2, "precision": "32", "device": "cpu", "log_every": 2, "checkpoint_every": 2}
+TRAINING = {
+    "steps": 4,
+    "labeled_batch": 2,
+    "precision": "32",
+    "device": "cpu",
+    "log_every": 2,
+    "checkpoint_every": 2,
+    "feature_picture": False,
+}
 _COLORS = np.array([[90, 90, 90], [220, 40, 40], [40, 200, 40], [40, 60, 220]], np.uint8)
 
 _children = multiprocessing.get_context("forkserver")  # its server imports torch once; children do not train in pytest

@@ -23,6 +23,12 @@ class DataConfig(_Block):
     """Where the images are, which masks may be used, and at what size they are trained on."""
 
     root: Path
+    train_list: Path | None = None
+    """A file of names: of train/, these images alone belong to the data set."""
+    val_list: Path | None = None
+    """Likewise of val/."""
+    test_list: Path | None = None
+    """Likewise of test/."""
     labels: str | int | None = None
     """`1/30`, a count, or a file of names; None: every mask there is."""
     split_seed: int = Field(0, ge=0)
@@ -39,6 +45,16 @@ class DataConfig(_Block):
     @classmethod
     def _keep_share(cls, value: Any) -> Any:
         return value if value is None or type(value) is int else str(value)  # YAML reads 0.5 as a number
+
+
+class SourceConfig(_Block):
+    """A second, labeled domain with the same classes to learn from (Alonso et al., section 4.3.2): its train images."""
+
+    root: Path
+    train_list: Path | None = None
+    """A file of names: of train/, these images alone."""
+    resize: PositiveFloat | tuple[PositiveInt, PositiveInt] | None = None
+    """As data.resize, which stands for it where it is not given."""
 
 
 class TrainingConfig(_Block):
@@ -71,6 +87,8 @@ class TrainingConfig(_Block):
     """Score val every so many steps, into validation.csv; None: never, or 20 times a run where `select` needs it."""
     select: Literal["last", "best_val"] = "last"
     """The result: the last step, or the one with the highest mIoU on val. Nothing is ever selected on test."""
+    feature_picture: bool = True
+    """Draw the features of a few test images before training and after every stage, into features.png and .csv."""
     alarm_excess: PositiveFloat = 8.0
     """Warn when a class takes this many times its labeled share among the pseudo-labels."""
 
@@ -86,6 +104,8 @@ class Recipe(_Block):
     data: DataConfig
     net: NetConfig = NetConfig()
     method: SerializeAsAny[MethodConfig]
+    source: SourceConfig | None = None
+    """The folder of a source domain, or a block; half of every labeled batch comes from it."""
     pretrain: ContrastConfig | None = None
     """A stage of label-based contrast before the method; `label_contrast` for its defaults."""
     training: TrainingConfig = TrainingConfig()
@@ -94,6 +114,11 @@ class Recipe(_Block):
     @classmethod
     def _choose_method(cls, value: Any) -> MethodConfig:
         return value if isinstance(value, MethodConfig) else make_method_config(value)
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _as_block(cls, value: Any) -> Any:
+        return {"root": value} if isinstance(value, str) else value
 
     @field_validator("pretrain", mode="before")
     @classmethod
@@ -191,17 +216,25 @@ def recipe_yaml(recipe: Recipe) -> str:
 
 
 def with_absolute_paths(recipe: Recipe) -> Recipe:
-    """The recipe with root, label list and weights by absolute paths: its run goes on and is scored from any folder."""
+    """The recipe with roots, lists and weights by absolute paths: its run goes on and is scored from any folder."""
 
     def absolute(value: Any) -> Any:
         return str(Path(value).resolve()) if isinstance(value, str) and Path(value).is_file() else value
 
-    data = {"root": recipe.data.root.resolve(), "labels": absolute(recipe.data.labels)}
+    def resolved(block: _Block) -> dict[str, Path]:
+        return {key: value.resolve() for key, value in block if isinstance(value, Path)}
+
+    data = resolved(recipe.data) | {"labels": absolute(recipe.data.labels)}
+    source = recipe.source
     weights = recipe.net.weights
     is_run = (Path(weights) / "student.safetensors").is_file()
     net = {"weights": str(Path(weights).resolve()) if is_run else absolute(weights)}
     return recipe.model_copy(
-        update={"data": recipe.data.model_copy(update=data), "net": recipe.net.model_copy(update=net)}
+        update={
+            "data": recipe.data.model_copy(update=data),
+            "net": recipe.net.model_copy(update=net),
+            "source": source and source.model_copy(update=resolved(source)),
+        }
     )
 
 

@@ -99,9 +99,37 @@ def test_ranks_share_the_work_of_one(marked):
 
 
 def test_a_batch_may_be_larger_than_the_store(ramp):
-    labeled, _ = StepBatches(ramp, None, DRAWS._replace(num_labeled=5))[0]
+    labeled = StepBatches(ramp, None, DRAWS._replace(num_labeled=5))[0].labeled
     assert len(labeled.images) == 5
     assert not torch.equal(labeled.images[0], labeled.images[1])  # crops differ
+
+
+@pytest.mark.parametrize("size", [4, 5])
+def test_labeled_batches_are_drawn_evenly_from_target_and_source(marked, ramp, size):
+    """The source, one image whose blue is its row, is told from the target, whose images are of one level each."""
+    batches = StepBatches(marked, None, DRAWS._replace(num_labeled=size, crop=(4, 4)), source=ramp)
+    held = [batches[step] for step in range(14)]
+    assert {len(batch.labeled.images) for batch in held} == {size}
+    assert [batch.num_source for batch in held[:4]] == ([2, 2, 2, 2] if size == 4 else [2, 3, 2, 3])
+    for batch in held:
+        assert all(image.unique().numel() == 1 for image in batch.target.images)
+        assert all(image.unique().numel() > 1 for image in batch.source.images)
+        assert torch.equal(torch.cat([batch.target.labels, batch.source.labels]), batch.labeled.labels)
+    levels = [int(image[0, 0, 0]) for batch in held for image in batch.target.images]
+    assert sorted(levels[:7]) == sorted(levels[7:14]) == [10, 20, 30, 40, 50, 60, 70]  # each once before any again
+
+
+def test_ranks_share_the_source_as_one(marked, ramp):
+    alone = DRAWS._replace(num_labeled=6, crop=(4, 4))
+    ranks = [alone._replace(num_labeled=3, rank=rank, num_ranks=2) for rank in range(2)]
+
+    def levels(draws, step):
+        return StepBatches(ramp, None, draws, source=marked)[step].source.images[:, 0, 0, 0].tolist()
+
+    for first in (0, 2):  # an odd share comes out even every two steps
+        steps = (first, first + 1)
+        together = [level for step in steps for level in levels(alone, step)]
+        assert together == [level for step in steps for draws in ranks for level in levels(draws, step)]
 
 
 def test_image_and_labels_are_cropped_at_the_same_place_and_everywhere(ramp):

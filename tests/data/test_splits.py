@@ -172,9 +172,9 @@ def test_impossible_numbers_are_refused(tmp_path, labels, message):
         ),
         (
             b"# ours\n\nimg_01\n/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png\n",
-            r"line 4, '/JPEGImages/2007_000032\.jpg /Seg.*2007_000032\.png', is no train image with a mask\. Name",
+            r"line 4, '/JPEGImages/2007_000032\.jpg /Seg.*2007_000032\.png', is no train image with a mask\. Correct",
         ),
-        (b"# nothing\n\n", "list of labeled images is empty"),
+        (b"# nothing\n\n", "list of images is empty"),
         (b"\xff\xd8\xff", "not UTF-8"),
     ],
 )

@@ -20,6 +20,7 @@ HEIGHT, WIDTH = 32, 48
 SETTINGS: dict[str, dict[str, Any]] = {
     "class_bank": {"dim": 16, "bank_slots": 16, "quality_threshold": 0.0, "warmup_share": 0.4},
     "label_contrast": {"pseudo_labels": True, "contrast": {"dim": 16}},
+    "patch_contrast": {"dim": 16, "patch_size": 8, "confidence_threshold": 0.3},
 }
 """What a method is set to besides its defaults, so that ten steps go through all it does."""
 
@@ -49,13 +50,17 @@ def build(method: type[Method], net: NetConfig, seed: int = 0, num_labeled: int 
 
 
 def toy_batch(method: type[Method], seed: int = 0, num_images: int = 2) -> Batch:
-    """Colored boxes on a gray ground; by numpy, whose draws are the same on every machine."""
-    generator = np.random.default_rng(seed)
-    labeled = Labeled(*_scenes(generator, num_images))
-    if not method.Config(**SETTINGS.get(method.name, {})).uses_unlabeled:
-        return Batch(labeled, None)
-    images, labels = _scenes(generator, num_images)
-    return Batch(labeled, Unlabeled(images, torch.ones_like(labels, dtype=torch.bool)))
+    """Colored boxes on a gray ground; by numpy, whose draws are the same on every machine. The source is darker."""
+    generator, config = np.random.default_rng(seed), method.Config(**SETTINGS.get(method.name, {}))
+    batch = Batch(Labeled(*_scenes(generator, num_images)), None)
+    if config.uses_unlabeled:
+        images, labels = _scenes(generator, num_images)
+        batch = batch._replace(unlabeled=Unlabeled(images, torch.ones_like(labels, dtype=torch.bool)))
+    if config.source_use == "required":
+        images, labels = _scenes(generator, num_images)
+        both = Labeled(torch.cat([batch.labeled.images, 0.7 * images]), torch.cat([batch.labeled.labels, labels]))
+        batch = batch._replace(labeled=both, num_source=num_images)
+    return batch
 
 
 def train(method: Method, batch: Batch, num_steps: int) -> Iterator[dict[str, float]]:

@@ -22,7 +22,7 @@ PLAIN = {"weak": OFF, "strong": OFF, "num_views": 1, "warmup_share": 0.0, "class
 @pytest.fixture
 def batch():
     """With ignored and invalid pixels at the bottom."""
-    labeled, unlabeled = toy_batch(ClassBankMethod)
+    labeled, unlabeled, _ = toy_batch(ClassBankMethod)
     labeled.labels[:, -5:] = IGNORE
     unlabeled.valid[:, -7:] = False
     return Batch(labeled, unlabeled)
@@ -72,7 +72,7 @@ def test_every_term_is_its_equation(make, batch, num_views, stride):
     method = make(**PLAIN | {"num_views": num_views, "contrast_stride": stride})
     settled(method, toy_batch(ClassBankMethod, seed=1))
     losses = method.step(batch, SETTLED).losses
-    (images, labels), (unlabeled_images, valid) = batch
+    (images, labels), (unlabeled_images, valid), _ = batch
     confidence, pseudo_labels = method.teacher(unlabeled_images).logits.softmax(dim=1).max(dim=1)
     pseudo_labels = pseudo_labels.masked_fill(~valid, IGNORE)
     labeled_output, unlabeled_output = method.student(images), method.student(unlabeled_images)
@@ -191,6 +191,16 @@ def test_the_filter_lets_in_what_the_teacher_predicts_with_confidence(make, batc
     expected = [int((correct & (predicted[:, ::STRIDE, ::STRIDE] == label)).sum()) for label in range(4)]
     assert sum(expected) > 0
     assert method.bank.filled.tolist() == [min(16, count) for count in expected]
+
+
+def test_the_bank_takes_nothing_of_the_source(make, batch):
+    alone, beside = make(num_labeled=1), make(num_labeled=1)
+    first = Labeled(batch.labeled.images[:1], batch.labeled.labels[:1])
+    alone._fill_bank(first)
+    losses = beside.step(batch._replace(num_source=1), SETTLED).losses
+    assert torch.equal(beside.bank.filled, alone.bank.filled)
+    assert_same_rows(beside.bank.rows.flatten(0, 1), alone.bank.rows.flatten(0, 1))
+    assert losses["contr_labeled"] > 0
 
 
 def test_the_filter_lets_nothing_in_that_is_wrong_or_unsure(make, batch):

@@ -14,7 +14,7 @@ import torch
 from contract import SETTINGS, SETTLED, HostReads, build, gradients, last_steps, settled, toy_batch, train
 from pydantic import ValidationError
 
-from fewmask.data.batch import Batch, Labeled, Unlabeled
+from fewmask.data.batch import Labeled, Unlabeled
 from fewmask.methods import METHODS, Now
 from fewmask.shapes import IGNORE
 
@@ -125,7 +125,7 @@ def test_the_supervised_loss_falls(method_type, tiny_net, batch):
 def test_a_step_leaves_its_batch_alone(method, batch):
     copy = toy_batch(type(method))
     method.step(batch, SETTLED)
-    for part, copied in zip(batch, copy, strict=True):
+    for part, copied in zip(batch[:2], copy[:2], strict=True):
         assert part is copied is None or all(torch.equal(*pair) for pair in zip(part, copied, strict=True))
 
 
@@ -165,7 +165,7 @@ def test_images_without_any_label_or_valid_pixel_give_finite_losses_and_gradient
     labeled = Labeled(batch.labeled.images, torch.full_like(batch.labeled.labels, IGNORE))
     unlabeled = batch.unlabeled and Unlabeled(batch.unlabeled.images, torch.zeros_like(batch.unlabeled.valid))
     for now in last_steps(method):
-        losses = method.step(Batch(labeled, unlabeled), now).losses
+        losses = method.step(batch._replace(labeled=labeled, unlabeled=unlabeled), now).losses
         assert all(loss.isfinite() for loss in losses.values())
         found = gradients(method, sum(losses.values()))
         assert all(gradient.isfinite().all() for gradient in found.values() if gradient is not None)

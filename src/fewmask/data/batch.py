@@ -24,10 +24,31 @@ class Unlabeled(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What a method's step gets; `unlabeled` is None for methods that use labels only."""
+    """What a method's step gets; `unlabeled` is None for methods that use labels only.
+
+    With a source domain, `labeled` holds images of both: first those of the target, then `num_source` of the source.
+    """
 
     labeled: Labeled
     unlabeled: Unlabeled | None
+    num_source: int = 0
+
+    @property
+    def target(self) -> Labeled:
+        """The labeled images of the target domain; all of them where there is no other."""
+        count = len(self.labeled.images) - self.num_source
+        return Labeled(self.labeled.images[:count], self.labeled.labels[:count])
+
+    @property
+    def source(self) -> Labeled:
+        """The images of the source domain; none where there is no source."""
+        count = len(self.labeled.images) - self.num_source
+        return Labeled(self.labeled.images[count:], self.labeled.labels[count:])
+
+    @property
+    def domains(self) -> tuple[Labeled, ...]:
+        """The labeled images apart: of the target, and of the source where there is one."""
+        return (self.target, self.source) if self.num_source else (self.labeled,)
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on the device, images as float RGB in [0, 1], labels as int64; floats stay as they are."""
@@ -35,9 +56,9 @@ class Batch(NamedTuple):
             _to_unit(self.labeled.images, device), self.labeled.labels.to(device, non_blocking=True).long()
         )
         if self.unlabeled is None:
-            return Batch(labeled, None)
+            return Batch(labeled, None, self.num_source)
         valid = self.unlabeled.valid.to(device, non_blocking=True)
-        return Batch(labeled, Unlabeled(_to_unit(self.unlabeled.images, device), valid))
+        return Batch(labeled, Unlabeled(_to_unit(self.unlabeled.images, device), valid), self.num_source)
 
 
 def _to_unit(images: Tensor, device: torch.device) -> Tensor:

@@ -15,7 +15,7 @@ from fewmask.data.store import Picture, PictureStore
 from fewmask.ops.draw import Purpose, seed_at
 from fewmask.shapes import IGNORE
 
-_LABELED, _UNLABELED = 0, 1  # the two streams of draws
+_LABELED, _UNLABELED, _SOURCE = 0, 1, 2  # the streams of draws
 
 
 class Draws(NamedTuple):
@@ -24,30 +24,47 @@ class Draws(NamedTuple):
     seed: int
     stage: int
     crop: tuple[int, int]  # height, width
-    num_labeled: int  # images of a batch on one rank
+    num_labeled: int  # images of a batch on one rank, of target and source together
     num_unlabeled: int
     rank: int = 0
     num_ranks: int = 1
 
 
 class StepBatches(Dataset[Batch]):
-    """Batch number `step` of a stage; every image is seen once before any is seen again."""
+    """Batch number `step` of a stage; every image is seen once before any is seen again.
 
-    def __init__(self, labeled: PictureStore, unlabeled: PictureStore | None, draws: Draws) -> None:
-        self._labeled, self._unlabeled, self._draws = labeled, unlabeled, draws
+    With a source domain the labeled images of a batch come evenly from both; of an odd number the domains take the
+    larger half in turn.
+    """
+
+    def __init__(
+        self, labeled: PictureStore, unlabeled: PictureStore | None, draws: Draws, source: PictureStore | None = None
+    ) -> None:
+        self._labeled, self._unlabeled, self._draws, self._source = labeled, unlabeled, draws, source
 
     def __getitem__(self, step: int) -> Batch:
-        images, labels, _ = self._stack(self._labeled, _LABELED, step, self._draws.num_labeled)
+        total = self._draws.num_labeled
+        ends = [step * total, (step + 1) * total]  # of all labeled images before this step and with it
+        source_ends = [end // 2 if self._source else 0 for end in ends]
+        images, labels, _ = self._stack(
+            self._labeled, _LABELED, *(a - b for a, b in zip(ends, source_ends, strict=True))
+        )
+        if self._source:
+            source_images, source_labels, _ = self._stack(self._source, _SOURCE, *source_ends)
+            images, labels = torch.cat([images, source_images]), torch.cat([labels, source_labels])
+        num_source = source_ends[1] - source_ends[0]
         if self._unlabeled is None:
-            return Batch(Labeled(images, labels), None)
-        unlabeled_images, _, valid = self._stack(self._unlabeled, _UNLABELED, step, self._draws.num_unlabeled)
-        return Batch(Labeled(images, labels), Unlabeled(unlabeled_images, valid))
+            return Batch(Labeled(images, labels), None, num_source)
+        count = self._draws.num_unlabeled
+        unlabeled_images, _, valid = self._stack(self._unlabeled, _UNLABELED, step * count, (step + 1) * count)
+        return Batch(Labeled(images, labels), Unlabeled(unlabeled_images, valid), num_source)
 
-    def _stack(self, store: PictureStore, stream: int, step: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _stack(self, store: PictureStore, stream: int, begin: int, end: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The pictures number begin..end-1 of one rank's stream."""
         seed, stage, crop, *_, rank, num_ranks = self._draws
-        first = (step * num_ranks + rank) * count
+        first = begin * num_ranks + rank * (end - begin)
         crops = []
-        for position in range(first, first + count):
+        for position in range(first, first + end - begin):
             epoch, place = divmod(position, len(store))
             index = _order(seed, stage, stream, epoch, len(store))[place]
             crops.append(_random_crop(store[int(index)], crop, seed_at(Purpose.CROP, seed, stage, stream, position)))
@@ -68,7 +85,7 @@ def step_loader(batches: StepBatches, first: int, last: int, workers: int, pinne
     return iter(loader)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=6)
 def _order(seed: int, stage: int, stream: int, epoch: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return np.random.default_rng(seed_at(Purpose.ORDER, seed, stage, stream, epoch)).permutation(count)
 

@@ -1,13 +1,12 @@
 """Which train images count as labeled: all that have masks, a seeded share or number of them, or a published list."""
 
-import difflib
 import hashlib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import Tensor
 from fewmask.data.classes import Classes
 from fewmask.data.folder import Folder, Sample
 from fewmask.data.images import read_mask
+from fewmask.data.lists import listed_names
 from fewmask.errors import UserError
 from fewmask.shapes import IGNORE, Bool, Int64
 
@@ -37,8 +37,7 @@ def draw_pools(folder: Folder, labels: str | int | None, split_seed: int) -> Poo
     Args:
         folder: its train images without a chosen mask, and its unlabeled ones, form the unlabeled pool.
         labels: None or `all`: every mask there is; `1/30`: that share of the images with masks, half rounded up, at
-            least one; 12: so many; else a text file with one image a line, by its name or its file, with or without
-            folder and suffix, where `#` starts a comment and of `image mask` pairs the first word counts.
+            least one; 12: so many; else a list of images as `listed_names` reads it.
         split_seed: of the draw of a share or number.
 
     Images are drawn in the order of a hash of (seed, name): the same on every machine, a larger draw holds about the
@@ -68,7 +67,9 @@ def _chosen_names(
         return [sample.name for sample in candidates]
     count = _count(text, len(candidates))
     if count is None:
-        return _listed_names(Path(text), candidates)
+        if not Path(text).is_file():
+            raise UserError(f"{text!r} is no share, no number and no file", "labels", FORMS)
+        return listed_names(Path(text), candidates, "train image with a mask")
     order = sorted(candidates, key=lambda sample: _draw_key(split_seed, sample.name))
     if count < len(order):
         chosen = _cover_classes(_presence(order, classes), count)
@@ -126,36 +127,3 @@ def _presence(samples: Sequence[Sample], classes: Classes) -> Bool[Tensor, "n k"
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return torch.tensor(list(pool.map(classes_in, samples)))
-
-
-def _listed_names(path: Path, candidates: Sequence[Sample]) -> list[str]:
-    if not path.is_file():
-        raise UserError(f"{str(path)!r} is no share, no number and no file", "labels", FORMS)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise UserError("the list of labeled images is not UTF-8 text", path, FORMS) from None
-    stripped = {number: re.split(r"(?:^|\s)#", line)[0].strip() for number, line in enumerate(text.splitlines(), 1)}
-    lines = {number: line for number, line in stripped.items() if line}
-    if not lines:
-        raise UserError("the list of labeled images is empty", path, FORMS)
-    known = {text: sample.name for sample in candidates for text in (sample.image.stem, sample.name)}
-    names = {number: _name_in(line, known) for number, line in lines.items()}
-    unknown = [number for number, name in names.items() if name is None]
-    if unknown:
-        first = lines[unknown[0]]
-        what = f"line {unknown[0]}, {first!r}, is no train image with a mask"
-        more = f" (like {len(unknown) - 1} of the other {len(lines) - 1} lines)" if len(unknown) > 1 else ""
-        nearest = difflib.get_close_matches(PureWindowsPath(first.split()[0]).stem, known, n=1, cutoff=0)
-        raise UserError(what + more, path, f"Name train images that have a mask (nearest: {nearest[0]}).")
-    return [name for name in names.values() if name is not None]
-
-
-def _name_in(line: str, known: Mapping[str, str]) -> str | None:
-    """The known name a line means: as a whole (names may hold spaces), else its first word."""
-    for text in (line, line.split()[0]):
-        path = PureWindowsPath(text)  # splits at / and at \
-        for name in (path.name, path.stem):
-            if name in known:
-                return known[name]
-    return None

@@ -4,11 +4,13 @@ Alonso et al., Semi-Supervised Semantic Segmentation with Pixel-Level Contrastiv
 Memory Bank, ICCV 2021. The order (mix, warp, color, blur) is the released code's; the paper gives none.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from fewmask.data.batch import Labeled
 from fewmask.ops.color import JitterStrength, blur, grayscale, jitter
 from fewmask.ops.mix import paste_classes
 from fewmask.ops.warp import draw_warp, warp_images
@@ -68,6 +70,12 @@ def augment(
     warp = draw_warp(len(images), images.device, how.flip_probability, how.scale_probability, how.scale_range)
     images, labels, confidence = warp_images(warp, images, labels, confidence)
     return View(distort(how, images), labels, confidence)
+
+
+def augment_apart(how: Augmentation, parts: Iterable[Labeled], num_classes: int) -> View:
+    """Views of labeled images in parts, one after the other; ClassMix pastes nothing from part to part."""
+    views = [augment(how, part.images, part.labels, num_classes) for part in parts]
+    return View(*(torch.cat(maps) for maps in zip(*views, strict=True)))
 
 
 @torch.no_grad()

@@ -26,6 +26,7 @@ _FREE = (  # settings that a resumed run may change: where and how fast it compu
     "training.checkpoint_every",
     "training.log_every",
     "training.score_every",
+    "training.feature_picture",
     "training.alarm_excess",
 )
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from torch.optim import SGD, AdamW, Optimizer
 
 from fewmask.engine.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
+from fewmask.engine.feature_picture import Moment, look_at_features
 from fewmask.engine.journal import Journal, Silence
 from fewmask.engine.prepare import TrainingData
 from fewmask.engine.reading import reading
@@ -57,12 +58,18 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
     validation = Validation(run, method, data.folder, recipe, first)
     between_looks = steps_between_looks(recipe)
 
-    def look(done: int) -> None:
+    def pause_for(work: Callable[[], None]) -> None:
         before = time.perf_counter()
         if fabric.is_global_zero:
-            validation.look(done)
+            work()
         fabric.barrier()
         journal.paused(time.perf_counter() - before)
+
+    def look_after(num_stages: int) -> None:
+        stages = ("start", *(stage.name for stage in method.stages()))
+        moment = Moment(num_stages, stages[num_stages], sum(lengths[:num_stages]))
+        if training.feature_picture:
+            pause_for(lambda: look_at_features(run, method.student, data, recipe, moment))
 
     def save(position: Position) -> None:
         if fabric.is_global_zero:
@@ -70,6 +77,8 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
         fabric.barrier()
 
     with journal, stop_flag() as stopped:
+        if at == Position():
+            look_after(0)
         for index, stage in enumerate(method.stages()):
             steps = lengths[index]
             if index < at.stage:
@@ -99,21 +108,22 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
                         journal.write(done, losses, watch, rate)
                     is_look = between_looks and (done % between_looks == 0 or done == training.steps)
                     if is_look and index == len(lengths) - 1:
-                        look(done)
+                        pause_for(lambda done=done: validation.look(done))
                         save(Position(index, step + 1))  # which is never older than the best networks
                     if step + 1 < steps and _all_agree_to_stop(fabric, stopped, done % training.log_every == 0):
                         save(Position(index, step + 1))
                         raise Interrupted
                     if (step + 1) % training.checkpoint_every == 0 and step + 1 < steps:
                         save(Position(index, step + 1))
+            look_after(index + 1)
             save(Position(index + 1, 0))
 
 
 def build_optimizer(method: Method, training: TrainingConfig) -> Optimizer:
-    """AdamW or SGD over the method's two groups: the encoder, and everything that is new."""
+    """AdamW or SGD over the method's groups: the encoder, critics where there are any, and everything that is new."""
     rate = training.learning_rate or _RATES[training.optimizer]
     decay = _DECAYS[training.optimizer] if training.weight_decay is None else training.weight_decay
-    scale = {"encoder": training.encoder_rate, "new": 1.0}
+    scale = {"encoder": training.encoder_rate, "critics": method.critic_rate, "new": 1.0}
     groups = [
         {"params": parameters, "lr": rate * scale[name], "initial_lr": rate * scale[name]}
         for name, parameters in method.parameter_groups().items()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fewmask.data.folder import read_folder
+from fewmask.engine.folders import target_folder
 from fewmask.engine.model import load
 from fewmask.engine.run_folder import RunFolder
 from fewmask.engine.say import say
@@ -28,7 +28,7 @@ def train_with_baseline(recipe: Recipe, out: Path, console: Console | None = Non
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         fix = "Start two runs, one with --method supervised, and compare their scores."
         raise UserError("--baseline works in one process, and this run has several", "--baseline", fix)
-    folder = read_folder(recipe.data.root)
+    folder = target_folder(recipe.data)
     if not any(sample.mask for sample in folder.val):
         fix = "Keep some images with masks there to compare on, or leave out --baseline."
         raise UserError("there are no masks", folder.root / "val" / "masks", fix)

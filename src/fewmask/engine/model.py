@@ -18,6 +18,7 @@ from fewmask.data.images import read_image
 from fewmask.data.store import PictureStore
 from fewmask.engine.checkpoint import load_state
 from fewmask.engine.device import choose_device
+from fewmask.engine.folders import target_folder
 from fewmask.engine.infer import predicted_labels, probabilities
 from fewmask.engine.run_folder import RunFolder, write_text
 from fewmask.engine.scores import Scores, scores_of
@@ -74,7 +75,7 @@ class Model:
             (None without one), and `split`, `images`, `predictor`, `selected` (the step that val chose; None where
             the last step is the result). IoU is in [0, 1]; None for an absent class.
         """
-        folder = read_folder(data or self.recipe.data.root)
+        folder = target_folder(self.recipe.data) if data is None else read_folder(data)
         samples = labeled_samples({"train": folder.train, "val": folder.val, "test": folder.test}, split, folder.root)
         if folder.classes.names != self.classes.names:
             raise UserError(

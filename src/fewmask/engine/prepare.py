@@ -4,9 +4,10 @@ import os
 from typing import NamedTuple
 
 from fewmask.data.classes import Classes
-from fewmask.data.folder import Folder, Sample, read_folder
+from fewmask.data.folder import Folder, Sample
 from fewmask.data.splits import Pools, draw_pools
 from fewmask.data.store import PictureStore, fits_in_memory, training_sizes
+from fewmask.engine.folders import source_folder, target_folder
 from fewmask.engine.model import labeled_samples
 from fewmask.engine.selection import steps_between_looks
 from fewmask.errors import UserError
@@ -24,6 +25,7 @@ class TrainingData(NamedTuple):
     pools: Pools
     labeled: PictureStore
     unlabeled: PictureStore | None
+    source: PictureStore | None
     crop: tuple[int, int]
     workers: int
 
@@ -41,7 +43,7 @@ class TrainingData(NamedTuple):
 def prepare_data(recipe: Recipe) -> TrainingData:
     """Reads names, draws the labeled images, and measures sizes; decodes nothing yet."""
     data = recipe.data
-    folder = read_folder(data.root)
+    folder = target_folder(data)
     if steps_between_looks(recipe):
         labeled_samples({"val": folder.val}, "val", folder.root)  # raises before anything is trained
     pools = draw_pools(folder, data.labels, data.split_seed)
@@ -53,9 +55,11 @@ def prepare_data(recipe: Recipe) -> TrainingData:
             f"Add some to {data.root / 'unlabeled'}, hide masks with --labels 1/4, or use --method supervised.",
         )
     unlabeled = [Sample(path.stem, path, None) for path in pools.unlabeled] if uses_unlabeled else []
-    samples = [*pools.labeled, *unlabeled]
-    sizes = training_sizes([sample.image for sample in samples], data.resize)
-    cached = fits_in_memory(sizes) if data.cache is None else data.cache
+    sizes = training_sizes([sample.image for sample in (*pools.labeled, *unlabeled)], data.resize)
+    source = _source(recipe, folder)
+    source_resize = data.resize if recipe.source is None or recipe.source.resize is None else recipe.source.resize
+    source_sizes = [] if source is None else training_sizes([sample.image for sample in source.train], source_resize)
+    cached = fits_in_memory([*sizes, *source_sizes]) if data.cache is None else data.cache
     workers = data.workers
     if workers is None:
         workers = 0 if cached else min(os.cpu_count() or 1, _MOST_WORKERS)
@@ -64,9 +68,26 @@ def prepare_data(recipe: Recipe) -> TrainingData:
         pools,
         PictureStore(pools.labeled, folder.classes, data.resize, cached),
         PictureStore(unlabeled, folder.classes, data.resize, cached) if unlabeled else None,
+        None if source is None else PictureStore(source.train, source.classes, source_resize, cached),
         _crop(data.crop, sizes),
         workers,
     )
+
+
+def _source(recipe: Recipe, target: Folder) -> Folder | None:
+    """The source domain that the method is to learn from, if any."""
+    use = recipe.method.source_use
+    if recipe.source is None:
+        if use == "required":
+            what = f"the method {recipe.method.name} learns from a source domain, and the recipe names none"
+            raise UserError(what, "source", "Add it: --set source=FOLDER.")
+        return None
+    if use == "never":
+        return None
+    if recipe.training.labeled_batch < 2:
+        what = "with a source domain a labeled batch holds images of both, and this one is of one image"
+        raise UserError(what, "training.labeled_batch", "Make it 2 or more.")
+    return source_folder(recipe.source, target)
 
 
 def _crop(crop: int | tuple[int, int] | None, sizes: list[tuple[int, int]]) -> tuple[int, int]:

@@ -33,7 +33,7 @@ def reading(
         fabric.global_rank,
         fabric.world_size,
     )
-    batches = _ToldBatches(data.labeled, data.unlabeled, draws)
+    batches = _ToldBatches(data.labeled, data.unlabeled, draws, data.source)
     with _signals_held_back():
         loader = step_loader(batches, start.step, steps, data.workers, pinned=fabric.device.type == "cuda")
     try:

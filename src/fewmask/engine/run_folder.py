@@ -20,6 +20,9 @@ class RunFolder:
         self.labeled_file = path / "labeled.txt"
         self.checkpoints = path / "checkpoints"
         self.validation_file = path / "validation.csv"
+        self.features = path / "features"
+        self.features_table = path / "features.csv"
+        self.features_picture = path / "features.png"
 
     def model_file(self, which: str) -> Path:
         """Weights of the `student` or the `teacher`."""

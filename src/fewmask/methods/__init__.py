@@ -1,24 +1,41 @@
 """One file per published method; METHODS is the list of them."""
 
+from fewmask.methods.ass import SemanticShift
 from fewmask.methods.base import Method, MethodConfig, Now, Stage, Step, Tools
 from fewmask.methods.class_bank import ClassBankMethod
+from fewmask.methods.domain_baselines import Joint, SourceOnly, TargetOnly
 from fewmask.methods.label_contrast import LabelContrast
+from fewmask.methods.patch_contrast import PatchContrast
 from fewmask.methods.pretraining import ContrastConfig, Pretrained
 from fewmask.methods.supervised import Supervised
 
-METHODS: tuple[type[Method], ...] = (Supervised, ClassBankMethod, LabelContrast)
+METHODS: tuple[type[Method], ...] = (
+    Supervised,
+    ClassBankMethod,
+    LabelContrast,
+    SourceOnly,
+    TargetOnly,
+    Joint,
+    SemanticShift,
+    PatchContrast,
+)
 
 __all__ = [
     "METHODS",
     "ClassBankMethod",
     "ContrastConfig",
+    "Joint",
     "LabelContrast",
     "Method",
     "MethodConfig",
     "Now",
+    "PatchContrast",
     "Pretrained",
+    "SemanticShift",
+    "SourceOnly",
     "Stage",
     "Step",
     "Supervised",
+    "TargetOnly",
     "Tools",
 ]

@@ -1,15 +1,17 @@
 """The method plug-in: what a published method has to say, and nothing of how it is run."""
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from fewmask.data.batch import Batch
+from fewmask.data.batch import Batch, Labeled
 from fewmask.models.build import NetConfig, build_net
 from fewmask.models.segnet import SegNet
 from fewmask.shapes import Scalar
+
+SourceUse = Literal["optional", "required", "never"]
 
 
 class MethodConfig(BaseModel):
@@ -22,6 +24,11 @@ class MethodConfig(BaseModel):
     def uses_unlabeled(self) -> bool:
         """Whether batches hold unlabeled images."""
         return True
+
+    @property
+    def source_use(self) -> SourceUse:
+        """Whether batches hold images of a source domain: where the recipe has one, always, or never."""
+        return "optional"
 
 
 class Now(NamedTuple):
@@ -84,6 +91,10 @@ class Method(nn.Module):
         """The losses of one batch; runs under the engine's autocast."""
         raise NotImplementedError
 
+    def labeled(self, batch: Batch) -> tuple[Labeled, ...]:
+        """The labeled images of a batch that the method learns from, by domain."""
+        return batch.domains
+
     def after_update(self, now: Now) -> None:
         """Called once after every optimizer step."""
 
@@ -105,8 +116,17 @@ class Method(nn.Module):
     """Which of the two is shipped."""
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Trainable parameters: `encoder`, which usually comes pre-trained, and `new`, everything else."""
-        encoder = self.student.parameter_groups()["encoder"]
-        known = {id(parameter) for parameter in encoder}
+        """Trainable parameters: `encoder`, which usually comes pre-trained, `critics`, and `new`, everything else."""
+        encoder, critics = self.student.parameter_groups()["encoder"], self.critics()
+        known = {id(parameter) for parameter in [*encoder, *critics]}
         new = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
-        return {"encoder": encoder, "new": new}
+        return {"encoder": encoder, "critics": critics, "new": new}
+
+    def critics(self) -> list[nn.Parameter]:
+        """Parameters that play against the student's, as those of a discriminator do; most methods have none."""
+        return []
+
+    @property
+    def critic_rate(self) -> float:
+        """The learning rate of the critics as a share of the recipe's."""
+        return 1.0

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fewmask.data.batch import Batch, Labeled, Unlabeled
-from fewmask.data.views import STRONG, WEAK, Augmentation, Probability, View, augment
+from fewmask.data.views import STRONG, WEAK, Augmentation, Probability, View, augment, augment_apart
 from fewmask.methods.base import Method, MethodConfig, Now, Step, Tools
 from fewmask.models.bank import ClassBank
 from fewmask.models.clusters import ClassClusters
@@ -137,7 +137,7 @@ class ClassBankMethod(Method):
             self.frequency.observe_pseudo(pseudo_labels)
         weights = self.frequency.weights() if config.class_balance else None
 
-        labeled = augment(config.weak, batch.labeled.images, batch.labeled.labels, self.tools.num_classes)
+        labeled = augment_apart(config.weak, self.labeled(batch), self.tools.num_classes)
         strong = self._strong_views(batch.unlabeled, pseudo_labels, confidence)
         labeled_output, strong_output = self.student(labeled.images), self.student(strong.images)
 
@@ -149,7 +149,7 @@ class ClassBankMethod(Method):
             pseudo = cross_entropy(strong_output.logits, strong.labels, weights, sharpened)
             losses["pseudo"] = config.pseudo_weight * pseudo
         if config.contrast_weight > 0 and now.progress >= config.warmup_share / 2:
-            self._fill_bank(batch.labeled)
+            self._fill_bank(batch.target)
         if contrasting:
             target = self._target(now)
             for name, output, labels in (
@@ -189,7 +189,7 @@ class ClassBankMethod(Method):
 
     @torch.no_grad()
     def _fill_bank(self, labeled: Labeled) -> None:
-        """Section 3.4: teacher features of the labeled images, filtered by quality, ranked by the selectors.
+        """Section 3.4: teacher features of labeled target images, filtered by quality, ranked by the selectors.
 
         From the images as they are; the released code uses their weak augmentation (docs/differences.md: 10).
         """

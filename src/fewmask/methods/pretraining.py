@@ -96,12 +96,20 @@ class Pretrained(Method):
 
     def step(self, batch: Batch, now: Now) -> Step:
         if now.stage == BEFORE:
-            return Step({"contrast": self.pretraining(self.student, batch.labeled)}, {})
+            labeled = Labeled(*(torch.cat(part) for part in zip(*self.method.labeled(batch), strict=True)))
+            return Step({"contrast": self.pretraining(self.student, labeled)}, {})
         return self.method.step(batch, now)
 
     def after_update(self, now: Now) -> None:
         if now.stage != BEFORE:
             self.method.after_update(now)
+
+    def critics(self) -> list[nn.Parameter]:
+        return self.method.critics()
+
+    @property
+    def critic_rate(self) -> float:
+        return self.method.critic_rate
 
     @property
     def student(self) -> SegNet:

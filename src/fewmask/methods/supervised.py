@@ -3,11 +3,12 @@
 from typing import Literal
 
 from fewmask.data.batch import Batch
-from fewmask.data.views import WEAK, Augmentation, augment
+from fewmask.data.views import WEAK, Augmentation, View, augment_apart
 from fewmask.methods.base import Method, MethodConfig, Now, Step, Tools
 from fewmask.models.frequency import ClassFrequency
 from fewmask.models.segnet import SegNet
 from fewmask.ops.losses import cross_entropy
+from fewmask.shapes import Logits, Scalar
 
 
 class SupervisedConfig(MethodConfig):
@@ -40,8 +41,17 @@ class Supervised(Method):
         return self.net
 
     def step(self, batch: Batch, now: Now) -> Step:
-        images, labels = batch.labeled
-        self.frequency.observe(labels)
+        view = self.view(batch)
+        return Step({"sup": self.supervised_loss(self.net(view.images).logits, view)}, {})
+
+    def view(self, batch: Batch) -> View:
+        """Weak views of these images, the target's first; their labels count for the class weights."""
+        parts = self.labeled(batch)
+        for part in parts:
+            self.frequency.observe(part.labels)
+        return augment_apart(self.config.weak, parts, self.tools.num_classes)
+
+    def supervised_loss(self, logits: Logits, view: View) -> Scalar:
+        """Cross-entropy with the labels of the views, weighted by class if so configured."""
         weights = self.frequency.weights() if self.config.class_balance else None
-        view = augment(self.config.weak, images, labels, self.tools.num_classes)
-        return Step({"sup": cross_entropy(self.net(view.images).logits, view.labels, weights)}, {})
+        return cross_entropy(logits, view.labels, weights)

@@ -1,14 +1,20 @@
-"""Contrast of pixel vectors: with a class-wise memory bank, and with labeled pixels of distorted copies."""
+"""Contrasts: of pixels with a class-wise memory bank, with pixels of distorted copies; of patches across domains."""
 
 from fewmask.ops.contrast.bank import BankMeans, bank_contrast, bank_means, mean_contrast
+from fewmask.ops.contrast.patches import LabelPatches, disparity, info_nce, label_patches, patch_grid
 from fewmask.ops.contrast.pixels import batch_contrast, cross_image_contrast, within_image_contrast
 
 __all__ = [
     "BankMeans",
+    "LabelPatches",
     "bank_contrast",
     "bank_means",
     "batch_contrast",
     "cross_image_contrast",
+    "disparity",
+    "info_nce",
+    "label_patches",
     "mean_contrast",
+    "patch_grid",
     "within_image_contrast",
 ]

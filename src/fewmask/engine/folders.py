@@ -1,0 +1,48 @@
+"""The data sets of a recipe: the folder of the target domain, and that of a source domain."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from fewmask.data.folder import Folder, Sample, read_folder
+from fewmask.data.lists import listed_names
+from fewmask.errors import UserError
+from fewmask.recipe import DataConfig, SourceConfig
+
+
+def target_folder(data: DataConfig) -> Folder:
+    """The samples of a data set, of every split with a list those in it.
+
+    Raises:
+        UserError: as `read_folder` and `listed_names`.
+    """
+    folder = read_folder(data.root)
+    return replace(
+        folder,
+        train=_in_list(folder.train, data.train_list, "train"),
+        val=_in_list(folder.val, data.val_list, "val"),
+        test=_in_list(folder.test, data.test_list, "test"),
+    )
+
+
+def source_folder(source: SourceConfig, target: Folder) -> Folder:
+    """The train images with masks of a source domain; its masks may be encoded in another way than the target's.
+
+    Raises:
+        UserError: none has a mask, or the classes are not those of the target.
+    """
+    folder = read_folder(source.root)
+    if folder.classes.names != target.classes.names:
+        what = f"the source has the classes {', '.join(folder.classes.names)}; the target has others"
+        raise UserError(what, source.root, f"Both need these, in this order: {', '.join(target.classes.names)}.")
+    listed = _in_list(folder.train, source.train_list, "train")
+    labeled = tuple(sample for sample in listed if sample.mask is not None)
+    if not labeled:
+        raise UserError("no train image of the source has a mask", source.root, "A source domain is a labeled one.")
+    return replace(folder, train=labeled)
+
+
+def _in_list(samples: tuple[Sample, ...], path: Path | None, split: str) -> tuple[Sample, ...]:
+    if path is None:
+        return samples
+    names = set(listed_names(path, samples, f"{split} image"))
+    return tuple(sample for sample in samples if sample.name in names)

@@ -1,0 +1,121 @@
+"""Alleviating Semantic-level Shift: adversarial alignment of predictions, and of class vectors, across domains.
+
+Wang et al., Alleviating Semantic-level Shift: A Semi-supervised Domain Adaptation Method for Semantic Segmentation,
+CVPR workshops 2020, https://arxiv.org/abs/2004.00794. Our reading: no code and no full text was available.
+
+Verified, from the abstract: a global alignment, and one at the level of semantics, in which features are averaged per
+category under the labels of the source and of the few labeled target images and handed to a discriminator.
+From the code of the method it builds on (Tsai et al., AdaptSegNet, CVPR 2018): the discriminator of probability maps,
+source 0 and target 1, a segmenter that makes the target look like the source, the weight 0.001, halved losses of the
+discriminator.
+Chosen by us: the discriminator of class vectors (an MLP that is told the class), its weight, the unlabeled images, not
+augmented, as the target of the global alignment, one output level, no warm-up, and one optimizer for all.
+"""
+
+from typing import Literal, NamedTuple
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fewmask.data.batch import Batch
+from fewmask.methods.base import Now, Step, Tools
+from fewmask.methods.domain_baselines import Joint, JointConfig
+from fewmask.models.discriminator import ClassVectorDiscriminator, MapDiscriminator, held_constant
+from fewmask.models.segnet import on_coarse_grid
+from fewmask.ops.class_means import class_means
+from fewmask.shapes import Scalar
+
+SOURCE, TARGET = 0.0, 1.0
+
+
+class SemanticShiftConfig(JointConfig):
+    """The weights of the two alignments, and how their discriminators learn."""
+
+    name: Literal["ass"] = "ass"  # type: ignore[assignment]
+    global_weight: float = Field(0.001, ge=0)
+    semantic_weight: float = Field(0.001, ge=0)
+    discriminator_rate: float = Field(0.2, gt=0)
+    """Share of the learning rate: AdaptSegNet's 1e-4 where that is 5e-4, the default of adamw."""
+    stride: int = Field(8, ge=1)
+    """Class vectors are means over a grid of this many pixels, as of DeepLabv2's features; a finer map is sampled."""
+
+    @property
+    def uses_unlabeled(self) -> bool:
+        return True
+
+
+class SemanticShift(Joint):
+    """Joint training, with a discriminator of predicted maps and one of class vectors.
+
+    Segmenter and discriminators learn in the same step. The segmenter's terms pass through the discriminators as they
+    are and leave them alone; the discriminators' terms stop at what they are given.
+    """
+
+    name = "ass"
+    paper = "Wang et al., CVPRW 2020 (our reading)"
+    Config = SemanticShiftConfig
+    config: SemanticShiftConfig
+
+    def __init__(self, config: SemanticShiftConfig, tools: Tools) -> None:
+        super().__init__(config, tools)
+        self.map_discriminator = MapDiscriminator(tools.num_classes)
+        self.vector_discriminator = ClassVectorDiscriminator(tools.num_classes, self.net.feature_dim)
+
+    def critics(self) -> list[nn.Parameter]:
+        return [*self.map_discriminator.parameters(), *self.vector_discriminator.parameters()]
+
+    @property
+    def critic_rate(self) -> float:
+        return self.config.discriminator_rate
+
+    def step(self, batch: Batch, now: Now) -> Step:
+        assert batch.unlabeled is not None
+        view = self.view(batch)
+        num_target = len(batch.target.images)
+        labeled, unlabeled = self.net(view.images), self.net(batch.unlabeled.images)
+
+        in_image = self.map_discriminator.in_image
+        source_maps = labeled.logits[num_target:].float().softmax(dim=1)
+        global_loss, map_loss = _adversarial(
+            self.map_discriminator,
+            source=_Samples(source_maps, in_image(view.confidence[num_target:] > 0)),
+            target=_Samples(unlabeled.logits.float().softmax(dim=1), in_image(batch.unlabeled.valid)),
+        )
+        features, labels = on_coarse_grid(labeled.features, view.labels, self.net.stride, self.config.stride)
+        vectors, occurs = class_means(features, labels, self.tools.num_classes)
+        semantic_loss, vector_loss = _adversarial(
+            self.vector_discriminator,
+            source=_Samples(vectors[num_target:], occurs[num_target:]),
+            target=_Samples(vectors[:num_target], occurs[:num_target]),
+        )
+        losses = {
+            "sup": self.supervised_loss(labeled.logits, view),
+            "adv_global": self.config.global_weight * global_loss,
+            "adv_semantic": self.config.semantic_weight * semantic_loss,
+            "disc_global": map_loss,
+            "disc_semantic": vector_loss,
+        }
+        return Step(losses, {})
+
+
+class _Samples(NamedTuple):
+    """What a discriminator is given of one domain, and which of its scores count."""
+
+    values: Tensor
+    counts: Tensor
+
+
+def _adversarial(discriminator: nn.Module, source: _Samples, target: _Samples) -> tuple[Scalar, Scalar]:
+    """The segmenter's term, which reaches no parameter of the discriminator, and the discriminator's, only these."""
+    fooling = _domain_loss(held_constant(discriminator, target.values), SOURCE, target.counts)
+    telling_source = _domain_loss(discriminator(source.values.detach()), SOURCE, source.counts)
+    telling_target = _domain_loss(discriminator(target.values.detach()), TARGET, target.counts)
+    return fooling, (telling_source + telling_target) / 2
+
+
+def _domain_loss(scores: Tensor, domain: float, counts: Tensor) -> Tensor:
+    """Binary cross-entropy of the scores that count, 0 where none does."""
+    scores = scores.float()
+    each = F.binary_cross_entropy_with_logits(scores, scores.new_full((), domain).expand_as(scores), reduction="none")
+    return (each * counts).sum() / counts.sum().clamp(min=1)

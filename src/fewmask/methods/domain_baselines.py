@@ -1,0 +1,70 @@
+"""The baselines of semi-supervised domain adaptation: supervised training on the source, on the target, on both.
+
+Rows that every comparison of adaptation methods has beside the methods; Table 4 of Alonso et al., ICCV 2021.
+"""
+
+from typing import Literal
+
+from fewmask.data.batch import Batch, Labeled
+from fewmask.methods.base import SourceUse
+from fewmask.methods.supervised import Supervised, SupervisedConfig
+
+
+class SourceOnlyConfig(SupervisedConfig):
+    """As of supervised training."""
+
+    name: Literal["source_only"] = "source_only"  # type: ignore[assignment]
+
+    @property
+    def source_use(self) -> SourceUse:
+        return "required"
+
+
+class SourceOnly(Supervised):
+    """Cross-entropy on the source alone: what the target's images and labels have to improve on."""
+
+    name = "source_only"
+    paper = "baseline"
+    Config = SourceOnlyConfig
+
+    def labeled(self, batch: Batch) -> tuple[Labeled, ...]:
+        return (batch.source,)
+
+
+class TargetOnlyConfig(SupervisedConfig):
+    """As of supervised training."""
+
+    name: Literal["target_only"] = "target_only"  # type: ignore[assignment]
+
+    @property
+    def source_use(self) -> SourceUse:
+        return "never"
+
+
+class TargetOnly(Supervised):
+    """Cross-entropy on the labeled target alone: what the source has to improve on."""
+
+    name = "target_only"
+    paper = "baseline"
+    Config = TargetOnlyConfig
+
+
+class JointConfig(SupervisedConfig):
+    """As of supervised training."""
+
+    name: Literal["joint"] = "joint"  # type: ignore[assignment]
+
+    @property
+    def source_use(self) -> SourceUse:
+        return "required"
+
+
+class Joint(Supervised):
+    """Cross-entropy on both domains in one batch, every pixel counting the same.
+
+    ClassMix pastes within a domain: pasting across domains is an adaptation method of its own.
+    """
+
+    name = "joint"
+    paper = "baseline"
+    Config = JointConfig

@@ -1,0 +1,124 @@
+"""Patch-wise contrast across domains: what is structurally similar in label space is drawn together in feature space.
+
+Liu et al., Domain Adaptation for Semantic Segmentation via Patch-Wise Contrastive Learning, 2021,
+https://arxiv.org/abs/2104.11056. Our reading: no code and no full text was available.
+
+Verified, from the abstract and the start of the introduction: a contrastive loss aligns, across domains, the features
+of patches whose labels are structurally similar; patches are divided into sub-patches at several levels and compared
+in label space; images without labels take part with pseudo-labels.
+Chosen by us: the size of the patches, the levels (1, 4 and 16 parts), the class histograms and their L1 distance, both
+thresholds, InfoNCE in both directions and its temperature, the weight, the projection head (two layers on the average
+of a patch's features), the confidence of a pseudo-label, and that a patch counts from half of its pixels labeled on.
+Pseudo-labels are those of the network as it is in this step, without gradient: there is no second store of labels and
+no teacher. They serve the comparison of patches alone, not a cross-entropy.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+from einops import rearrange
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from fewmask.data.batch import Batch, Unlabeled
+from fewmask.data.views import Probability
+from fewmask.methods.base import Now, Step, Tools
+from fewmask.methods.domain_baselines import Joint, JointConfig
+from fewmask.models.projection import MapProjector
+from fewmask.ops.contrast import disparity, info_nce, label_patches, patch_grid
+from fewmask.shapes import IGNORE, Features, Labels, Logits, Scalar
+
+
+class PatchContrastConfig(JointConfig):
+    """What a patch is, which are alike, and how they are contrasted."""
+
+    name: Literal["patch_contrast"] = "patch_contrast"  # type: ignore[assignment]
+    patch_size: int = Field(128, ge=4)
+    """In pixels; of smaller images the largest square that fits."""
+    positive_disparity: Probability = 0.2
+    """Patches of the two domains that differ by less are positives."""
+    negative_disparity: Probability = 0.6
+    """Those that differ by more are negatives."""
+    labeled_share: Probability = 0.5
+    """A patch takes part if at least this share of its pixels has a label or a pseudo-label."""
+    confidence_threshold: Probability = 0.9
+    """Of a pseudo-label."""
+    temperature: float = Field(0.07, gt=0)
+    contrast_weight: float = Field(0.1, ge=0)
+    dim: int = Field(128, ge=1)
+
+    @property
+    def uses_unlabeled(self) -> bool:
+        return True
+
+
+class _Patches(NamedTuple):
+    """Patches of one domain: their projected features, what their labels show, and whether enough is labeled."""
+
+    vectors: Tensor
+    descriptors: Tensor
+    counts: Tensor
+
+
+class PatchContrast(Joint):
+    """Joint training, with a contrast between the patches of the source and those of the target."""
+
+    name = "patch_contrast"
+    paper = "Liu et al., 2021 (our reading)"
+    Config = PatchContrastConfig
+    config: PatchContrastConfig
+
+    def __init__(self, config: PatchContrastConfig, tools: Tools) -> None:
+        super().__init__(config, tools)
+        self.projector = MapProjector(self.net.feature_dim, config.dim, layers=2)
+
+    def step(self, batch: Batch, now: Now) -> Step:
+        assert batch.unlabeled is not None
+        view = self.view(batch)
+        num_target = len(batch.target.images)
+        labeled, unlabeled = self.net(view.images), self.net(batch.unlabeled.images)
+        pseudo_labels = self._pseudo_labels(unlabeled.logits, batch.unlabeled)
+
+        source = self._patches(labeled.features[num_target:], view.labels[num_target:])
+        labeled_target = self._patches(labeled.features[:num_target], view.labels[:num_target])
+        unlabeled_target = self._patches(unlabeled.features, pseudo_labels)
+        target = _Patches(*(torch.cat(pair) for pair in zip(labeled_target, unlabeled_target, strict=True)))
+        losses = {
+            "sup": self.supervised_loss(labeled.logits, view),
+            "patch": self.config.contrast_weight * self._contrast(source, target),
+        }
+        watch = {
+            "pseudo_labeled": (pseudo_labels != IGNORE).float().mean(),
+            "patches_source": source.counts.float().mean(),
+            "patches_target": target.counts.float().mean(),
+        }
+        return Step(losses, watch)
+
+    @torch.no_grad()
+    def _pseudo_labels(self, logits: Logits, unlabeled: Unlabeled) -> Labels:
+        confidence, classes = logits.float().softmax(dim=1).max(dim=1)
+        sure = (confidence > self.config.confidence_threshold) & unlabeled.valid
+        return classes.masked_fill(~sure, IGNORE)
+
+    def _patches(self, features: Features, labels: Labels) -> _Patches:
+        height, width = labels.shape[-2:]
+        grid = patch_grid(height, width, self.config.patch_size)
+        vectors = self.projector(F.adaptive_avg_pool2d(features, grid))
+        shown = label_patches(labels, grid, self.tools.num_classes)
+        return _Patches(
+            rearrange(vectors, "b d r c -> (b r c) d"),
+            rearrange(shown.descriptors, "b p e -> (b p) e"),
+            rearrange(shown.labeled_share, "b p -> (b p)") >= self.config.labeled_share,
+        )
+
+    def _contrast(self, source: _Patches, target: _Patches) -> Scalar:
+        """The mean of both directions: source patches among those of the target, and the other way round."""
+        differ = disparity(source.descriptors, target.descriptors)
+        comparable = source.counts[:, None] & target.counts
+        positives = comparable & (differ < self.config.positive_disparity)
+        negatives = comparable & (differ > self.config.negative_disparity)
+        temperature = self.config.temperature
+        from_source = info_nce(source.vectors, target.vectors, positives, negatives, temperature)
+        from_target = info_nce(target.vectors, source.vectors, positives.T, negatives.T, temperature)
+        return (from_source + from_target) / 2

@@ -1,0 +1,73 @@
+"""Discriminators of two domains: one of predicted maps, one of class vectors; and a pass that does not train them.
+
+Hung et al., Adversarial Learning for Semi-Supervised Semantic Segmentation, BMVC 2018,
+https://arxiv.org/abs/1802.07934: the first one's layers.
+"""
+
+from itertools import pairwise
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from fewmask.shapes import Valid
+
+PATCH = 32
+"""Pixels between two scores of a map: five convolutions of stride 2."""
+
+
+class MapDiscriminator(nn.Module):
+    """Five 4x4 convolutions of stride 2 over class probabilities, LeakyReLU(0.2) between them, no normalization."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        widths, layers = (num_classes, 64, 128, 256, 512, 1), list[nn.Module]()
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.Conv2d(inputs, outputs, kernel_size=4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers[:-1])
+
+    def forward(self, maps: Float[Tensor, "b k h w"]) -> Float[Tensor, "b hp wp"]:
+        """A logit per patch of 32 x 32 pixels, of which a smaller map is filled up to one with zeros."""
+        height, width = maps.shape[-2:]
+        filled = F.pad(maps, (0, max(0, PATCH - width), 0, max(0, PATCH - height)))
+        return self.layers(filled).squeeze(1)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def in_image(valid: Valid) -> Bool[Tensor, "b hp wp"]:
+        """For each of these patches, whether its center lies in the image."""
+        rows, columns = (_centers(length, valid.device) for length in valid.shape[-2:])
+        return valid[:, rows[:, None], columns]
+
+
+class ClassVectorDiscriminator(nn.Module):
+    """An MLP with two hidden layers over one vector per class, which is told the class as a one-hot code."""
+
+    def __init__(self, num_classes: int, dim: int, hidden_dim: int = 1024) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(dim + num_classes, hidden_dim),
+            nn.LeakyReLU(0.2),
+            nn.Linear(hidden_dim, hidden_dim),
+            nn.LeakyReLU(0.2),
+            nn.Linear(hidden_dim, 1),
+        )
+
+    def forward(self, vectors: Float[Tensor, "b k d"]) -> Float[Tensor, "b k"]:
+        """A logit for every vector of every class."""
+        num_images, num_classes, _ = vectors.shape
+        codes = torch.eye(num_classes, device=vectors.device, dtype=vectors.dtype).expand(num_images, -1, -1)
+        return self.layers(torch.cat([vectors, codes], dim=2)).squeeze(2)  # type: ignore[no-any-return]
+
+
+def held_constant(module: nn.Module, inputs: Tensor) -> Tensor:
+    """What `module` makes of the inputs; gradients reach these and not its parameters."""
+    parameters = {name: parameter.detach() for name, parameter in module.named_parameters()}
+    output: Tensor = functional_call(module, parameters, (inputs,))
+    return output
+
+
+def _centers(length: int, device: torch.device) -> Tensor:
+    count = max(length, PATCH) // PATCH
+    return (2 * torch.arange(count, device=device) + 1) * length // (2 * count)

@@ -1,0 +1,117 @@
+"""Patches of label maps: how much two differ, and the contrast of their vectors by it.
+
+After Liu et al., Domain Adaptation for Semantic Segmentation via Patch-Wise Contrastive Learning, 2021,
+https://arxiv.org/abs/2104.11056; our reading, for neither the paper's formulas nor its code could be had.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from einops import reduce
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from fewmask.shapes import Labels, Rows, Scalar
+
+SIDES = (1, 2, 4)
+"""Of the sub-patches at the levels of the pyramid: a patch is compared whole, in 2 x 2 and in 4 x 4 parts."""
+
+_NEVER = -1e30
+"""The logit of a pair that takes no part: its exponential is 0, and its differences are not NaN as those of -inf."""
+
+
+class LabelPatches(NamedTuple):
+    """The patches p of label maps, row by row: what they show, and what share of their pixels is labeled."""
+
+    descriptors: Float[Tensor, "b p e"]
+    labeled_share: Float[Tensor, "b p"]
+
+
+def patch_grid(height: int, width: int, size: int) -> tuple[int, int]:
+    """Rows and columns of patches: as many squares of `size` pixels, or of the shorter side if that is less, as fit.
+
+    The patches cover the whole map: they share what is left over.
+    """
+    side = min(size, height, width)
+    return height // side, width // side
+
+
+def label_patches(
+    labels: Labels, grid: tuple[int, int], num_classes: int, level_weights: Sequence[float] = (1.0, 1.0, 1.0)
+) -> LabelPatches:
+    """Class histograms of every patch and of its parts, scaled so that `disparity` is their L1 distance.
+
+    Args:
+        labels: [b h w] in 0..k-1; any other value (IGNORE) is unlabeled.
+        grid: rows and columns of patches, which divide the map evenly up to one pixel.
+        num_classes: k.
+        level_weights: of the comparison of wholes, quarters and sixteenths; at least 0, one of them above.
+
+    Returns:
+        Descriptors of 21 k numbers. The histogram of a part sums to 1 before it is scaled; to 0 if nothing in it is
+        labeled, so that it is half as far from any other as two can be.
+    """
+    parts = (SIDES[-1] * grid[0], SIDES[-1] * grid[1])
+    rows, columns = (
+        torch.arange(length, device=labels.device) * number // length
+        for length, number in zip(labels.shape[-2:], parts, strict=True)
+    )
+    images = torch.arange(len(labels), device=labels.device)[:, None, None]
+    part = (images * parts[0] + rows[:, None]) * parts[1] + columns
+    known = (labels >= 0) & (labels < num_classes)
+    bins = (part * (num_classes + 1) + labels.masked_fill(~known, num_classes)).flatten()
+    counts = torch.zeros(len(labels) * parts[0] * parts[1] * (num_classes + 1), device=labels.device)
+    counts = counts.scatter_add_(0, bins, torch.ones_like(bins, dtype=counts.dtype))
+    counts = counts.view(len(labels), *parts, num_classes + 1)
+
+    whole = reduce(counts, "b (r i) (c j) k -> b (r c) k", "sum", r=grid[0], c=grid[1])
+    labeled_share = whole[..., :-1].sum(dim=-1) / whole.sum(dim=-1).clamp(min=1)
+    descriptors = []
+    for side, weight in zip(SIDES, level_weights, strict=True):
+        pattern = "b (r s i) (c t j) k -> b (r c) (s t) k"
+        level = reduce(counts, pattern, "sum", r=grid[0], c=grid[1], s=side, t=side)
+        histograms = level[..., :-1] / level[..., :-1].sum(dim=-1, keepdim=True).clamp(min=1)
+        descriptors.append(histograms.flatten(2) * weight / (2 * side**2 * sum(level_weights)))
+    return LabelPatches(torch.cat(descriptors, dim=2), labeled_share)
+
+
+def disparity(one: Float[Tensor, "n e"], other: Float[Tensor, "m e"]) -> Float[Tensor, "n m"]:
+    """How much patches differ, in [0, 1]: the share of a part's pixels that would have to change class.
+
+    It is the mean over the parts of a level of half the L1 distance of their histograms, and over the levels by their
+    weights. Takes the descriptors of `label_patches`.
+    """
+    return torch.cdist(one, other, p=1).clamp(max=1)  # which rounding may pass
+
+
+def info_nce(
+    anchors: Rows,
+    keys: Float[Tensor, "m d"],
+    positives: Bool[Tensor, "n m"],
+    negatives: Bool[Tensor, "n m"],
+    temperature: float,
+) -> Scalar:
+    """The mean over anchors of the mean over their positives q of -log(exp s_q / (exp s_q + sum_negatives exp s)).
+
+    s is the cosine over the temperature.
+
+    Args:
+        anchors: [n d] of any length; half precision is computed in float32.
+        keys: [m d] likewise.
+        positives: [n m] which keys an anchor is drawn to.
+        negatives: [n m] which it is pushed from.
+        temperature: above 0.
+
+    Returns:
+        A scalar, at least 0. Anchors without a positive or without a negative take no part; 0 if none is left.
+    """
+    with torch.autocast(anchors.device.type, enabled=False):
+        precision = torch.promote_types(anchors.dtype, torch.float32)
+        logits = F.normalize(anchors.to(precision)) @ F.normalize(keys.to(precision)).T / temperature
+        pushed = logits.masked_fill(~negatives, _NEVER).logsumexp(dim=1, keepdim=True)
+        num_positives = positives.sum(dim=1)
+        each = torch.where(positives, F.softplus(pushed - logits), 0.0).sum(dim=1) / num_positives.clamp(min=1)
+        takes_part = (num_positives > 0) & negatives.any(dim=1)
+        return torch.where(takes_part, each, 0.0).sum() / takes_part.sum().clamp(min=1)

@@ -1,0 +1,88 @@
+"""Lists that make a smaller data set of a folder, and a source domain beside the target."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fewmask.engine.folders import source_folder, target_folder
+from fewmask.errors import UserError
+from fewmask.recipe import DataConfig, SourceConfig
+from toy import assert_mistake, command, make_dataset, write_recipe
+
+Capsys = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second data set of the same classes, with one mask missing."""
+    root = make_dataset(tmp_path_factory.mktemp("source"), labeled=5)
+    (root / "train" / "masks" / "train4.png").unlink()
+    return root
+
+
+def _list(path: Path, *names: str) -> Path:
+    path.write_text("".join(f"{name}\n" for name in names))
+    return path
+
+
+def test_lists_leave_of_every_split_what_they_name(tmp_path: Path, dataset: Path) -> None:
+    data = DataConfig(
+        root=dataset,
+        train_list=_list(tmp_path / "train.txt", "train3", "train1.png"),
+        test_list=_list(tmp_path / "test.txt", "images/test0.png masks/test0.png"),
+    )
+    folder = target_folder(data)
+    assert [sample.name for sample in folder.train] == ["train1", "train3"]
+    assert [sample.name for sample in folder.test] == ["test0"]
+    assert (len(folder.val), len(folder.unlabeled)) == (3, 6)
+
+
+def test_a_name_in_a_list_that_is_in_no_split_is_refused(tmp_path: Path, dataset: Path) -> None:
+    with pytest.raises(UserError, match=r"'val9', is no val image.*nearest: val"):
+        target_folder(DataConfig(root=dataset, val_list=_list(tmp_path / "val.txt", "val9")))
+    with pytest.raises(UserError, match="No such file"):
+        target_folder(DataConfig(root=dataset, val_list=tmp_path / "absent.txt"))
+
+
+def test_the_source_is_its_train_images_with_masks(source: Path, dataset: Path) -> None:
+    folder = source_folder(SourceConfig(root=source), target_folder(DataConfig(root=dataset)))
+    assert [sample.name for sample in folder.train] == ["train0", "train1", "train2", "train3"]
+
+
+def test_a_source_with_other_classes_is_refused(tmp_path: Path, dataset: Path) -> None:
+    other = make_dataset(tmp_path / "other")
+    (other / "dataset.yaml").write_text("names: [ground, tree, box, car]\n")
+    with pytest.raises(
+        UserError, match=r"has the classes ground, tree, box, car.*in this order: ground, box, tree, car"
+    ):
+        source_folder(SourceConfig(root=other), target_folder(DataConfig(root=dataset)))
+
+
+def test_a_source_without_masks_is_refused(tmp_path: Path, source: Path, dataset: Path) -> None:
+    unmasked = SourceConfig(root=source, train_list=_list(tmp_path / "list.txt", "train4"))
+    with pytest.raises(UserError, match="no train image of the source has a mask"):
+        source_folder(unmasked, target_folder(DataConfig(root=dataset)))
+
+
+def test_a_run_with_a_source_trains_and_is_scored_on_the_target(
+    tmp_path: Path, source: Path, dataset: Path, capsys: Capsys
+) -> None:
+    recipe, run = write_recipe(tmp_path / "recipe.yaml", dataset), tmp_path / "run"
+    scored = _list(tmp_path / "test.txt", "test1", "test2")
+    settings = [f"source={source}", f"data.test_list={scored}", "data.labels=2", "training.labeled_batch=3"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    answer = command(capsys, "train", recipe, "--out", run, *words)
+    assert answer.code == 0, answer
+    assert "2 labeled and 8 unlabeled images, 4 of a source domain" in " ".join(answer.out.split())
+    assert yaml.safe_load((run / "recipe.yaml").read_text())["source"]["root"] == str(source)
+    scores = command(capsys, "evaluate", run, "--split", "test", "--json")
+    assert json.loads(scores.out)["images"] == 2
+
+
+def test_a_batch_of_one_cannot_hold_two_domains(tmp_path: Path, source: Path, dataset: Path, capsys: Capsys) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, labeled_batch=1)
+    answer = command(capsys, "train", recipe, "--out", tmp_path / "run", "--set", f"source={source}")
+    assert_mistake(answer, "training.labeled_batch", "images of both")
+    assert not (tmp_path / "run").exists()

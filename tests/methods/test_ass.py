@@ -1,0 +1,125 @@
+"""Adversarial alignment: its terms against their definitions, who trains whom, and the rate of the discriminators."""
+
+import math
+
+import pytest
+import torch
+from contract import OFF, SETTLED, build, gradients, toy_batch
+from torch import nn
+from torch.nn import functional as F
+
+from fewmask.data.batch import Labeled
+from fewmask.engine.fit import build_optimizer
+from fewmask.methods import SemanticShift, Supervised
+from fewmask.recipe import TrainingConfig
+from fewmask.shapes import IGNORE
+
+PLAIN = {"weak": OFF, "class_balance": False}
+SEGMENTER, DISCRIMINATORS = ("adv_global", "adv_semantic"), ("disc_global", "disc_semantic")
+
+
+@pytest.fixture
+def batch():
+    """Two target images, two source images and two unlabeled ones; the target has no pixel of class 3."""
+    batch = toy_batch(SemanticShift)
+    batch.labeled.labels[:, -5:] = IGNORE
+    batch.target.labels[batch.target.labels == 3] = IGNORE
+    return batch
+
+
+def bce(scores, domain):
+    return F.binary_cross_entropy_with_logits(scores, torch.full_like(scores, domain))
+
+
+def class_vectors(features, labels, stride):
+    """Per image and class that occurs on the grid, the mean vector."""
+    found = []
+    for image, classes in zip(features[:, :, ::stride, ::stride], labels[:, ::stride, ::stride], strict=True):
+        found += [(label, image[:, classes == label].mean(dim=1)) for label in range(4) if (classes == label).any()]
+    return found
+
+
+def score(discriminator, vectors):
+    """The logits of (class, vector) pairs, one by one."""
+    codes = torch.eye(4)
+    return torch.stack([discriminator.layers(torch.cat([vector, codes[label]]))[0] for label, vector in vectors])
+
+
+@pytest.mark.parametrize("stride", [4, 8])
+def test_every_term_is_its_definition(tiny_net, batch, stride):
+    method = build(SemanticShift, tiny_net, **PLAIN, stride=stride, global_weight=0.5, semantic_weight=0.25)
+    for parameter in method.critics():
+        parameter.data *= 4  # far from scores of 0, at which every mean is the same
+    losses = method.step(batch, SETTLED).losses
+    output, unlabeled = method.student(batch.labeled.images), method.student(batch.unlabeled.images)
+    maps, vectors = method.map_discriminator, method.vector_discriminator
+    source, target = output.logits[2:].softmax(dim=1), unlabeled.logits.softmax(dim=1)
+    target_vectors = class_vectors(output.features[:2], batch.target.labels, stride)
+    source_vectors = class_vectors(output.features[2:], batch.source.labels, stride)
+    assert {label for label, _ in target_vectors} == {0, 1, 2}
+    expected = {
+        "sup": F.cross_entropy(output.logits, batch.labeled.labels, ignore_index=IGNORE),
+        "adv_global": 0.5 * bce(maps(target), 0.0),
+        "adv_semantic": 0.25 * bce(score(vectors, target_vectors), 0.0),
+        "disc_global": (bce(maps(source), 0.0) + bce(maps(target), 1.0)) / 2,
+        "disc_semantic": (bce(score(vectors, source_vectors), 0.0) + bce(score(vectors, target_vectors), 1.0)) / 2,
+    }
+    assert (losses["disc_semantic"] - math.log(2)).abs() > 0.01
+    assert {name: loss.item() for name, loss in losses.items()} == pytest.approx(
+        {name: loss.item() for name, loss in expected.items()}, rel=1e-3
+    )
+
+
+def test_segmenter_and_discriminators_do_not_train_each_other(tiny_net, batch):
+    method = build(SemanticShift, tiny_net, **PLAIN)
+    losses = method.step(batch, SETTLED).losses
+    for name in SEGMENTER + DISCRIMINATORS:
+        reached = {key for key, found in gradients(method, losses[name]).items() if found is not None and found.any()}
+        of_discriminators = {key for key in reached if "discriminator" in key}
+        assert reached
+        assert of_discriminators == (reached if name in DISCRIMINATORS else set()), name
+
+
+def test_each_term_trains_one_discriminator(tiny_net, batch):
+    losses = (method := build(SemanticShift, tiny_net, **PLAIN)).step(batch, SETTLED).losses
+    for name, of in (("disc_global", "map_discriminator."), ("disc_semantic", "vector_discriminator.")):
+        assert {key for key, found in gradients(method, losses[name]).items() if found is not None} == {
+            key for key, _ in method.named_parameters() if key.startswith(of)
+        }
+
+
+def test_discriminators_learn_to_tell_the_domains_apart(tiny_net, batch):
+    method = build(SemanticShift, tiny_net, **PLAIN)
+    optimizer = torch.optim.AdamW(method.critics(), lr=1e-3)
+    totals = []
+    for _ in range(8):
+        losses = method.step(batch, SETTLED).losses
+        total = losses["disc_global"] + losses["disc_semantic"]
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        totals.append(total.item())
+    assert totals[-1] < 0.9 * totals[0]
+
+
+def test_where_there_is_no_image_and_no_label_nothing_is_aligned(tiny_net, batch):
+    batch.unlabeled.valid.zero_()
+    bare = batch._replace(labeled=Labeled(batch.labeled.images, torch.full_like(batch.labeled.labels, IGNORE)))
+    losses = build(SemanticShift, tiny_net, **PLAIN).step(bare, SETTLED).losses
+    assert losses["disc_global"] > 0  # the source images are there
+    assert {name for name, loss in losses.items() if loss == 0} == {
+        "sup",
+        "adv_global",
+        "adv_semantic",
+        "disc_semantic",
+    }
+
+
+def test_the_optimizer_has_a_group_of_the_discriminators_at_their_rate(tiny_net):
+    training = TrainingConfig(learning_rate=0.1, encoder_rate=0.5)
+    method = build(SemanticShift, tiny_net, discriminator_rate=0.2)
+    encoder, critics, new = build_optimizer(method, training).param_groups
+    assert [group["lr"] for group in (encoder, critics, new)] == pytest.approx([0.05, 0.02, 0.1])
+    discriminators = nn.ModuleList([method.map_discriminator, method.vector_discriminator])
+    assert {id(parameter) for parameter in critics["params"]} == {id(each) for each in discriminators.parameters()}
+    assert len(build_optimizer(build(Supervised, tiny_net), training).param_groups) == 2

@@ -1,0 +1,73 @@
+"""The three baselines of domain adaptation: which images each of them learns from."""
+
+import pytest
+import torch
+from contract import OFF, SETTLED, build, toy_batch
+from torch.nn import functional as F
+
+from fewmask.data.batch import Batch, Labeled
+from fewmask.methods import ContrastConfig, Joint, Pretrained, SemanticShift, SourceOnly, Supervised, TargetOnly
+
+
+def loss_of(kind, net, batch, **settings):
+    method = build(kind, net, **settings)
+    torch.manual_seed(1)
+    return method.step(batch, SETTLED).losses["sup"]
+
+
+def changed(batch, part):
+    """Other images and labels on one side."""
+    count = len(batch.labeled.images) - batch.num_source
+    images, labels = batch.labeled.images.clone(), batch.labeled.labels.clone()
+    side = slice(count) if part == "target" else slice(count, None)
+    images[side], labels[side] = 1 - images[side], (labels[side] + 1) % 4
+    return batch._replace(labeled=Labeled(images, labels))
+
+
+@pytest.mark.parametrize("part", ["target", "source"])
+def test_source_only_looks_at_nothing_but_the_source(tiny_net, part):
+    batch = toy_batch(SourceOnly)
+    found, other = (loss_of(SourceOnly, tiny_net, each) for each in (batch, changed(batch, part)))
+    assert (found == other) == (part == "target")
+
+
+@pytest.mark.parametrize("part", ["target", "source"])
+def test_joint_looks_at_both(tiny_net, part):
+    batch = toy_batch(Joint)
+    assert loss_of(Joint, tiny_net, batch) != loss_of(Joint, tiny_net, changed(batch, part))
+
+
+@pytest.mark.parametrize(("kind", "part"), [(SourceOnly, "source"), (TargetOnly, "target")])
+def test_on_one_domain_it_is_supervised_training_on_these_images(tiny_net, kind, part):
+    batch = toy_batch(kind)
+    alone = Batch(getattr(batch, part), None)
+    assert loss_of(kind, tiny_net, batch) == loss_of(Supervised, tiny_net, alone)
+
+
+def test_joint_is_the_mean_over_the_pixels_of_both(tiny_net):
+    batch, settings = toy_batch(Joint), {"weak": OFF, "class_balance": False}
+    logits = build(Joint, tiny_net, **settings).student(batch.labeled.images).logits
+    expected = F.cross_entropy(logits, batch.labeled.labels)
+    torch.testing.assert_close(loss_of(Joint, tiny_net, batch, **settings), expected)
+
+
+def test_joint_pastes_nothing_from_one_domain_into_the_other(tiny_net):
+    method, batch = build(Joint, tiny_net, weak=OFF.model_copy(update={"classmix_probability": 1.0})), toy_batch(Joint)
+    black = batch._replace(labeled=Labeled(batch.labeled.images.clone(), batch.labeled.labels))
+    black.source.images.zero_()
+    view = method.view(black)
+    assert not view.images[2:].any()
+    assert (view.images[:2] > 0).any(dim=1).all()
+    assert not torch.equal(view.images[:2], black.target.images)  # so that there was something to paste
+
+
+def test_what_each_wants_of_the_source():
+    found = {kind: kind.Config().source_use for kind in (Supervised, SourceOnly, TargetOnly, Joint, SemanticShift)}
+    assert list(found.values()) == ["optional", "required", "never", "required", "required"]
+
+
+def test_a_pre_trained_method_keeps_its_critics(tiny_net):
+    method = build(SemanticShift, tiny_net, discriminator_rate=0.3)
+    wrapped = Pretrained(ContrastConfig(dim=16), method)
+    assert [id(each) for each in wrapped.critics()] == [id(each) for each in method.critics()]
+    assert wrapped.critic_rate == 0.3

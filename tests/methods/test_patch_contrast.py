@@ -1,0 +1,88 @@
+"""Patch-wise contrast: its term against the operators, its pseudo-labels, and the patches that take no part."""
+
+import pytest
+import torch
+from contract import OFF, SETTLED, build, gradients, settled, toy_batch
+from torch.nn import functional as F
+
+from fewmask.methods import PatchContrast
+from fewmask.ops.contrast import disparity, info_nce, label_patches
+from fewmask.shapes import IGNORE
+
+PLAIN = {"weak": OFF, "class_balance": False}
+
+
+@pytest.fixture
+def batch():
+    return toy_batch(PatchContrast)
+
+
+def test_the_term_is_the_contrast_of_source_patches_and_target_patches_in_both_directions(tiny_net, batch):
+    batch.labeled.labels[:, -5:] = IGNORE
+    batch.unlabeled.valid[:, :, :20] = False
+    method = settled(build(PatchContrast, tiny_net, **PLAIN), toy_batch(PatchContrast, seed=1))
+    losses = method.step(batch, SETTLED).losses
+    labeled, unlabeled = method.student(batch.labeled.images), method.student(batch.unlabeled.images)
+    confidence, pseudo_labels = unlabeled.logits.softmax(dim=1).max(dim=1)
+    pseudo_labels[~((confidence > 0.3) & batch.unlabeled.valid)] = IGNORE
+    labels = torch.cat([batch.labeled.labels, pseudo_labels])
+    features = torch.cat([labeled.features, unlabeled.features])
+    grid = (4, 6)
+    vectors = method.projector(F.avg_pool2d(features, 8)).permute(0, 2, 3, 1)
+    shown = label_patches(labels, grid, 4)
+    kept = shown.labeled_share >= 0.5
+    assert 0 < kept[4:].sum() < kept[4:].numel()
+    source, target = [2, 3], [0, 1, 4, 5]
+    one, other = (vectors[side].flatten(1, 2)[kept[side]] for side in (source, target))
+    differ = disparity(*(shown.descriptors[side][kept[side]] for side in (source, target)))
+    near, far = differ < 0.2, differ > 0.6
+    assert near.any(dim=1).any()
+    expected = (info_nce(one, other, near, far, 0.07) + info_nce(other, one, near.T, far.T, 0.07)) / 2
+    assert set(losses) == {"sup", "patch"}
+    assert losses["patch"].item() == pytest.approx(0.1 * expected.item(), rel=1e-3)
+
+
+def test_images_smaller_than_a_patch_are_one_patch_each(tiny_net, batch):
+    method = build(PatchContrast, tiny_net, patch_size=128, positive_disparity=1.0, **PLAIN)
+    features = torch.rand(2, method.net.feature_dim, 32, 48)
+    patches = method._patches(features, batch.target.labels)
+    assert patches.vectors.shape == (2, 16)
+    assert patches.descriptors.shape == (2, 21 * 4)
+    assert method.step(batch, SETTLED).losses["patch"].isfinite()
+
+
+def test_pseudo_labels_are_the_sure_pixels_inside_the_image(tiny_net, batch):
+    method = build(PatchContrast, tiny_net, confidence_threshold=0.9)
+    logits = torch.zeros(2, 4, 32, 48)
+    logits[:, 2, :16] = 6.0  # a confidence of 0.99
+    logits[:, 1, 16:] = 3.0  # of 0.87
+    batch.unlabeled.valid[:, :, 40:] = False
+    pseudo_labels = method._pseudo_labels(logits, batch.unlabeled)
+    assert (pseudo_labels[:, :16, :40] == 2).all()
+    assert (pseudo_labels[:, 16:] == IGNORE).all()
+    assert (pseudo_labels[:, :, 40:] == IGNORE).all()
+
+
+@pytest.mark.parametrize("empty", ["no positives", "no negatives", "no labels"])
+def test_without_pairs_the_term_is_zero_and_its_gradients_are_finite(tiny_net, batch, empty):
+    settings = {"no positives": {"positive_disparity": 0.0}, "no negatives": {"negative_disparity": 1.0}}.get(empty, {})
+    if empty == "no labels":
+        batch.source.labels.fill_(IGNORE)
+    method = build(PatchContrast, tiny_net, **PLAIN | settings)
+    losses = method.step(batch, SETTLED).losses
+    assert losses["patch"] == 0
+    found = [gradient for gradient in gradients(method, losses["patch"]).values() if gradient is not None]
+    assert found
+    assert not any(gradient.any() for gradient in found)  # which a NaN would be too
+
+
+def test_a_step_of_the_contrast_draws_alike_patches_together(tiny_net, batch):
+    method = build(PatchContrast, tiny_net, **PLAIN, contrast_weight=1.0)
+    optimizer, found = torch.optim.SGD(method.parameters(), lr=0.05), []
+    for _ in range(8):
+        loss = method.step(batch, SETTLED).losses["patch"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+    assert found[-1] < 0.9 * found[0]
