@@ -40,14 +40,16 @@ def main() -> None:
                 add_row(table, key, recipe, folder, ("val", "test"))
 
 
-def camvid_recipe(data: Path, weights: str, method: str, split: str, steps: int, settings: list[str]) -> Recipe:
+def camvid_recipe(
+    data: Path, weights: str, method: str, split: str, steps: int, settings: list[str], share: str = "1_30"
+) -> Recipe:
     """The recipe of a row; `supervised_all` is `supervised` with every mask."""
     everything = method == "supervised_all"
     return make_recipe(
         {
             "data": {
                 "root": str(data),
-                "labels": None if everything else str(data / "splits" / "1_30" / f"{split}.txt"),
+                "labels": None if everything else str(data / "splits" / share / f"{split}.txt"),
                 "resize": 0.5,
                 "crop": [176, 240],
             },

@@ -1,9 +1,11 @@
-"""Plots of the benchmark tables for docs/: mIoU on CamVid over the length of a run; time and memory of the contrast.
+"""Plots of the benchmark tables for docs/: mIoU on CamVid over the length of a run and over the share of labels; time
+and memory of the contrast.
 
 python benchmarks/plots.py
 """
 
 import csv
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,11 +19,16 @@ LOOKS = {
     "class_bank": ("class_bank, 12 masks + 355 images", "#2456c8", "s"),
     "supervised_all": ("supervised, all 367 masks", "#1e9e6a", "^"),
 }
+STARTS = {"random": "random weights", "imagenet": "ImageNet weights"}
+MASKS = {"1_30": 12, "1_8": 46, "1_4": 92}
+COLORS = {"none": "#8a8f98", "within": "#2456c8", "cross": "#1e9e6a", "batch": "#c8641e"}
+STYLES = {"": ("-", "o"), "+round": ("--", "s"), "+class_bank": (":", "^")}
 
 
 def main() -> None:
     # One split: a mean over splits would move with which of them are there at a length.
     draw_camvid([row for row in read(HERE / "camvid.csv") if not row["variant"] and row["split"] in ("seed0", "all")])
+    draw_label_contrast(read(HERE / "label_contrast.csv"))
     draw_contrast(read(HERE / "contrast.csv"))
 
 
@@ -38,6 +45,47 @@ def draw_camvid(rows: list[dict[str, str]]) -> None:
         axis.get_xaxis().set_major_formatter("{x:.0f}")
         axis.minorticks_off()
     save(figure, axes, "camvid.png")
+
+
+def draw_label_contrast(rows: list[dict[str, str]]) -> None:
+    """mIoU over the share of labels, a panel per start; of the network, sizes and steps that most rows have."""
+    rows = [row for row in rows if not row["variant"]]
+    if not rows:
+        return
+    setting = Counter(map(_setting, rows)).most_common(1)[0][0]
+    rows = [row for row in rows if _setting(row) == setting]
+    starts = [start for start in STARTS if any(row["start"] == start for row in rows)]
+    measured = {row["pretraining"] for row in rows}
+    names = [name for name in (loss + after for after in STYLES for loss in COLORS) if name in measured]
+    figure, panels = plt.subplots(1, len(starts), figsize=(4.5 * len(starts), 4.2), sharey=True, squeeze=False)
+    for axis, start in zip(panels[0], starts, strict=True):
+        for place, name in enumerate(names):
+            own = [row for row in rows if row["start"] == start and row["pretraining"] == name]
+            _draw_over_shares(axis, own, name, shift=1.025 ** (place - (len(names) - 1) / 2))
+        axis.set(title=f"CamVid test, from {STARTS[start]}", xlabel="masks", xscale="log", xlim=(9, 122))
+        axis.set_xticks(list(MASKS.values()), [f"{n}\n{share.replace('_', '/')}" for share, n in MASKS.items()])
+        axis.minorticks_off()
+    panels[0, 0].set_ylabel("mIoU (%)")
+    note = "mean and range of three splits; hollow: of fewer"
+    figure.suptitle("{}, {} steps, resize {}, crop {}\n{}".format(*setting, note), fontsize=8)
+    save(figure, panels.flatten(), "label_contrast.png")
+
+
+def _setting(row: dict[str, str]) -> tuple[str, ...]:
+    return tuple(row[name] for name in ("net", "steps", "resize", "crop"))
+
+
+def _draw_over_shares(axis: Axes, rows: list[dict[str, str]], name: str, shift: float) -> None:
+    loss, plus, after = name.partition("+")
+    (line, marker), color = STYLES[plus + after], COLORS[loss]
+    scores = {share: [float(row["test_student"]) for row in rows if row["share"] == share] for share in MASKS}
+    points = [(MASKS[share] * shift, values) for share, values in scores.items() if values]  # beside the other lines
+    means = [(x, sum(values) / len(values)) for x, values in points]
+    axis.plot([x for x, _ in means], [y for _, y in means], line, color=color, marker=marker, label=name)
+    for (x, values), mean in zip(points, means, strict=True):
+        axis.vlines(x, min(values), max(values), color=color, linewidth=1)
+        if len(values) < 3:
+            axis.plot(*mean, color=color, marker=marker, markerfacecolor="white")
 
 
 def draw_contrast(rows: list[dict[str, str]]) -> None:

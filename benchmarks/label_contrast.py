@@ -1,0 +1,73 @@
+"""Label-based contrastive pre-training on CamVid: mIoU over the share of labels, from random and from ImageNet weights.
+
+    python benchmarks/label_contrast.py ../shared/data/camvid --weights MOBILENETV2.safetensors
+
+Zhao et al., Contrastive Learning for Label Efficient Semantic Segmentation, ICCV 2021. A row's `pretraining` is `none`
+or a loss (`within`, `cross`, `batch`), then supervised fine-tuning; `+round` does both once more with pseudo-labels of
+the unlabeled images, and with `+class_bank` that method stands in for the fine-tuning. All of them take the same number
+of steps. Network and sizes as in benchmarks/camvid.py, unless `--set` changes them (net.encoder=resnet18
+data.resize=0.25 data.crop=[96,128]); `--contrast` changes the pre-training (variant=released temperature=0.1). Other
+changes need a `--variant`: it tells rows apart. Rows go to benchmarks/label_contrast.csv one by one.
+"""
+
+import argparse
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from camvid import camvid_recipe
+from fewmask.recipe import Recipe
+from runs import add_row
+from table import ROOT, Table
+
+HERE = Path(__file__).parent
+KEYS = ("start", "pretraining", "share", "split", "steps", "net", "resize", "crop", "variant")
+PRETRAINING = [loss + after for after in ("", "+round", "+class_bank") for loss in ("none", "within", "cross", "batch")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--weights", default="imagenet", help="those of the start `imagenet`")
+    parser.add_argument("--steps", type=int, default=3000, help="of a whole run, pre-training included")
+    parser.add_argument("--shares", nargs="+", default=["1_30", "1_8", "1_4"])
+    parser.add_argument("--starts", nargs="+", choices=["random", "imagenet"], default=["random", "imagenet"])
+    parser.add_argument("--pretraining", nargs="+", choices=PRETRAINING, default=PRETRAINING, metavar="NAME")
+    parser.add_argument("--splits", nargs="+", default=["seed0", "seed1", "seed2"])
+    parser.add_argument("--variant", default="", help="a name for the rows of --set and --contrast")
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="for every row")
+    parser.add_argument("--contrast", nargs="*", default=[], metavar="KEY=VALUE", help="for rows with pre-training")
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "label_contrast", help="where run folders go")
+    args = parser.parse_args()
+    table = Table(HERE / "label_contrast.csv", KEYS)
+    for share, start, pretraining, split in product(args.shares, args.starts, args.pretraining, args.splits):
+        method, settings = method_and_settings(pretraining, args.contrast)
+        weights = args.weights if start == "imagenet" else "none"
+        recipe = camvid_recipe(args.data, weights, method, split, args.steps, [*settings, *args.set], share)
+        values = (start, pretraining, share, split, args.steps, *setting(recipe), args.variant)
+        folder = args.runs / "-".join(str(value) for value in values if value)
+        add_row(table, dict(zip(KEYS, values, strict=True)), recipe, folder, ("val", "test"))
+
+
+def method_and_settings(pretraining: str, contrast: list[str]) -> tuple[str, list[str]]:
+    """The method of a row's `pretraining` and what is set beside its defaults."""
+    loss, _, after = pretraining.partition("+")
+    if after == "round":  # a share of less than one step: label_contrast without its contrast
+        of_loss = ["share=1e-9"] if loss == "none" else [f"loss={loss}", *contrast]
+        return "label_contrast", ["method.pseudo_labels=true", *(f"method.contrast.{text}" for text in of_loss)]
+    of_loss = [] if loss == "none" else [f"loss={loss}", *contrast]
+    return after or "supervised", [f"pretrain.{text}" for text in of_loss]
+
+
+def setting(recipe: Recipe) -> tuple[str, str, str]:
+    """Network, factor or size of the images, and crop: what rows at other resolutions differ by."""
+    return f"{recipe.net.arch}-{recipe.net.encoder}", size(recipe.data.resize), size(recipe.data.crop)
+
+
+def size(value: Any) -> str:
+    """(176, 240) -> 176x240; a single number as it is."""
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+if __name__ == "__main__":
+    main()
