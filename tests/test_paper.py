@@ -1,0 +1,186 @@
+"""The recipes of recipes/paper/ and the command around them: every method of every recipe takes steps."""
+
+import argparse
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+import paper
+import paper_steps
+from fewmask.engine.model import load
+from fewmask.engine.run_folder import RunFolder
+from fewmask.engine.train import train_recipe
+from fewmask.models.build import NetConfig, build_net
+from fewmask.recipe import Recipe, make_recipe, recipe_yaml
+from miniatures import make_cityscapes, make_gta5, make_voc, save_mask
+from toy import NET
+
+TABLES = {number: paper.read_table(number) for number in (2, 3, 4)}
+ONE_OF_EACH = {(run.recipe, run.method): run for table in TABLES.values() for run in paper.runs_of(table, [0])}
+NETS = {
+    net.model_dump_json(): net
+    for run in ONE_OF_EACH.values()
+    for net in [paper.planned(run, {})[0].net.model_copy(update={"weights": "none"})]
+}
+SEEDS = [0, 1, 2]
+RUN = paper.Run("cityscapes_deeplabv2_imagenet", "class_bank", 100, 0)
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Every data set in miniature, in its own layout."""
+    root = tmp_path_factory.mktemp("data")
+    voc = make_voc(root / "voc")
+    for name in ("2008_000002", "2012_004331"):
+        save_mask(voc / f"SegmentationClassAug/{name}.png", [0, 1, 20, 255])
+    folders = {"cityscapes": make_cityscapes(root / "cityscapes"), "gta5": make_gta5(root / "gta5"), "voc": voc}
+    return {name: str(folder) for name, folder in folders.items()}
+
+
+def miniature(recipe: Recipe) -> Recipe:
+    """The recipe with a small network, crop and bank, one label, and two steps."""
+    changes: dict[str, Any] = {
+        "net": NET,
+        "data.crop": 32,
+        "data.labels": 1,
+        "training.steps": 2,
+        "training.device": "cpu",
+    }
+    changes |= {"training.precision": "32", "training.feature_picture": False}
+    if recipe.method.name == "class_bank":
+        changes |= {"method.dim": 8, "method.bank_slots": 4}
+    return make_recipe(recipe.model_dump(mode="json"), changes)
+
+
+@pytest.mark.parametrize("run", ONE_OF_EACH.values(), ids=lambda run: f"{run.recipe}-{run.method}")
+def test_recipe_trains_and_is_scored_on_its_data(run: Any, places: dict[str, str], tmp_path: Path) -> None:
+    recipe, _ = paper.planned(run, places)
+    train_recipe(miniature(recipe), tmp_path / run.name, Console(quiet=True))
+    scores = load(tmp_path / run.name).evaluate("val")
+    assert paper.scored(tmp_path / run.name) == 100 * scores["miou"]
+
+
+@pytest.mark.parametrize("net", NETS.values(), ids=lambda net: net.arch)
+def test_network_of_a_recipe_exists(net: NetConfig) -> None:
+    with torch.device("meta"):
+        assert build_net(net, 19).num_classes == 19
+
+
+def test_every_cell_has_a_column_and_every_number_is_a_percentage() -> None:
+    for table in TABLES.values():
+        for row in table.rows:
+            assert set(row.paper) <= set(table.columns), row
+            assert all(number is None or 40 < number < 80 for number in row.paper.values()), row
+
+
+def write_scores(folder: Path, miou: float) -> None:
+    """A run that is finished and scored, as the table reads it."""
+    folder.mkdir(parents=True)
+    RunFolder(folder).scores_file("val").write_text(json.dumps({"miou": miou}))
+
+
+def printed(number: int, folder: Path, steps: dict[Any, Any] | None = None) -> dict[str, list[str]]:
+    """The lines of a table by their words, cells without the frame; of equal names the first counts."""
+    text = io.StringIO()
+    paper.print_table(TABLES[number], folder, SEEDS, steps or {}, Console(file=text, width=160))
+    lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.getvalue().splitlines() if "│" in line]
+    return {line[0]: line[1:] for line in reversed(lines)}
+
+
+def test_table_shows_mean_and_spread_over_the_finished_splits_beside_the_number_of_the_paper(tmp_path: Path) -> None:
+    for seed, miou in ((0, 0.55), (2, 0.57)):
+        write_scores(tmp_path / RUN._replace(seed=seed).name, miou)
+    write_scores(tmp_path / paper.Run(RUN.recipe, "supervised", "all", 0).name, 0.6543)
+    lines = printed(2, tmp_path)
+    assert lines["class_bank *"] == ["58.0 | 56.00 ± 1.41 (2)", "63.0 | -", "64.8 | -", "", "not measured"]
+    assert lines["supervised *"] == ["- | -", "- | -", "- | -", "66.4 | 65.43 (1)", "not measured"]
+    assert lines["s4GAN *"] == ["", "59.3 | -", "61.9 | -", "66.0 | -", "not in fewmask yet"]
+    assert printed(4, tmp_path)["class_bank"][0] == "59.9 | -"
+
+
+def test_cost_counts_every_run_of_a_row_and_only_steps_of_a_gpu(tmp_path: Path) -> None:
+    steps = tmp_path / "steps.csv"
+    lines = [
+        f"{RUN.recipe},class_bank,{device},{seconds},{device} box" for device, seconds in (("cuda", 0.24), ("cpu", 9))
+    ]
+    steps.write_text("\n".join(["recipe,method,device,seconds,machine", *lines]))
+    measured = paper.gpu_steps(steps)
+    assert measured.keys() == {(RUN.recipe, "class_bank")}
+    assert printed(2, tmp_path, measured)["class_bank *"][-1] == "90 (9 runs)"  # 9 * 150000 steps * 0.24 s / 3600
+    assert paper.gpu_steps(tmp_path / "none.csv") == {}
+
+
+def test_command_starts_goes_on_scores_or_does_nothing(tmp_path: Path) -> None:
+    out, places = tmp_path / RUN.name, {"cityscapes": "the cities", "gta5": "gta", "coco": "coco.pth"}
+    score = f"fewmask evaluate {out}"
+    start = f"fewmask train recipes/paper/{RUN.recipe}.yaml --method class_bank --labels 100 --split-seed 0"
+    assert paper.command(RUN, tmp_path, places) == f"{start} --set 'data.root=the cities' --out {out} && {score}"
+    for run, settings in (
+        (RUN._replace(recipe="cityscapes_deeplabv2_coco"), "--set net.weights=coco.pth"),
+        (RUN._replace(recipe="gta5_cityscapes_deeplabv2_imagenet"), "--set source.root=gta"),
+    ):
+        assert f"--set 'data.root=the cities' {settings} --out" in paper.command(run, tmp_path, places)
+    out.mkdir()
+    (out / "recipe.yaml").touch()
+    assert paper.command(RUN, tmp_path, places) == f"fewmask train --resume {out} && {score}"
+    RunFolder(out).model_file("student").touch()
+    assert paper.command(RUN, tmp_path, places) == score
+    RunFolder(out).scores_file("val").touch()
+    assert paper.command(RUN, tmp_path, places) == ""
+
+
+def test_all_masks_have_one_split_and_other_methods_no_run() -> None:
+    rows = {row.name: row for row in TABLES[3].rows}
+    assert len(paper.cell_runs(TABLES[3], rows["supervised *"], "1/50", SEEDS)) == 3
+    assert paper.cell_runs(TABLES[3], rows["supervised *"], "FS", SEEDS) == [
+        paper.Run("voc_deeplabv3plus", "supervised", "all", 0)
+    ]
+    assert paper.cell_runs(TABLES[3], rows["CBC +"], "1/50", SEEDS) == []
+
+
+def test_run_by_another_recipe_is_told(tmp_path: Path) -> None:
+    own, _ = paper.planned(RUN, {"cityscapes": "here"})
+    for seed, changes in ((0, {"data.root": "moved"}), (1, {"data.split_seed": 1, "training.steps": 5})):
+        run = RunFolder(tmp_path / RUN._replace(seed=seed).name)
+        write_scores(run.path, 0.5)
+        run.recipe_file.write_text(recipe_yaml(make_recipe(own.model_dump(mode="json"), changes)))
+    runs = [RUN._replace(seed=seed) for seed in SEEDS]
+    other = RUN._replace(seed=1).name
+    assert paper.deviations(runs, tmp_path, {}) == [f"{other} is not by its recipe: training.steps 5, not 150000"]
+
+
+@pytest.mark.parametrize(
+    "run", [run for run in ONE_OF_EACH.values() if run.recipe.startswith("gta5")], ids=lambda run: run.method
+)
+def test_step_of_a_recipe_is_timed_on_noise(run: Any) -> None:
+    recipe, _ = paper.planned(run, {})
+    row = paper_steps.measure_step(miniature(recipe), 19, 1)
+    assert row["device"] == "cpu"
+    assert float(row["seconds"]) > 0
+    assert float(row["peak_mib"]) > 0
+
+
+def test_step_measured_once_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    classes = []
+
+    def measure(recipe: Recipe, num_classes: int, repeats: int) -> dict[str, str]:
+        classes.append(num_classes)
+        return {"device": "cuda", "seconds": "1"}
+
+    monkeypatch.setattr(paper, "measure_step", measure)
+    monkeypatch.setattr("table.origin", dict)
+    for number in (3, 4, 4):
+        paper.add_steps(TABLES[number], tmp_path / "steps.csv", 5)
+    assert classes == [21] * 6 + [19] * 6
+    assert len(paper.gpu_steps(tmp_path / "steps.csv")) == 12
+
+
+@pytest.mark.parametrize("text", ["cityscapes", "cityscapes=", "kitti=there"])
+def test_place_needs_a_known_name_and_a_path(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not NAME=PATH with one of cityscapes, voc, gta5"):
+        paper.place(text)
