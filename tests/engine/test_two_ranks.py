@@ -12,14 +12,17 @@ from fewmask import load
 from toy import write_recipe
 
 
+CLASS_BANK = {"name": "class_bank", "quality_filter": False, "warmup_share": 0.3}
+
+
 @pytest.mark.distributed
-def test_two_ranks_train_one_model(tmp_path: Path, dataset: Path) -> None:
-    method = {"name": "class_bank", "quality_filter": False, "warmup_share": 0.3}
+@pytest.mark.parametrize(("method", "source"), [(CLASS_BANK, False), ("ass", True)])
+def test_two_ranks_train_one_model(tmp_path: Path, dataset: Path, method: object, source: bool) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, method, steps=6)
     run = tmp_path / "run"
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "fewmask"]
     answer = subprocess.run(
-        [*launch, "train", str(recipe), "--out", str(run)],
+        [*launch, "train", str(recipe), "--out", str(run), *(["--set", f"source={dataset}"] if source else [])],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -116,6 +116,13 @@ def test_warm_up_has_neither_pseudo_labels_nor_contrast_and_the_bank_fills_from_
     assert pseudo_counts == [False] * 3 + [True] * 3
 
 
+@pytest.mark.parametrize(("steps", "first"), [(150_000, 2000), (20_000, 2000), (2000, 300), (20, 3)])
+def test_the_warm_up_is_the_papers_and_of_a_short_run_a_part(make, batch, steps, first):
+    method = make(**PLAIN | {"warmup_share": None})
+    assert "pseudo" not in method.step(batch, Now(first - 1, steps)).losses
+    assert "pseudo" in method.step(batch, Now(first, steps)).losses
+
+
 @pytest.mark.parametrize(
     ("setting", "gone"),
     [

@@ -11,9 +11,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from fewmask.errors import UserError
+from fewmask.methods import ClassBankMethod, Tools
+from fewmask.methods.class_bank import ClassBankConfig
 from fewmask.models.build import NetConfig, build_net
 from fewmask.models.contrast_heads import ContrastHeads
-from fewmask.models.released import released_network
+from fewmask.models.released import released_heads, released_network
 from fewmask.models.weights import load_released_heads
 
 VOC_MEAN = (122.67891434, 116.66876762, 104.00698793)
@@ -211,12 +213,31 @@ def test_a_file_that_does_not_fit_names_its_first_tensors(tensors, settings, mat
     assert "\n" not in str(caught.value)
 
 
-def test_heads_that_do_not_fit_name_their_first_tensors(tmp_path):
+def test_heads_of_other_sizes_name_their_first_tensors(tmp_path):
     tensors = deeplabv2()
-    heads = ContrastHeads(19, feature_dim=96, dim=DIM)
-    with pytest.raises(UserError, match=r"fits 0 of the .*projector\.hidden\.weight \(not in the file\)"):
-        load_released_heads(heads, save(tensors, tmp_path / "coco.pth"))
-    tensors.heads(96, 21)
-    message = re.escape("prediction_selectors.hidden_weight (21 x 8 x 8 in the file, 19 x 8 x 8 in the heads)")
+    tensors.heads(96, 19)
+    message = re.escape(f"projector.hidden.weight ({DIM} x 96 in the file, {DIM} x 64 in the heads)")
     with pytest.raises(UserError, match=message):
-        load_released_heads(heads, save(tensors, tmp_path / "best_model.pth"))
+        load_released_heads(ContrastHeads(19, feature_dim=64, dim=DIM), save(tensors, tmp_path / "best_model.pth"))
+
+
+@pytest.mark.parametrize("start", ["none", "no heads", "other classes"])
+def test_a_start_without_heads_for_these_classes_leaves_them_alone(start, tmp_path):
+    tensors = deeplabv2()
+    if start == "other classes":
+        tensors.heads(96, 21)
+    heads = ContrastHeads(19, feature_dim=96, dim=DIM)
+    before = {name: tensor.clone() for name, tensor in heads.state_dict().items()}
+    load_released_heads(heads, "none" if start == "none" else save(tensors, tmp_path / "best_model.pth"))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in heads.state_dict().items())
+
+
+def test_class_bank_starts_from_the_heads_of_a_released_checkpoint(tmp_path):
+    tensors = deeplabv2()
+    tensors.heads(96, 19)
+    file = save(checkpoint(tensors, "COCO", "pascal_voc"), tmp_path / "best_model.pth")
+    net = NetConfig(arch="deeplabv2", encoder="resnet101", weights=str(file), options=SMALL)
+    expected = {name: tensor for name, tensor in released_heads(tensors).items() if "num_batches" not in name}
+    method = ClassBankMethod(ClassBankConfig(dim=DIM), Tools(net, 19, num_labeled=2, num_unlabeled=2))
+    for heads in (method.heads, method.teacher_heads):
+        assert all(torch.equal(heads.state_dict()[name], tensor) for name, tensor in expected.items())

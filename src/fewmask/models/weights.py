@@ -50,11 +50,16 @@ def load_weights(net: SegNet, weights: str) -> None:
 def load_released_heads(heads: ContrastHeads, weights: str) -> None:
     """Load the heads and selectors of a checkpoint of the code of Alonso et al. into `heads`, in place.
 
+    Any other start has none, and selectors of other classes are of no use: then `heads` stay as they are.
+
     Raises:
-        UserError: as `load_weights`.
+        UserError: when the file cannot be read, or its heads are of other sizes.
     """
-    tensors, _ = _read(Path(weights))
-    _load(heads, released_heads(_without_prefixes(tensors)), weights, "heads")
+    path = Path(weights)
+    state = released_heads(_without_prefixes(_read(path)[0])) if path.is_file() else {}
+    selectors = "bank_selectors.hidden_weight"
+    if selectors in state and len(state[selectors]) == len(heads.get_parameter(selectors)):
+        _load(heads, state, weights, "heads")
 
 
 @contextmanager
