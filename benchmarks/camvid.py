@@ -3,7 +3,7 @@
     python benchmarks/camvid.py ../shared/data/camvid --weights ../shared/weights/mobilenetv2_100_imagenet.safetensors
 
 DeepLabv3+ over MobileNetV2 with ImageNet weights, half resolution; rows go to benchmarks/camvid.csv one by one.
-`--steps 500 1000 3000` gives the curve over the length of a run: every length is a run of its own schedule.
+`--steps 500 1000 2000` gives the curve over the length of a run: every length is a run of its own schedule.
 """
 
 import argparse
@@ -20,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", required=True)
-    parser.add_argument("--steps", type=int, nargs="+", default=[3000])
+    parser.add_argument("--steps", type=int, nargs="+", default=[2000])
     parser.add_argument("--splits", nargs="+", default=["seed0", "seed1", "seed2"])
     parser.add_argument("--methods", nargs="+", default=["supervised", "class_bank", "supervised_all"])
     parser.add_argument("--variant", default="", help="a name for the rows of --set")

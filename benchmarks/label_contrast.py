@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--weights", default="imagenet", help="those of the start `imagenet`")
-    parser.add_argument("--steps", type=int, default=3000, help="of a whole run, pre-training included")
+    parser.add_argument("--steps", type=int, default=2000, help="of a whole run, pre-training included")
     parser.add_argument("--shares", nargs="+", default=["1_30", "1_8", "1_4"])
     parser.add_argument("--starts", nargs="+", choices=["random", "imagenet"], default=["random", "imagenet"])
     parser.add_argument("--pretraining", nargs="+", choices=PRETRAINING, default=PRETRAINING, metavar="NAME")

@@ -48,8 +48,7 @@ def draw_camvid(rows: list[dict[str, str]]) -> None:
 
 
 def draw_label_contrast(rows: list[dict[str, str]]) -> None:
-    """mIoU over the share of labels, a panel per start; of the network, sizes and steps that most rows have."""
-    rows = [row for row in rows if not row["variant"]]
+    """mIoU over the share of labels, a panel per start; of the network, sizes, steps and variant that most rows have."""
     if not rows:
         return
     setting = Counter(map(_setting, rows)).most_common(1)[0][0]
@@ -67,12 +66,12 @@ def draw_label_contrast(rows: list[dict[str, str]]) -> None:
         axis.minorticks_off()
     panels[0, 0].set_ylabel("mIoU (%)")
     note = "mean and range of three splits; hollow: of fewer"
-    figure.suptitle("{}, {} steps, resize {}, crop {}\n{}".format(*setting, note), fontsize=8)
+    figure.suptitle("{}, {} steps, resize {}, crop {} {}\n{}".format(*setting, note), fontsize=8)
     save(figure, panels.flatten(), "label_contrast.png")
 
 
 def _setting(row: dict[str, str]) -> tuple[str, ...]:
-    return tuple(row[name] for name in ("net", "steps", "resize", "crop"))
+    return tuple(row[name] for name in ("net", "steps", "resize", "crop", "variant"))
 
 
 def _draw_over_shares(axis: Axes, rows: list[dict[str, str]], name: str, shift: float) -> None:
