@@ -117,6 +117,8 @@ def train(
         raise typer.Exit(130) from None
     say(console, f"Done. Score it: fewmask evaluate {run.path}")
     say(console, f"      Use it:   fewmask predict {run.path} IMAGES --out DIR")
+    if run.features_picture.exists():
+        say(console, f"      Look at {run.features_picture}: what became of its features.")
 
 
 @app.command()
