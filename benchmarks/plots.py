@@ -48,7 +48,7 @@ def draw_camvid(rows: list[dict[str, str]]) -> None:
 
 
 def draw_label_contrast(rows: list[dict[str, str]]) -> None:
-    """mIoU over the share of labels, a panel per start; of the network, sizes, steps and variant that most rows have."""
+    """mIoU over the share of labels, a panel per start; of the network, sizes, steps and variant of most rows."""
     if not rows:
         return
     setting = Counter(map(_setting, rows)).most_common(1)[0][0]

@@ -11,7 +11,6 @@ import pytest
 from fewmask import load
 from toy import write_recipe
 
-
 CLASS_BANK = {"name": "class_bank", "quality_filter": False, "warmup_share": 0.3}
 
 
