@@ -121,9 +121,10 @@ def save(figure: Figure, axes: Iterable[Axes], name: str) -> None:
     for axis in axes:
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].legend(frameon=False, fontsize=8)
     figure.tight_layout()
-    figure.savefig(HERE.parent / "docs" / name, dpi=150)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4, frameon=False, fontsize=8)
+    figure.savefig(HERE.parent / "docs" / name, dpi=150, bbox_inches="tight")
 
 
 if __name__ == "__main__":
