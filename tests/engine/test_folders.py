@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from fewmask.engine.folders import source_folder, target_folder
+from fewmask.engine.prepare import prepare_data
 from fewmask.errors import UserError
-from fewmask.recipe import DataConfig, SourceConfig
+from fewmask.recipe import DataConfig, SourceConfig, make_method_config, read_recipe
 from toy import assert_mistake, command, make_dataset, write_recipe
 
 Capsys = pytest.CaptureFixture[str]
@@ -86,3 +87,16 @@ def test_a_batch_of_one_cannot_hold_two_domains(tmp_path: Path, source: Path, da
     answer = command(capsys, "train", recipe, "--out", tmp_path / "run", "--set", f"source={source}")
     assert_mistake(answer, "training.labeled_batch", "images of both")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_method_of_two_domains_asks_for_the_source(tmp_path: Path, dataset: Path, capsys: Capsys) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, "joint")
+    answer = command(capsys, "train", recipe, "--out", tmp_path / "run")
+    assert_mistake(answer, "source", "the method joint learns from a source domain", "--set source=FOLDER")
+
+
+def test_target_only_sees_nothing_of_a_source(tmp_path: Path, source: Path, dataset: Path) -> None:
+    alone = read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset, "target_only"))
+    beside = alone.model_copy(update={"source": SourceConfig(root=source)})
+    assert prepare_data(alone).source is prepare_data(beside).source is None
+    assert prepare_data(beside.model_copy(update={"method": make_method_config("joint")})).source is not None
