@@ -1,0 +1,27 @@
+"""A recipe: data, net, method and training of one run; YAML in, YAML out, and one line for every mistake in it."""
+
+from fewmask.recipe.blocks import DataConfig, Recipe, SourceConfig, TrainingConfig, make_method_config
+from fewmask.recipe.reading import (
+    changed_settings,
+    make_recipe,
+    parse_settings,
+    read_recipe,
+    recipe_for,
+    recipe_yaml,
+    with_absolute_paths,
+)
+
+__all__ = [
+    "DataConfig",
+    "Recipe",
+    "SourceConfig",
+    "TrainingConfig",
+    "changed_settings",
+    "make_method_config",
+    "make_recipe",
+    "parse_settings",
+    "read_recipe",
+    "recipe_for",
+    "recipe_yaml",
+    "with_absolute_paths",
+]

@@ -1,0 +1,167 @@
+"""What a recipe holds: the blocks data, source, net, method, pretrain and training, with their defaults."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
+
+from fewmask.errors import UserError, choices
+from fewmask.methods import METHODS, ContrastConfig, LabelContrast, Method, MethodConfig
+from fewmask.models.build import NetConfig
+
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+class Block(BaseModel):
+    """A block of settings: frozen, and a key that it does not know is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataConfig(Block):
+    """Where the images are, which masks may be used, and at what size they are trained on."""
+
+    root: Path
+    train_list: Path | None = None
+    """A file of names: of train/, these images alone belong to the data set."""
+    val_list: Path | None = None
+    """Likewise of val/."""
+    test_list: Path | None = None
+    """Likewise of test/."""
+    labels: str | int | None = None
+    """`1/30`, a count, or a file of names; None: every mask there is."""
+    split_seed: int = Field(0, ge=0)
+    resize: PositiveFloat | tuple[PositiveInt, PositiveInt] | None = None
+    """A factor or (height, width) for images and masks before cropping; scores are at the full size all the same."""
+    crop: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
+    """Side or (height, width); None: the largest image, at most 512."""
+    cache: bool | None = None
+    """Keep decoded images in RAM; None: when they take less than half of what is free."""
+    workers: int | None = Field(None, ge=0)
+    """Processes that read ahead; None: none with a cache, otherwise one a core, at most 8."""
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _keep_share(cls, value: Any) -> Any:
+        return value if value is None or type(value) is int else str(value)  # YAML reads 0.5 as a number
+
+
+class SourceConfig(Block):
+    """A second, labeled domain with the same classes to learn from (Alonso et al., section 4.3.2): its train images."""
+
+    root: Path
+    train_list: Path | None = None
+    """A file of names: of train/, these images alone."""
+    resize: PositiveFloat | tuple[PositiveInt, PositiveInt] | None = None
+    """As data.resize, which stands for it where it is not given."""
+
+
+class TrainingConfig(Block):
+    """How long, in what batches, with what optimizer, on what device."""
+
+    steps: PositiveInt = 3000
+    labeled_batch: PositiveInt = 4
+    unlabeled_batch: PositiveInt | None = None
+    """Images, each seen in as many views as the method makes; None: as many as labeled ones."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: PositiveFloat | None = None
+    """None: 5e-4 for adamw, 1e-2 for sgd."""
+    encoder_rate: Annotated[float, Field(ge=0)] = 1.0
+    """The encoder's learning rate as a share of it."""
+    weight_decay: float | None = Field(None, ge=0)
+    """None: 1e-2 for adamw, 5e-4 for sgd."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    poly_power: float = Field(0.9, ge=0)
+    """The learning rate falls as (1 - step / steps) ** power."""
+    seed: int = Field(0, ge=0)
+    device: str = "auto"
+    """auto, cpu, cuda, mps."""
+    devices: PositiveInt | None = None
+    """How many; None: one, or what torchrun started."""
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    """bf16: bfloat16 autocast; auto: where the device has it in hardware."""
+    checkpoint_every: PositiveInt = 200
+    log_every: PositiveInt = 20
+    score_every: PositiveInt | None = None
+    """Score val every so many steps, into validation.csv; None: never, or 20 times a run where `select` needs it."""
+    select: Literal["last", "best_val"] = "last"
+    """The result: the last step, or the one with the highest mIoU on val. Nothing is ever selected on test."""
+    feature_picture: bool = True
+    """Draw the features of a few test images before training and after every stage, into features.png and .csv."""
+    alarm_excess: PositiveFloat = 8.0
+    """Warn when a class takes this many times its labeled share among the pseudo-labels."""
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _keep_bits(cls, value: Any) -> Any:
+        return str(value)  # YAML reads 32 as a number
+
+
+class Recipe(Block):
+    """Everything a run is a function of, besides the files it names."""
+
+    data: DataConfig
+    net: NetConfig = NetConfig()
+    method: SerializeAsAny[MethodConfig]
+    source: SourceConfig | None = None
+    """The folder of a source domain, or a block; half of every labeled batch comes from it."""
+    pretrain: ContrastConfig | None = None
+    """A stage of label-based contrast before the method; `label_contrast` for its defaults."""
+    training: TrainingConfig = TrainingConfig()
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _choose_method(cls, value: Any) -> MethodConfig:
+        return value if isinstance(value, MethodConfig) else make_method_config(value)
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _as_block(cls, value: Any) -> Any:
+        return {"root": value} if isinstance(value, str) else value
+
+    @field_validator("pretrain", mode="before")
+    @classmethod
+    def _choose_pretraining(cls, value: Any) -> Any:
+        if isinstance(value, str) and value != LabelContrast.name:
+            raise ValueError(f"there is only {LabelContrast.name}, or a block of its settings")
+        block = {} if isinstance(value, str) else value
+        return _over_defaults(ContrastConfig(), block) if isinstance(block, Mapping) else block
+
+    @property
+    def method_type(self) -> type[Method]:
+        """The class that trains by this recipe."""
+        return method_named(self.method.name)
+
+
+def method_named(name: str) -> type[Method]:
+    """The method of that name."""
+    for method in METHODS:
+        if method.name == name:
+            return method
+    raise UserError(
+        f"there is no method {name!r}", "method", f"Choose one of {choices(name, (m.name for m in METHODS))}."
+    )
+
+
+def make_method_config(settings: str | Mapping[str, Any]) -> MethodConfig:
+    """The settings of a method from its name, or from a block with `name` and what differs from its defaults."""
+    block = {"name": settings} if isinstance(settings, str) else settings
+    if not isinstance(block, Mapping) or not isinstance(block.get("name"), str):
+        names = ", ".join(method.name for method in METHODS)
+        raise UserError(f"{settings!r} names no method", "method", f"Write the name of one, or `name: ...`: {names}.")
+    config = method_named(block["name"]).Config
+    defaults = config.model_construct(name=block["name"])
+    return config.model_validate({key: _over_default(defaults, key, value) for key, value in block.items()})
+
+
+def _over_defaults(defaults: BaseModel, block: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Settings over the defaults where they stand, which may differ from those of their type, at every depth."""
+    given = {key: _over_default(defaults, key, value) for key, value in block.items()}
+    return defaults.model_dump() | given
+
+
+def _over_default(defaults: BaseModel, key: Any, value: Any) -> Any:
+    default = getattr(defaults, str(key), None) if key in type(defaults).model_fields else None
+    return _over_defaults(default, value) if isinstance(default, BaseModel) and isinstance(value, Mapping) else value

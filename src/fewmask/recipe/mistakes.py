@@ -1,0 +1,53 @@
+"""A mistake in a recipe as one line: the key, what stands there, and the nearest that would do."""
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from fewmask.errors import UserError, choices
+from fewmask.methods import METHODS
+from fewmask.recipe.blocks import Recipe
+
+
+def explained(error: ValidationError, source: str) -> UserError:
+    """The first mistake that pydantic found in the settings from `source`."""
+    configs: dict[str, type[BaseModel]] = {
+        Recipe.__name__: Recipe,
+        **{method.Config.__name__: method.Config for method in METHODS},
+    }
+    config = configs[error.title]
+    mistakes = error.errors()
+    # a misspelt key is also a missing one: the misspelling says more
+    first = next((mistake for mistake in mistakes if mistake["type"] == "extra_forbidden"), mistakes[0])
+    keys, block = _located(config, first["loc"])
+    place = ".".join(keys if config is Recipe else ["method", *keys])
+    if first["type"] == "extra_forbidden":
+        return UserError(
+            f"there is no setting {place}", source, f"Known here: {choices(keys[-1], block.model_fields)}."
+        )
+    if first["type"] == "missing" and len(keys) == len(first["loc"]):
+        return UserError(f"{place} is missing", source, "Add it, or pass it with --set.")
+    reasons = {_reason(mistake) for mistake in mistakes if _located(config, mistake["loc"])[0] == keys}
+    return UserError(f"{place} is {first['input']!r}: {', or '.join(sorted(reasons))}", source, "Correct this setting.")
+
+
+def _located(config: type[BaseModel], location: Sequence[str | int]) -> tuple[list[str], type[BaseModel]]:
+    """The keys of the recipe that lead to a mistake, without pydantic's own, and the block that holds the last one."""
+    keys: list[str] = []
+    holder, block = config, config
+    for key in location:
+        keys.append(str(key))
+        holder, field = block, block.model_fields.get(str(key))
+        candidates = [] if field is None else [field.annotation, *get_args(field.annotation)]
+        inner = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+        if inner is None:  # what follows names a member of a union or a list
+            break
+        block = inner
+    return keys, holder
+
+
+def _reason(mistake: Any) -> str:
+    own = {"model_type": "it should be a block of settings", "path_type": "it should be a path"}
+    message = str(mistake["msg"]).partition(", unable to parse")[0]
+    return own.get(mistake["type"]) or message.replace("Input should", "it should", 1)

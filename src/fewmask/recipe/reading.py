@@ -1,0 +1,125 @@
+"""Recipes from files and settings, and back to YAML."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from fewmask.errors import UserError
+from fewmask.recipe.blocks import Block, Recipe, make_method_config
+from fewmask.recipe.mistakes import explained
+
+
+def recipe_for(source: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe file `source`, or the default recipe for the dataset folder `source`, with changes by key path."""
+    if source.suffix in (".yaml", ".yml"):
+        return read_recipe(source, changes)
+    return make_recipe({"data": {"root": str(source)}, "method": "class_bank"}, changes, "settings")
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """`key.path=value` texts as a mapping; the values are read as YAML."""
+    settings = {}
+    for text in texts:
+        path, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"{text!r} is not a setting", "--set", "Write it as training.steps=2000.")
+        try:
+            settings[path.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            settings[path.strip()] = value
+    return settings
+
+
+def make_recipe(
+    settings: Mapping[str, Any], changes: Mapping[str, Any] | None = None, source: str = "recipe"
+) -> Recipe:
+    """A recipe from nested settings, with changes by key path: `{"training.steps": 2000}`."""
+    tree: dict[str, Any] = {
+        key: dict(block) if isinstance(block, Mapping) else block for key, block in settings.items()
+    }
+    for path, value in (changes or {}).items():
+        _apply(tree, path, value)
+    try:
+        if "method" in tree:
+            tree["method"] = make_method_config(tree["method"])
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise explained(error, source) from None
+
+
+def read_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """A recipe file; a relative data.root is taken from where the command runs."""
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError("there is no such recipe", path, "Give a folder of images or a recipe .yaml file.") from None
+    except OSError as error:
+        raise UserError(f"the recipe cannot be read ({error.strerror})", path, "Give a recipe .yaml file.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"this is not YAML ({_one_line(error)})", path, "Correct it, or start from one in recipes/."
+        ) from None
+    if not isinstance(settings, dict):
+        raise UserError("a recipe has the keys data, net, method and training", path, "Start from one in recipes/.")
+    return make_recipe(settings, changes, str(path))
+
+
+def recipe_yaml(recipe: Recipe) -> str:
+    """The complete recipe, defaults included, as it is read back by `read_recipe`."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def with_absolute_paths(recipe: Recipe) -> Recipe:
+    """The recipe with roots, lists and weights by absolute paths: its run goes on and is scored from any folder."""
+
+    def absolute(value: Any) -> Any:
+        return str(Path(value).resolve()) if isinstance(value, str) and Path(value).is_file() else value
+
+    def resolved(block: Block) -> dict[str, Path]:
+        return {key: value.resolve() for key, value in block if isinstance(value, Path)}
+
+    data = resolved(recipe.data) | {"labels": absolute(recipe.data.labels)}
+    source = recipe.source
+    weights = recipe.net.weights
+    is_run = (Path(weights) / "student.safetensors").is_file()
+    net = {"weights": str(Path(weights).resolve()) if is_run else absolute(weights)}
+    return recipe.model_copy(
+        update={
+            "data": recipe.data.model_copy(update=data),
+            "net": recipe.net.model_copy(update=net),
+            "source": source and source.model_copy(update=resolved(source)),
+        }
+    )
+
+
+def changed_settings(before: Recipe, after: Recipe) -> dict[str, tuple[Any, Any]]:
+    """The key paths whose values differ, with both values."""
+    old, new = _by_path(before.model_dump()), _by_path(after.model_dump())
+    paths = [*old, *(path for path in new if path not in old)]
+    return {path: (old.get(path), new.get(path)) for path in paths if old.get(path) != new.get(path)}
+
+
+def _by_path(block: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in block.items():
+        flat |= _by_path(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _apply(tree: dict[str, Any], path: str, value: Any) -> None:
+    *blocks, last = path.split(".")
+    block = tree
+    for key in blocks:
+        inner = block.get(key)
+        if key == "method" and isinstance(inner, str):  # `method: class_bank` is short for a block with its name
+            inner = {"name": inner}
+        block[key] = dict(inner) if isinstance(inner, Mapping) else {}
+        block = block[key]
+    block[last] = value
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
