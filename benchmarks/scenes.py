@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[None], help="default: those of the demo")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "scenes", help="where scenes and run folders go")
     args = parser.parse_args()
-    table = Table(HERE / "scenes.csv", ("method", "seed", "steps"))
+    table = Table(HERE / "scenes.csv", ("method", "variant", "seed", "steps"))
     for seed in args.seeds:
         data = args.runs / f"data-{seed}"
         if not (data / "test" / "masks").exists():
@@ -31,7 +31,7 @@ def main() -> None:
             for method in METHODS:
                 recipe = demo_recipe(data, method, steps, seed)
                 length = recipe.training.steps
-                key = {"method": method, "seed": seed, "steps": length}
+                key = {"method": method, "variant": "", "seed": seed, "steps": length}
                 add_row(table, key, recipe, args.runs / f"{method}-{seed}-{length}", ("test",))
 
 
