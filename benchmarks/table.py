@@ -64,7 +64,7 @@ def commit() -> str:
 
 
 def machine() -> str:
-    """Processor and cores, or the GPU."""
+    """The GPU, or the processor with its cores and what `training.precision=auto` computes in there."""
     import torch
 
     if torch.cuda.is_available():
@@ -76,7 +76,8 @@ def machine() -> str:
             line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
         ]
         model = names[0] if names else model
-    return f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    precision = "bfloat16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "float32"
+    return f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {precision}"
 
 
 def percent(value: float | None) -> str:
