@@ -12,7 +12,7 @@ import torch
 
 from fewmask.engine.checkpoint import Position
 from fewmask.engine.device import launch_fabric
-from fewmask.engine.fit import build_optimizer
+from fewmask.engine.fit import build_optimizers
 from fewmask.engine.prepare import prepare_data
 from fewmask.engine.reading import reading
 from fewmask.engine.train import build_method
@@ -24,21 +24,23 @@ _NUM_LABELED = 8  # of the 16 images of noise
 
 
 def measure_step(recipe: Recipe, num_classes: int, repeats: int) -> dict[str, Any]:
-    """The columns `device`, `seconds` (the median of the repeats) and `peak_mib` (beyond model and optimizer)."""
+    """The columns `device`, `seconds` (the median of the repeats) and `peak_mib` (beyond model and optimizers)."""
     with tempfile.TemporaryDirectory() as folder:
         noisy = _on_noise(recipe, Path(folder), num_classes)
         data, fabric = prepare_data(noisy), launch_fabric(noisy.training)
         method = build_method(noisy, data).to(fabric.device).train()
-        optimizer = build_optimizer(method, noisy.training)
+        optimizers = build_optimizers(method, noisy.training)
         with reading(data, noisy.training, Position(0, 0), 1, fabric) as batches:
             batch = next(batches).to(fabric.device)
 
     def step() -> None:
         with fabric.autocast():
             losses = method.step(batch, LATE).losses
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         method.after_update(LATE)
 
     memory = peak_mib(step, fabric.device)

@@ -29,7 +29,7 @@ from torch import Tensor
 from fewmask.data.batch import Batch
 from fewmask.engine.checkpoint import Position
 from fewmask.engine.device import launch_fabric
-from fewmask.engine.fit import build_optimizer
+from fewmask.engine.fit import build_optimizers
 from fewmask.engine.prepare import TrainingData, prepare_data
 from fewmask.engine.reading import reading
 from fewmask.methods import ClassBankMethod, Now, class_bank
@@ -100,13 +100,13 @@ def measure(recipe: Recipe, data: TrainingData, fabric: Fabric, repeats: int) ->
 
 
 class Trainer:
-    """A method with its optimizer, ready to take steps, its bank full."""
+    """A method with its optimizers, ready to take steps, its bank full."""
 
     def __init__(self, kind: type[ClassBankMethod], recipe: Recipe, data: TrainingData, fabric: Fabric) -> None:
         torch.manual_seed(0)
         self.fabric = fabric
         self.method = kind(recipe.method, data.tools(recipe)).to(fabric.device).train()  # type: ignore[arg-type]
-        self.optimizer = build_optimizer(self.method, recipe.training)
+        self.optimizers = build_optimizers(self.method, recipe.training)
         bank = self.method.bank
         bank.rows.normal_()
         bank.filled.fill_(bank.rows.shape[1])
@@ -117,7 +117,8 @@ class Trainer:
         """As the engine's loop has it."""
         with self.fabric.autocast():
             losses = self.method.step(batch, LATE).losses
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
         self.backward(torch.stack(list(losses.values())).sum())
         self.update()
 
@@ -127,7 +128,8 @@ class Trainer:
 
     def update(self) -> None:
         """Student, then teacher."""
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.method.after_update(LATE)
 
 

@@ -24,23 +24,25 @@ RECIPE = make_recipe({"data": {"root": "toy"}, "method": "class_bank"})
 
 
 class Trained:
-    """A layer with a buffer, some steps into its training with momentum."""
+    """A layer with a buffer, some steps into its training by two optimizers with momenta."""
 
     def __init__(self, steps: int) -> None:
         torch.manual_seed(0)
         self.layers = nn.Sequential(nn.Linear(20, 40), nn.BatchNorm1d(40))
-        self.optimizer = torch.optim.AdamW(self.layers.parameters(), lr=0.1)
+        linear, norm = self.layers
+        self.optimizers = [torch.optim.AdamW(linear.parameters(), lr=0.1), torch.optim.Adam(norm.parameters(), lr=0.2)]
         self.train(steps)
 
     def train(self, steps: int) -> None:
         for step in range(steps):
             inputs = torch.randn(8, 20, generator=torch.Generator().manual_seed(step))
-            self.optimizer.zero_grad()
-            self.layers(inputs).square().mean().backward()
-            self.optimizer.step()
+            self.layers.zero_grad()
+            (self.layers(inputs) - 1).square().mean().backward()
+            for optimizer in self.optimizers:
+                optimizer.step()
 
     def save(self, run: RunFolder, position: Position) -> Path:
-        return save_checkpoint(run, self.layers, self.optimizer, position, RECIPE)
+        return save_checkpoint(run, self.layers, self.optimizers, position, RECIPE)
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def test_training_goes_on_from_a_checkpoint_as_without_it(run: RunFolder) -> Non
     unbroken = Trained(5)
     path = unbroken.save(run, Position(0, 5))
     resumed = Trained(1)
-    assert load_checkpoint(path, resumed.layers, resumed.optimizer) == Position(0, 5)
+    assert load_checkpoint(path, resumed.layers, resumed.optimizers) == Position(0, 5)
     for trained in (unbroken, resumed):
         trained.train(3)
     for name, tensor in unbroken.layers.state_dict().items():

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from fewmask.engine.fit import Interrupted, build_optimizer, stage_lengths, stop_flag
+from fewmask.engine.fit import Interrupted, build_optimizers, stage_lengths, stop_flag
 from fewmask.engine.prepare import prepare_data
 from fewmask.engine.train import build_method
 from fewmask.recipe import Recipe, TrainingConfig, read_recipe
@@ -44,7 +44,7 @@ def recipe(tmp_path: Path, dataset: Path) -> Recipe:
 
 def test_optimizer_has_every_trainable_parameter_once(recipe: Recipe) -> None:
     method = build_method(recipe, prepare_data(recipe))
-    optimizer = build_optimizer(method, TrainingConfig())
+    (optimizer,) = build_optimizers(method, TrainingConfig())
     held = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
     assert len(held) == len(set(held))
     assert set(held) == {id(parameter) for parameter in method.parameters() if parameter.requires_grad}
@@ -63,7 +63,7 @@ def test_optimizer_has_every_trainable_parameter_once(recipe: Recipe) -> None:
 def test_optimizer_follows_the_recipe(
     training: dict[str, Any], kind: type, rates: list[float], decay: float, recipe: Recipe
 ) -> None:
-    optimizer = build_optimizer(build_method(recipe, prepare_data(recipe)), TrainingConfig(**training))
+    (optimizer,) = build_optimizers(build_method(recipe, prepare_data(recipe)), TrainingConfig(**training))
     assert isinstance(optimizer, kind)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(rates)
     assert all(group["weight_decay"] == decay for group in optimizer.param_groups)

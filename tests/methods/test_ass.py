@@ -1,4 +1,4 @@
-"""Adversarial alignment: its terms against their definitions, who trains whom, and the rate of the discriminators."""
+"""Adversarial alignment: its terms against their definitions, who trains whom, and with which optimizer."""
 
 import math
 
@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from fewmask.data.batch import Labeled
-from fewmask.engine.fit import build_optimizer
-from fewmask.methods import SemanticShift, Supervised
+from fewmask.engine.fit import build_optimizers
+from fewmask.methods import SemanticShift
 from fewmask.recipe import TrainingConfig
 from fewmask.shapes import IGNORE
 
@@ -115,11 +115,15 @@ def test_where_there_is_no_image_and_no_label_nothing_is_aligned(tiny_net, batch
     }
 
 
-def test_the_optimizer_has_a_group_of_the_discriminators_at_their_rate(tiny_net):
-    training = TrainingConfig(learning_rate=0.1, encoder_rate=0.5)
+def test_the_discriminators_have_an_adam_of_their_own_whose_rate_is_not_the_recipes(tiny_net):
+    training = TrainingConfig(optimizer="sgd", learning_rate=0.1, encoder_rate=0.5, weight_decay=0.3)
     method = build(SemanticShift, tiny_net, discriminator_rate=0.2)
-    encoder, critics, new = build_optimizer(method, training).param_groups
-    assert [group["lr"] for group in (encoder, critics, new)] == pytest.approx([0.05, 0.02, 0.1])
+    segmenter, critics = build_optimizers(method, training)
+    assert [group["lr"] for group in segmenter.param_groups] == pytest.approx([0.05, 0.1])
+    assert isinstance(critics, torch.optim.Adam)
+    (group,) = critics.param_groups
+    assert (group["lr"], group["initial_lr"], group["weight_decay"]) == (0.2, 0.2, 0)
     discriminators = nn.ModuleList([method.map_discriminator, method.vector_discriminator])
-    assert {id(parameter) for parameter in critics["params"]} == {id(each) for each in discriminators.parameters()}
-    assert len(build_optimizer(build(Supervised, tiny_net), training).param_groups) == 2
+    assert {id(parameter) for parameter in group["params"]} == {id(each) for each in discriminators.parameters()}
+    of_segmenter = {id(parameter) for group in segmenter.param_groups for parameter in group["params"]}
+    assert of_segmenter == {id(parameter) for parameter in method.student.parameters()}

@@ -4,6 +4,7 @@ import io
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,9 +40,9 @@ class Position(NamedTuple):
 
 
 def save_checkpoint(
-    run: RunFolder, method: nn.Module, optimizer: Optimizer, position: Position, recipe: Recipe
+    run: RunFolder, method: nn.Module, optimizers: Sequence[Optimizer], position: Position, recipe: Recipe
 ) -> Path:
-    """Writes weights, optimizer, position and recipe; on a full disk the last one stays, and the error says so."""
+    """Writes weights, optimizers, position and recipe; on a full disk the last one stays, and the error says so."""
     final = run.checkpoints / f"stage{position.stage}-step{position.step:08d}"
     temporary = run.checkpoints / f".{final.name}.part"
     try:
@@ -49,7 +50,8 @@ def save_checkpoint(
         temporary.mkdir(parents=True)
         write_bytes(temporary / "method.safetensors", state_bytes(method))
         buffer = io.BytesIO()
-        torch.save({"optimizer": optimizer.state_dict(), "position": tuple(position)}, buffer)
+        states = [optimizer.state_dict() for optimizer in optimizers]
+        torch.save({"optimizers": states, "position": tuple(position)}, buffer)
         write_bytes(temporary / "training.pt", buffer.getvalue())
         write_text(temporary / "recipe.yaml", recipe_yaml(recipe))
         if not final.exists():
@@ -84,15 +86,16 @@ def check_recipe(run: RunFolder, recipe: Recipe) -> None:
             )
 
 
-def load_checkpoint(path: Path, method: nn.Module, optimizer: Optimizer) -> Position:
-    """Restores weights and optimizer in place and says where the run was; raises UserError if a file is damaged."""
+def load_checkpoint(path: Path, method: nn.Module, optimizers: Sequence[Optimizer]) -> Position:
+    """Restores weights and optimizers in place and says where the run was; raises UserError if a file is damaged."""
     load_state(path / "method.safetensors", method)
     file = path / "training.pt"
     try:
         training = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken file makes the reader raise nearly anything
         raise _damaged(file, error) from None
-    optimizer.load_state_dict(training["optimizer"])
+    for optimizer, state in zip(optimizers, training["optimizers"], strict=True):
+        optimizer.load_state_dict(state)
     return Position(*training["position"])
 
 

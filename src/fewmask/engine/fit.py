@@ -1,4 +1,4 @@
-"""The training loop: stages, steps, one backward, one optimizer, checkpoints; exact at every interruption."""
+"""The training loop: stages, steps, one backward, checkpoints; exact at every interruption."""
 
 import signal
 import time
@@ -9,7 +9,8 @@ from types import FrameType
 import torch
 from lightning_fabric import Fabric
 from rich.console import Console
-from torch.optim import SGD, AdamW, Optimizer
+from torch import nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from fewmask.engine.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
 from fewmask.engine.feature_picture import Moment, look_at_features
@@ -42,11 +43,11 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
         UserError: the loss stopped being finite, or a checkpoint could not be written.
     """
     training = recipe.training
-    optimizer = build_optimizer(method, training)
+    optimizers = build_optimizers(method, training)
     method.to(fabric.device)
     checkpoint = latest_checkpoint(run)
-    at = load_checkpoint(checkpoint, method, optimizer) if checkpoint else Position()
-    wrapped, fabric_optimizer = fabric.setup(method, optimizer)
+    at = load_checkpoint(checkpoint, method, optimizers) if checkpoint else Position()
+    wrapped, *fabric_optimizers = fabric.setup(method, *optimizers)
     wrapped.mark_forward_method("step")
     wrapped.train()
     lengths = stage_lengths([stage.share for stage in method.stages()], training.steps)
@@ -73,7 +74,7 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
 
     def save(position: Position) -> None:
         if fabric.is_global_zero:
-            save_checkpoint(run, method, optimizer, position, recipe)
+            save_checkpoint(run, method, optimizers, position, recipe)
         fabric.barrier()
 
     with journal, stop_flag() as stopped:
@@ -85,7 +86,8 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
                 continue
             start = at.step if index == at.stage else 0
             if start == 0:
-                optimizer.state.clear()  # momenta of another loss
+                for optimizer in optimizers:
+                    optimizer.state.clear()  # momenta of another loss
             with reading(data, training, Position(index, start), steps, fabric) as batches:
                 for step in range(start, steps):
                     before = time.perf_counter()
@@ -93,12 +95,14 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
                     journal.waited(time.perf_counter() - before)
                     torch.manual_seed(seed_at(Purpose.STEP, training.seed, index, step, fabric.global_rank))
                     now = Now(step, steps, stage.name)
-                    rate = _set_rates(optimizer, 1 - step / steps, training.poly_power)
+                    rate = _set_rates(optimizers, 1 - step / steps, training.poly_power)
 
                     losses, watch = wrapped.step(batch, now)
-                    optimizer.zero_grad()
+                    for optimizer in optimizers:
+                        optimizer.zero_grad()
                     fabric.backward(torch.stack(list(losses.values())).sum())
-                    fabric_optimizer.step()
+                    for optimizer in fabric_optimizers:
+                        optimizer.step()
                     method.after_update(now)
 
                     done = sum(lengths[:index]) + step + 1
@@ -119,14 +123,29 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
             save(Position(index + 1, 0))
 
 
-def build_optimizer(method: Method, training: TrainingConfig) -> Optimizer:
-    """AdamW or SGD over the method's groups: the encoder, critics where there are any, and everything that is new."""
+def build_optimizers(method: Method, training: TrainingConfig) -> list[Optimizer]:
+    """The recipe's optimizer over the encoder and everything that is new; then, if there are critics, Adam over them.
+
+    Adam and its settings are those of the released code of Hung et al., BMVC 2018.
+    """
+    groups = method.parameter_groups()
+    critics = groups.pop("critics")
+    optimizers = [_build_optimizer(groups, training)]
+    if critics:
+        rate = method.critic_rate
+        group = {"params": critics, "lr": rate, "initial_lr": rate}
+        optimizers.append(Adam([group], betas=(0.9, 0.99), fused=True))
+    return optimizers
+
+
+def _build_optimizer(trained: dict[str, list[nn.Parameter]], training: TrainingConfig) -> Optimizer:
+    """AdamW or SGD over `encoder` and `new`."""
     rate = training.learning_rate or _RATES[training.optimizer]
     decay = _DECAYS[training.optimizer] if training.weight_decay is None else training.weight_decay
-    scale = {"encoder": training.encoder_rate, "critics": method.critic_rate, "new": 1.0}
+    scale = {"encoder": training.encoder_rate, "new": 1.0}
     groups = [
         {"params": parameters, "lr": rate * scale[name], "initial_lr": rate * scale[name]}
-        for name, parameters in method.parameter_groups().items()
+        for name, parameters in trained.items()
         if parameters
     ]
     if training.optimizer == "adamw":
@@ -141,11 +160,12 @@ def stage_lengths(shares: list[float], steps: int) -> list[int]:
     return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
 
 
-def _set_rates(optimizer: Optimizer, left: float, power: float) -> float:
-    """The poly schedule; returns the rate of the last group, that of the new parameters."""
-    for group in optimizer.param_groups:
-        group["lr"] = group["initial_lr"] * left**power
-    return float(optimizer.param_groups[-1]["lr"])
+def _set_rates(optimizers: list[Optimizer], left: float, power: float) -> float:
+    """The poly schedule; returns the rate of the new parameters, the last group of the first optimizer."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * left**power
+    return float(optimizers[0].param_groups[-1]["lr"])
 
 
 def _all_agree_to_stop(fabric: Fabric, stopped: Callable[[], bool], is_meeting: bool) -> bool:

@@ -7,9 +7,9 @@ Verified, from the abstract: a global alignment, and one at the level of semanti
 category under the labels of the source and of the few labeled target images and handed to a discriminator.
 From the code of the method it builds on (Tsai et al., AdaptSegNet, CVPR 2018): the discriminator of probability maps,
 source 0 and target 1, a segmenter that makes the target look like the source, the weight 0.001, halved losses of the
-discriminator.
+discriminator, and its rate.
 Chosen by us: the discriminator of class vectors (an MLP that is told the class), its weight, the unlabeled images, not
-augmented, as the target of the global alignment, one output level, no warm-up, and one optimizer for all.
+augmented, as the target of the global alignment, one output level, and no warm-up.
 """
 
 from typing import Literal, NamedTuple
@@ -35,8 +35,8 @@ class SemanticShiftConfig(JointConfig):
     name: Literal["ass"] = "ass"  # type: ignore[assignment]
     global_weight: float = Field(0.001, ge=0)
     semantic_weight: float = Field(0.001, ge=0)
-    discriminator_rate: float = Field(0.2, gt=0)
-    """Share of the learning rate: AdaptSegNet's 1e-4 where that is 5e-4, the default of adamw."""
+    discriminator_rate: float = Field(1e-4, gt=0)
+    """Learning rate of the discriminators' Adam, whatever that of the segmenter."""
     stride: int = Field(8, ge=1)
     """Class vectors are means over a grid of this many pixels, as of DeepLabv2's features; a finer map is sampled."""
 
