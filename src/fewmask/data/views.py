@@ -10,11 +10,11 @@ from typing import Annotated, NamedTuple
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
-from fewmask.data.batch import Labeled
+from fewmask.data.batch import Labeled, Unlabeled
 from fewmask.ops.color import JitterStrength, blur, grayscale, jitter
 from fewmask.ops.mix import paste_classes
 from fewmask.ops.warp import draw_warp, warp_images
-from fewmask.shapes import Confidence, Images, Labels
+from fewmask.shapes import IGNORE, Confidence, Images, Labels
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Strength = Annotated[float, Field(ge=0, le=1)]
@@ -76,6 +76,13 @@ def augment_apart(how: Augmentation, parts: Iterable[Labeled], num_classes: int)
     """Views of labeled images in parts, one after the other; ClassMix pastes nothing from part to part."""
     views = [augment(how, part.images, part.labels, num_classes) for part in parts]
     return View(*(torch.cat(maps) for maps in zip(*views, strict=True)))
+
+
+def augment_unlabeled(how: Augmentation, unlabeled: Unlabeled) -> Unlabeled:
+    """One random view of every image, without ClassMix, which needs labels."""
+    one_class = torch.zeros_like(unlabeled.valid, dtype=torch.int64).masked_fill(~unlabeled.valid, IGNORE)
+    view = augment(how, unlabeled.images, one_class, num_classes=1)  # half of one class is none: nothing is pasted
+    return Unlabeled(view.images, view.labels != IGNORE)
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """One file per published method; METHODS is the list of them."""
 
+from fewmask.methods.adversarial import Adversarial
 from fewmask.methods.ass import SemanticShift
 from fewmask.methods.base import Method, MethodConfig, Now, Stage, Step, Tools
 from fewmask.methods.class_bank import ClassBankMethod
@@ -7,12 +8,15 @@ from fewmask.methods.domain_baselines import Joint, SourceOnly, TargetOnly
 from fewmask.methods.label_contrast import LabelContrast
 from fewmask.methods.patch_contrast import PatchContrast
 from fewmask.methods.pretraining import ContrastConfig, Pretrained
+from fewmask.methods.s4gan import S4GAN
 from fewmask.methods.supervised import Supervised
 
 METHODS: tuple[type[Method], ...] = (
     Supervised,
     ClassBankMethod,
     LabelContrast,
+    Adversarial,
+    S4GAN,
     SourceOnly,
     TargetOnly,
     Joint,
@@ -22,6 +26,8 @@ METHODS: tuple[type[Method], ...] = (
 
 __all__ = [
     "METHODS",
+    "S4GAN",
+    "Adversarial",
     "ClassBankMethod",
     "ContrastConfig",
     "Joint",

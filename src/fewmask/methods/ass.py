@@ -16,7 +16,6 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fewmask.data.batch import Batch
 from fewmask.methods.base import Now, Step, Tools
@@ -24,6 +23,7 @@ from fewmask.methods.domain_baselines import Joint, JointConfig
 from fewmask.models.discriminator import ClassVectorDiscriminator, MapDiscriminator, held_constant
 from fewmask.models.segnet import on_coarse_grid
 from fewmask.ops.class_means import class_means
+from fewmask.ops.losses import binary_cross_entropy
 from fewmask.shapes import Scalar
 
 SOURCE, TARGET = 0.0, 1.0
@@ -108,14 +108,7 @@ class _Samples(NamedTuple):
 
 def _adversarial(discriminator: nn.Module, source: _Samples, target: _Samples) -> tuple[Scalar, Scalar]:
     """The segmenter's term, which reaches no parameter of the discriminator, and the discriminator's, only these."""
-    fooling = _domain_loss(held_constant(discriminator, target.values), SOURCE, target.counts)
-    telling_source = _domain_loss(discriminator(source.values.detach()), SOURCE, source.counts)
-    telling_target = _domain_loss(discriminator(target.values.detach()), TARGET, target.counts)
+    fooling = binary_cross_entropy(held_constant(discriminator, target.values), SOURCE, target.counts)
+    telling_source = binary_cross_entropy(discriminator(source.values.detach()), SOURCE, source.counts)
+    telling_target = binary_cross_entropy(discriminator(target.values.detach()), TARGET, target.counts)
     return fooling, (telling_source + telling_target) / 2
-
-
-def _domain_loss(scores: Tensor, domain: float, counts: Tensor) -> Tensor:
-    """Binary cross-entropy of the scores that count, 0 where none does."""
-    scores = scores.float()
-    each = F.binary_cross_entropy_with_logits(scores, scores.new_full((), domain).expand_as(scores), reduction="none")
-    return (each * counts).sum() / counts.sum().clamp(min=1)

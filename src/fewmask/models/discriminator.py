@@ -1,10 +1,13 @@
-"""Discriminators of two domains: one of predicted maps, one of class vectors; and a pass that does not train them.
+"""Discriminators: of class maps, of images with their class maps, of class vectors; and a pass that trains none.
 
 Hung et al., Adversarial Learning for Semi-Supervised Semantic Segmentation, BMVC 2018,
-https://arxiv.org/abs/1802.07934: the first one's layers.
+https://arxiv.org/abs/1802.07934: the layers of the first one.
+Mittal et al., Semi-Supervised Semantic Segmentation with High- and Low-level Consistency, TPAMI 2021,
+https://arxiv.org/abs/1908.05724: those of the second.
 """
 
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,10 +15,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from fewmask.shapes import Valid
+from fewmask.shapes import Images, Labels, Valid
 
 PATCH = 32
 """Pixels between two scores of a map: five convolutions of stride 2."""
+
+_TINY = 1e-6
 
 
 class MapDiscriminator(nn.Module):
@@ -30,15 +35,40 @@ class MapDiscriminator(nn.Module):
 
     def forward(self, maps: Float[Tensor, "b k h w"]) -> Float[Tensor, "b hp wp"]:
         """A logit per patch of 32 x 32 pixels, of which a smaller map is filled up to one with zeros."""
-        height, width = maps.shape[-2:]
-        filled = F.pad(maps, (0, max(0, PATCH - width), 0, max(0, PATCH - height)))
-        return self.layers(filled).squeeze(1)  # type: ignore[no-any-return]
+        return self.layers(_filled_up(maps, PATCH)).squeeze(1)  # type: ignore[no-any-return]
 
     @staticmethod
     def in_image(valid: Valid) -> Bool[Tensor, "b hp wp"]:
         """For each of these patches, whether its center lies in the image."""
         rows, columns = (_centers(length, valid.device) for length in valid.shape[-2:])
         return valid[:, rows[:, None], columns]
+
+
+class Verdict(NamedTuple):
+    """Of each image a logit, of being true, and the features that it is made from."""
+
+    logits: Float[Tensor, " b"]
+    features: Float[Tensor, "b d"]
+
+
+class ImageDiscriminator(nn.Module):
+    """Four 4x4 convolutions of stride 2 over class maps and image, LeakyReLU(0.2), dropout; averaged to one score."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        widths, layers = (num_classes + 3, 64, 128, 256, 512), list[nn.Module]()
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.Conv2d(inputs, outputs, kernel_size=4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+            layers += [nn.Dropout2d(0.5)]
+        self.layers = nn.Sequential(*layers[:-1])
+        self.classify = nn.Linear(512, 1)
+
+    def forward(self, maps: Float[Tensor, "b k h w"], images: Images) -> Verdict:
+        """Images are stretched to [0, 1] by the extremes of their batch; smaller ones are filled up to 16 pixels."""
+        lowest, highest = images.aminmax()
+        stretched = (images - lowest) / (highest - lowest).clamp(min=_TINY)
+        features = self.layers(_filled_up(torch.cat([maps, stretched], dim=1), 16)).mean(dim=(2, 3))
+        return Verdict(self.classify(features).squeeze(1), features)
 
 
 class ClassVectorDiscriminator(nn.Module):
@@ -61,11 +91,22 @@ class ClassVectorDiscriminator(nn.Module):
         return self.layers(torch.cat([vectors, codes], dim=2)).squeeze(2)  # type: ignore[no-any-return]
 
 
-def held_constant(module: nn.Module, inputs: Tensor) -> Tensor:
+def label_maps(labels: Labels, num_classes: int) -> Float[Tensor, "b k h w"]:
+    """The class maps of a prediction that is sure of these labels; all 0 where IGNORE."""
+    classes = torch.arange(num_classes, device=labels.device)
+    return (labels[:, None] == classes[:, None, None]).float()
+
+
+def held_constant(module: nn.Module, *inputs: Tensor) -> Any:
     """What `module` makes of the inputs; gradients reach these and not its parameters."""
     parameters = {name: parameter.detach() for name, parameter in module.named_parameters()}
-    output: Tensor = functional_call(module, parameters, (inputs,))
-    return output
+    return functional_call(module, parameters, inputs)
+
+
+def _filled_up(maps: Tensor, least: int) -> Tensor:
+    """With zeros below and to the right, to at least so many pixels each way."""
+    height, width = maps.shape[-2:]
+    return F.pad(maps, (0, max(0, least - width), 0, max(0, least - height)))
 
 
 def _centers(length: int, device: torch.device) -> Tensor:

@@ -1,4 +1,4 @@
-"""Pixel losses: the weighted cross-entropy of Eq. 3 and the entropy of Eq. 7.
+"""Pixel losses: the weighted cross-entropy of Eq. 3 and the entropy of Eq. 7; and the verdicts of a discriminator.
 
 Alonso et al., Semi-Supervised Semantic Segmentation with Pixel-Level Contrastive Learning from a Class-wise
 Memory Bank, ICCV 2021.
@@ -7,6 +7,7 @@ Memory Bank, ICCV 2021.
 from typing import Literal
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -55,6 +56,18 @@ def entropy(logits: Logits, valid: Valid) -> Scalar:
     log_probabilities = F.log_softmax(logits.float(), dim=1)
     per_pixel = -(log_probabilities.exp() * log_probabilities).sum(dim=1)
     return torch.where(valid, per_pixel, 0.0).sum() / valid.sum().clamp(min=1)
+
+
+def binary_cross_entropy(
+    logits: Float[Tensor, "*size"], target: float, counted: Bool[Tensor, "*size"] | None = None
+) -> Scalar:
+    """Mean cross-entropy with `target` in [0, 1] over the logits that count, 0 where none does; all do when None.
+
+    Computed in float32.
+    """
+    logits = logits.float()
+    each = F.binary_cross_entropy_with_logits(logits, logits.new_full((), target).expand_as(logits), reduction="none")
+    return each.mean() if counted is None else (each * counted).sum() / counted.sum().clamp(min=1)
 
 
 def balanced_class_weights(counts: PerClass) -> PerClass:

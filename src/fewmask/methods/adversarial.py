@@ -1,0 +1,102 @@
+"""Adversarial learning: a discriminator of class maps makes predictions look true, and says where they do.
+
+Hung et al., Adversarial Learning for Semi-Supervised Semantic Segmentation, BMVC 2018,
+https://arxiv.org/abs/1802.07934. Settings are those of the released code (hfslyc/AdvSemiSeg) as its README runs it.
+
+Chosen by us: class maps of the truth are those of the same batch, where the released code draws a second one; padding
+of an unlabeled image counts for no loss; and both kinds of images are augmented alike, weakly, as everywhere here.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fewmask.data.batch import Batch
+from fewmask.data.views import Probability, augment_unlabeled
+from fewmask.methods.base import Now, Step, Tools
+from fewmask.methods.supervised import Supervised, SupervisedConfig
+from fewmask.models.discriminator import MapDiscriminator, held_constant, label_maps
+from fewmask.ops.losses import binary_cross_entropy, cross_entropy
+from fewmask.shapes import IGNORE, Confidence
+
+FAKE, TRUE = 0.0, 1.0
+
+
+class AdversarialConfig(SupervisedConfig):
+    """The weights of the terms, and which pixels an image without labels teaches."""
+
+    name: Literal["adversarial"] = "adversarial"  # type: ignore[assignment]
+    class_balance: bool = False
+    adv_weight: float = Field(0.01, ge=0)
+    adv_unlabeled_weight: float = Field(0.001, ge=0)
+    semi_weight: float = Field(0.1, ge=0)
+    semi_start: Probability = 0.25
+    """Share of the steps that `semi` waits for: 5000 of 20000."""
+    threshold: Probability = 0.2
+    """A pixel is taught its own prediction if the discriminator holds it for true with at least this probability."""
+    discriminator_rate: float = Field(1e-4, gt=0)
+    """Learning rate of the discriminator's Adam, whatever that of the segmenter."""
+
+    @property
+    def uses_unlabeled(self) -> bool:
+        return True
+
+
+class Adversarial(Supervised):
+    """Supervised training, with a discriminator that tells predicted class maps from those of labels, pixel by pixel.
+
+    Segmenter and discriminator learn in the same step. The segmenter's terms pass through the discriminator as it is
+    and leave it alone; the discriminator's term stops at the predictions.
+    """
+
+    name = "adversarial"
+    paper = "Hung et al., BMVC 2018"
+    Config = AdversarialConfig
+    config: AdversarialConfig
+
+    def __init__(self, config: AdversarialConfig, tools: Tools) -> None:
+        super().__init__(config, tools)
+        self.discriminator = MapDiscriminator(tools.num_classes)
+
+    def critics(self) -> list[nn.Parameter]:
+        return list(self.discriminator.parameters())
+
+    @property
+    def critic_rate(self) -> float:
+        return self.config.discriminator_rate
+
+    def step(self, batch: Batch, now: Now) -> Step:
+        assert batch.unlabeled is not None
+        config, size = self.config, batch.unlabeled.valid.shape[-2:]
+        view, (images, valid) = self.view(batch), augment_unlabeled(self.config.weak, batch.unlabeled)
+        labeled_logits, logits = self.net(view.images).logits, self.net(images).logits
+        predicted = torch.cat([labeled_logits, logits]).float().softmax(dim=1)
+        true = label_maps(view.labels, self.tools.num_classes)
+        is_labeled = view.labels != IGNORE
+
+        scores = _per_pixel(held_constant(self.discriminator, predicted), size)
+        labeled_scores, unlabeled_scores = scores[: len(labeled_logits)], scores[len(labeled_logits) :]
+        predicted_scores = _per_pixel(self.discriminator(predicted.detach()), size)
+        true_scores = _per_pixel(self.discriminator(true), size)
+
+        passed = (unlabeled_scores.sigmoid() >= config.threshold) & valid
+        pseudo_labels = logits.argmax(dim=1).masked_fill(~passed, IGNORE)
+        semi_weight = config.semi_weight if now.progress >= config.semi_start else 0.0
+        told_fake = binary_cross_entropy(predicted_scores, FAKE, torch.cat([is_labeled, valid]))
+        told_true = binary_cross_entropy(true_scores, TRUE, is_labeled)
+        losses = {
+            "sup": self.supervised_loss(labeled_logits, view),
+            "adv_labeled": config.adv_weight * binary_cross_entropy(labeled_scores, TRUE, is_labeled),
+            "adv_unlabeled": config.adv_unlabeled_weight * binary_cross_entropy(unlabeled_scores, TRUE, valid),
+            "semi": semi_weight * cross_entropy(logits, pseudo_labels),
+            "disc": (told_fake + told_true) / 2,
+        }
+        return Step(losses, {"passed_pixels": passed.sum() / valid.sum().clamp(min=1)})
+
+
+def _per_pixel(scores: Tensor, size: torch.Size) -> Confidence:
+    """The discriminator's logits per patch as logits per pixel, in float32."""
+    return F.interpolate(scores[:, None].float(), size, mode="bilinear", align_corners=False).squeeze(1)

@@ -1,0 +1,96 @@
+"""s4GAN: a discriminator of images with their class maps gives features to match, and picks images to learn from.
+
+Mittal et al., Semi-Supervised Semantic Segmentation with High- and Low-level Consistency, TPAMI 2021,
+https://arxiv.org/abs/1908.05724. Settings are those of the released code (sud0301/semisup-semseg) for Pascal VOC.
+
+The segmentation branch alone: the second one, MLMT, a classifier of whole images that removes classes from the
+prediction, is left out, as the released commands for Cityscapes do.
+Chosen by us: the labeled images of the same batch are the true ones, where the released code draws a second batch; one
+pass over them serves both the matching and the discriminator; class maps are 0 where an unlabeled image is padding, as
+those of labels are; and both kinds of images are augmented alike, weakly, as everywhere here.
+"""
+
+from typing import Literal
+
+from einops import rearrange
+from pydantic import Field
+from torch import Tensor, nn
+
+from fewmask.data.batch import Batch
+from fewmask.data.views import Probability, augment_unlabeled
+from fewmask.methods.base import Now, Step, Tools
+from fewmask.methods.supervised import Supervised, SupervisedConfig
+from fewmask.models.discriminator import ImageDiscriminator, held_constant, label_maps
+from fewmask.ops.losses import binary_cross_entropy, cross_entropy
+from fewmask.shapes import IGNORE, Float, Scalar
+
+FAKE, TRUE = 0.0, 1.0
+
+
+class S4GANConfig(SupervisedConfig):
+    """The weights of the terms, and which images without labels teach."""
+
+    name: Literal["s4gan"] = "s4gan"  # type: ignore[assignment]
+    class_balance: bool = False
+    feature_matching_weight: float = Field(0.1, ge=0)
+    self_training_weight: float = Field(1.0, ge=0)
+    threshold: Probability = 0.6
+    """An image is taught its own prediction if it is held for true with more than this probability; Cityscapes: 0.7."""
+    discriminator_rate: float = Field(1e-4, gt=0)
+    """Learning rate of the discriminator's Adam, whatever that of the segmenter; Cityscapes: 1e-5."""
+
+    @property
+    def uses_unlabeled(self) -> bool:
+        return True
+
+
+class S4GAN(Supervised):
+    """Supervised training, with a discriminator that tells predicted class maps from those of labels, image by image.
+
+    Segmenter and discriminator learn in the same step. The segmenter is not told to fool the discriminator, but to have
+    predictions of the same mean features as labels have; these features leave the discriminator alone, and its own term
+    stops at the predictions.
+    """
+
+    name = "s4gan"
+    paper = "Mittal et al., TPAMI 2021 (segmentation branch)"
+    Config = S4GANConfig
+    config: S4GANConfig
+
+    def __init__(self, config: S4GANConfig, tools: Tools) -> None:
+        super().__init__(config, tools)
+        self.discriminator = ImageDiscriminator(tools.num_classes)
+
+    def critics(self) -> list[nn.Parameter]:
+        return list(self.discriminator.parameters())
+
+    @property
+    def critic_rate(self) -> float:
+        return self.config.discriminator_rate
+
+    def step(self, batch: Batch, now: Now) -> Step:
+        assert batch.unlabeled is not None
+        config = self.config
+        view, (images, valid) = self.view(batch), augment_unlabeled(config.weak, batch.unlabeled)
+        labeled_logits, logits = self.net(view.images).logits, self.net(images).logits
+        predicted = logits.float().softmax(dim=1) * rearrange(valid, "b h w -> b 1 h w")
+
+        judged = held_constant(self.discriminator, predicted, images)
+        fake = self.discriminator(predicted.detach(), images)
+        true = self.discriminator(label_maps(view.labels, self.tools.num_classes), view.images)
+
+        passed = judged.logits.float().sigmoid() > config.threshold
+        pseudo_labels = logits.argmax(dim=1).masked_fill(~(rearrange(passed, "b -> b 1 1") & valid), IGNORE)
+        matching = _feature_distance(judged.features, true.features.detach())
+        losses = {
+            "sup": self.supervised_loss(labeled_logits, view),
+            "feature_matching": config.feature_matching_weight * matching,
+            "self_training": config.self_training_weight * cross_entropy(logits, pseudo_labels),
+            "disc": (binary_cross_entropy(fake.logits, FAKE) + binary_cross_entropy(true.logits, TRUE)) / 2,
+        }
+        return Step(losses, {"passed_images": passed.float().mean()})
+
+
+def _feature_distance(predicted: Float[Tensor, "u d"], true: Float[Tensor, "b d"]) -> Scalar:
+    """Mean absolute difference of the means over the images, in float32."""
+    return (predicted.float().mean(dim=0) - true.float().mean(dim=0)).abs().mean()
