@@ -4,7 +4,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from fewmask.data.views import STRONG, WEAK, Augmentation, augment
+from fewmask.data.batch import Unlabeled
+from fewmask.data.views import STRONG, WEAK, Augmentation, augment, augment_unlabeled
 from fewmask.shapes import IGNORE
 
 K = 4
@@ -117,3 +118,21 @@ def test_views_are_outside_of_autograd():
 def test_impossible_settings_are_refused(setting):
     with pytest.raises(ValidationError):
         Augmentation(**setting)
+
+
+def test_an_unlabeled_view_moves_the_padding_along_and_mixes_nothing():
+    images, valid = torch.stack([torch.zeros(3, 8, 12), torch.ones(3, 8, 12)]), torch.ones(2, 8, 12, dtype=torch.bool)
+    valid[0, :, :4] = False
+    how = Augmentation(flip_probability=1, scale_probability=0, jitter_probability=0, classmix_probability=1)
+    view = augment_unlabeled(how, Unlabeled(images, valid))
+    torch.testing.assert_close(view.images, images)
+    assert torch.equal(view.valid, valid.flip(2))
+
+
+def test_an_unlabeled_view_is_not_valid_outside_of_the_image():
+    half = Augmentation(
+        flip_probability=0, scale_probability=1, scale_range=(0.5, 0.5), jitter_probability=0, classmix_probability=0
+    )
+    view = augment_unlabeled(half, Unlabeled(torch.ones(2, 3, 16, 24), torch.ones(2, 16, 24, dtype=torch.bool)))
+    assert view.valid.float().mean().item() == pytest.approx(0.25, abs=0.1)
+    assert view.images.amin(dim=1)[view.valid].min() > 0.4

@@ -18,6 +18,7 @@ TIMES = ("steps_per_second", "data_share", "memory_gib")
 METHODS = {  # the bank fills from the first step on, whatever the network says
     "class_bank": {"name": "class_bank", "quality_filter": False, "bank_slots": 64, "teacher_momentum": 0.9},
     "label_contrast": {"name": "label_contrast", "pseudo_labels": True, "contrast": {"dim": 16}},
+    "s4gan": {"name": "s4gan", "threshold": 0.0},  # a critic, with an optimizer of its own
     "supervised": "supervised",
 }
 

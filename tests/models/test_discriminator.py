@@ -1,9 +1,17 @@
-"""The two discriminators: what they score, and the pass that holds them constant."""
+"""The discriminators: what they score, what they are shown for labels, and the pass that holds them constant."""
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from fewmask.models.discriminator import ClassVectorDiscriminator, MapDiscriminator, held_constant
+from fewmask.models.discriminator import (
+    ClassVectorDiscriminator,
+    ImageDiscriminator,
+    MapDiscriminator,
+    held_constant,
+    label_maps,
+)
+from fewmask.shapes import IGNORE
 
 
 @pytest.mark.parametrize(
@@ -26,6 +34,49 @@ def test_a_patch_is_in_the_image_if_its_center_is():
 def test_the_layers_of_the_map_discriminator_are_those_of_the_paper():
     shapes = [tuple(layer.weight.shape) for layer in MapDiscriminator(19).layers if hasattr(layer, "weight")]
     assert shapes == [(64, 19, 4, 4), (128, 64, 4, 4), (256, 128, 4, 4), (512, 256, 4, 4), (1, 512, 4, 4)]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (15, 40), (32, 48), (67, 33)])
+def test_an_image_of_any_size_gets_one_score_and_its_features(size):
+    verdict = ImageDiscriminator(5)(torch.rand(2, 5, *size), torch.rand(2, 3, *size))
+    assert verdict.logits.shape == (2,)
+    assert verdict.features.shape == (2, 512)
+
+
+def test_the_image_discriminator_is_four_convolutions_averaged_and_classified():
+    discriminator = ImageDiscriminator(5).eval()
+    maps, images = torch.rand(2, 5, 36, 50), torch.rand(2, 3, 36, 50)
+    images[0, 0, 0, 0], images[1, 2, 3, 4] = 0.0, 1.0  # stretched to [0, 1] already
+    parameters = dict(discriminator.named_parameters())
+    kernels = [name.removesuffix(".weight") for name in parameters if name.startswith("layers.") and "weight" in name]
+    values = torch.cat([maps, images], dim=1)
+    for name in kernels:
+        assert parameters[f"{name}.weight"].shape[1:] == (values.shape[1], 4, 4)
+        values = F.conv2d(values, parameters[f"{name}.weight"], parameters[f"{name}.bias"], stride=2, padding=1)
+        values = torch.where(values > 0, values, 0.2 * values)
+    assert [parameters[f"{name}.weight"].shape[0] for name in kernels] == [64, 128, 256, 512]
+    verdict = discriminator(maps, images)
+    torch.testing.assert_close(verdict.features, values.flatten(2).mean(dim=2))
+    weight, bias = parameters["classify.weight"], parameters["classify.bias"]
+    torch.testing.assert_close(verdict.logits, (verdict.features * weight).sum(dim=1) + bias)
+
+
+def test_darker_images_of_less_contrast_get_the_same_verdict_and_those_of_one_color_a_finite_one():
+    discriminator, maps, images = ImageDiscriminator(2).eval(), torch.rand(2, 2, 32, 32), torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(discriminator(maps, 0.3 * images + 0.1), discriminator(maps, images))
+    assert discriminator(maps, torch.full_like(images, 0.5)).logits.isfinite().all()
+
+
+def test_channels_are_dropped_after_the_first_three_convolutions_and_in_training_alone():
+    layers = list(ImageDiscriminator(2).layers)
+    kinds = ["Conv2d", "LeakyReLU", "Dropout2d"]
+    assert [type(layer).__name__ for layer in layers] == [*kinds, *kinds, *kinds, "Conv2d", "LeakyReLU"]
+    assert {layer.p for layer in layers if isinstance(layer, torch.nn.Dropout2d)} == {0.5}
+
+
+def test_label_maps_are_one_where_the_label_is_and_all_zero_where_it_is_ignored():
+    maps = label_maps(torch.tensor([[[0, 2, IGNORE]]]), num_classes=3)
+    assert maps.tolist() == [[[[1, 0, 0]], [[0, 0, 0]], [[0, 1, 0]]]]
 
 
 def test_equal_vectors_of_two_classes_are_told_apart():

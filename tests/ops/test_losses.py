@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from fewmask.ops.losses import balanced_class_weights, class_counts, cross_entropy, entropy
+from fewmask.ops.losses import (
+    balanced_class_weights,
+    binary_cross_entropy,
+    class_counts,
+    cross_entropy,
+    entropy,
+)
 from fewmask.shapes import IGNORE
 
 K = 4
@@ -145,3 +151,23 @@ def test_counts_leave_ignored_pixels_out():
     labels = torch.tensor([[[0, 2, 2], [IGNORE, 2, 0]]])
     assert class_counts(labels, K).tolist() == [2, 0, 3, 0]
     assert class_counts(torch.full((1, 1, 1), IGNORE), K).tolist() == [0] * K
+
+
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_binary_cross_entropy_equals_a_loop_over_the_logits_that_count(target):
+    logits, counted = 3 * torch.randn(2, 5), torch.rand(2, 5) < 0.6
+    likely = [1 / (1 + math.exp(-score if target else score)) for score in logits[counted].tolist()]
+    expected = -sum(map(math.log, likely)) / len(likely)
+    assert binary_cross_entropy(logits, target, counted).item() == pytest.approx(expected, rel=1e-5)
+    everything = binary_cross_entropy(logits, target, torch.ones_like(counted))
+    torch.testing.assert_close(binary_cross_entropy(logits, target), everything)
+
+
+def test_binary_cross_entropy_of_nothing_is_zero_and_of_half_precision_in_float32():
+    logits = torch.full((3,), 100.0, dtype=torch.bfloat16, requires_grad=True)
+    nothing = binary_cross_entropy(logits, 0.0, torch.zeros(3, dtype=torch.bool))
+    assert nothing == 0
+    nothing.backward()
+    assert not logits.grad.any()
+    assert binary_cross_entropy(logits, 0.0).dtype == torch.float32
+    assert binary_cross_entropy(logits, 0.0) == 100
