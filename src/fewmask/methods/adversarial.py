@@ -4,7 +4,8 @@ Hung et al., Adversarial Learning for Semi-Supervised Semantic Segmentation, BMV
 https://arxiv.org/abs/1802.07934. Settings are those of the released code (hfslyc/AdvSemiSeg) as its README runs it.
 
 Chosen by us: class maps of the truth are those of the same batch, where the released code draws a second one; padding
-of an unlabeled image counts for no loss; and both kinds of images are augmented alike, weakly, as everywhere here.
+of an unlabeled image counts for no loss; scores are upsampled with corners not aligned, today's default of PyTorch; and
+both kinds of images are augmented alike, weakly, as everywhere here.
 """
 
 from typing import Literal
@@ -20,7 +21,7 @@ from fewmask.methods.base import Now, Step, Tools
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.discriminator import MapDiscriminator, held_constant, label_maps
 from fewmask.ops.losses import binary_cross_entropy, cross_entropy
-from fewmask.shapes import IGNORE, Confidence
+from fewmask.shapes import IGNORE, Float
 
 FAKE, TRUE = 0.0, 1.0
 
@@ -97,6 +98,6 @@ class Adversarial(Supervised):
         return Step(losses, {"passed_pixels": passed.sum() / valid.sum().clamp(min=1)})
 
 
-def _per_pixel(scores: Tensor, size: torch.Size) -> Confidence:
+def _per_pixel(scores: Float[Tensor, "b hp wp"], size: torch.Size) -> Float[Tensor, "b h w"]:
     """The discriminator's logits per patch as logits per pixel, in float32."""
     return F.interpolate(scores[:, None].float(), size, mode="bilinear", align_corners=False).squeeze(1)
