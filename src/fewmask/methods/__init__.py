@@ -3,6 +3,7 @@
 from fewmask.methods.adversarial import Adversarial
 from fewmask.methods.ass import SemanticShift
 from fewmask.methods.base import Method, MethodConfig, Now, Stage, Step, Tools
+from fewmask.methods.cac import ContextConsistency
 from fewmask.methods.class_bank import ClassBankMethod
 from fewmask.methods.domain_baselines import Joint, SourceOnly, TargetOnly
 from fewmask.methods.label_contrast import LabelContrast
@@ -17,6 +18,7 @@ METHODS: tuple[type[Method], ...] = (
     LabelContrast,
     Adversarial,
     S4GAN,
+    ContextConsistency,
     SourceOnly,
     TargetOnly,
     Joint,
@@ -29,6 +31,7 @@ __all__ = [
     "S4GAN",
     "Adversarial",
     "ClassBankMethod",
+    "ContextConsistency",
     "ContrastConfig",
     "Joint",
     "LabelContrast",

@@ -12,14 +12,18 @@ class MapProjector(nn.Sequential):
     """`layers` 1x1 convolutions with ReLU between them: three in the paper.
 
     With `batchnorm` a BatchNorm stands before every ReLU: the authors' released losses have two layers and this.
+    Between the convolutions there are `hidden_dim` channels, `dim` unless given.
     """
 
-    def __init__(self, in_dim: int, dim: int = 256, layers: int = 3, batchnorm: bool = False) -> None:
+    def __init__(
+        self, in_dim: int, dim: int = 256, layers: int = 3, batchnorm: bool = False, hidden_dim: int | None = None
+    ) -> None:
+        hidden_dim = hidden_dim or dim
         modules: list[nn.Module] = []
         for layer in range(layers - 1):
-            modules.append(nn.Conv2d(dim if layer else in_dim, dim, 1))
-            modules += [nn.BatchNorm2d(dim)] * batchnorm + [nn.ReLU(inplace=True)]
-        super().__init__(*modules, nn.Conv2d(dim if layers > 1 else in_dim, dim, 1))
+            modules.append(nn.Conv2d(hidden_dim if layer else in_dim, hidden_dim, 1))
+            modules += [nn.BatchNorm2d(hidden_dim)] * batchnorm + [nn.ReLU(inplace=True)]
+        super().__init__(*modules, nn.Conv2d(hidden_dim if layers > 1 else in_dim, dim, 1))
 
     def forward(self, features: Features) -> Float[Tensor, "b dim hs ws"]:
         """[b in_dim hs ws] to [b dim hs ws], of any length."""

@@ -112,10 +112,15 @@ class SegNet(nn.Module):
         """
         height, width = size
         padded = (_round_up(height, self.stride), _round_up(width, self.stride))
-        logits: Tensor = self.network.segmentation_head(features)
+        logits = self.classify_cells(features)
         if logits.shape[-2:] != padded:
             logits = F.interpolate(logits, padded, mode="bilinear", align_corners=True)
         return logits[..., :height, :width]
+
+    def classify_cells(self, features: Features) -> Float[Tensor, "b k hs ws"]:
+        """Logits on the grid of the features, which may have been pooled."""
+        logits: Tensor = self.network.segmentation_head(features)
+        return logits
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Every parameter that trains, once: by `encoder`, `decoder` and `classifier`."""

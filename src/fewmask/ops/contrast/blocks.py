@@ -26,6 +26,9 @@ Place = tuple[slice, slice]
 Term = Callable[[Float[Tensor, "g r m"], Place], Float[Tensor, "g r"]]
 """From a block of dot products a finite value per row; in the block it leaves the gradients of these values."""
 
+NEVER = -1e30
+"""The logit of a pair that takes no part: its exponential is 0, and its differences are not NaN as those of -inf."""
+
 
 def blockwise_sum(
     anchors: Float[Tensor, "g n d"], keys: Float[Tensor, "g m d"], weights: Float[Tensor, "g n"], term: Term
@@ -36,6 +39,20 @@ def blockwise_sum(
     """
     total: Tensor = _BlockwiseSum.apply(anchors, keys, weights, term)
     return total
+
+
+def blockwise_rows(anchors: Float[Tensor, "g n d"], keys: Float[Tensor, "g m d"], term: Term) -> Float[Tensor, "g n"]:
+    """`term` of every row of anchors x keys^T, in all g groups; gradients go to the anchors alone."""
+    values: Tensor = _BlockwiseRows.apply(anchors, keys, term)
+    return values
+
+
+def log_sum_exp_(logits: Tensor) -> Tensor:
+    """Over the last dimension; its gradient, the softmax, takes the place of the logits."""
+    top = logits.amax(dim=-1, keepdim=True)
+    total = logits.sub_(top).exp_().sum(dim=-1, keepdim=True)
+    logits.div_(total)
+    return (top + total.log()).squeeze(-1)
 
 
 class _BlockwiseSum(torch.autograd.Function):
@@ -59,6 +76,26 @@ class _BlockwiseSum(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
         anchor_gradient, key_gradient = ctx.saved_tensors
         return gradient * anchor_gradient, gradient * key_gradient, None, None
+
+
+class _BlockwiseRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, anchors: Tensor, keys: Tensor, term: Term) -> Tensor:
+        values, slopes = anchors.new_empty(anchors.shape[:2]), torch.empty_like(anchors)
+        for groups, rows in _places(anchors, keys):
+            place = groups, rows
+            block = torch.bmm(anchors[place], keys[groups].mT)
+            values[place] = term(block, place)
+            if ctx.needs_input_grad[0]:
+                slopes[place] = torch.bmm(block, keys[groups])
+        ctx.save_for_backward(slopes)
+        return values
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (slopes,) = ctx.saved_tensors
+        return gradient[:, :, None] * slopes, None, None
 
 
 def _places(anchors: Tensor, keys: Tensor) -> Iterator[Place]:

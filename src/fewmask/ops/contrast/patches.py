@@ -13,13 +13,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from fewmask.ops.contrast.blocks import NEVER
 from fewmask.shapes import Labels, Rows, Scalar
 
 SIDES = (1, 2, 4)
 """Of the sub-patches at the levels of the pyramid: a patch is compared whole, in 2 x 2 and in 4 x 4 parts."""
-
-_NEVER = -1e30
-"""The logit of a pair that takes no part: its exponential is 0, and its differences are not NaN as those of -inf."""
 
 
 class LabelPatches(NamedTuple):
@@ -110,7 +108,7 @@ def info_nce(
     with torch.autocast(anchors.device.type, enabled=False):
         precision = torch.promote_types(anchors.dtype, torch.float32)
         logits = F.normalize(anchors.to(precision)) @ F.normalize(keys.to(precision)).T / temperature
-        pushed = logits.masked_fill(~negatives, _NEVER).logsumexp(dim=1, keepdim=True)
+        pushed = logits.masked_fill(~negatives, NEVER).logsumexp(dim=1, keepdim=True)
         num_positives = positives.sum(dim=1)
         each = torch.where(positives, F.softplus(pushed - logits), 0.0).sum(dim=1) / num_positives.clamp(min=1)
         takes_part = (num_positives > 0) & negatives.any(dim=1)

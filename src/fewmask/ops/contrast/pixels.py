@@ -21,14 +21,11 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
-from fewmask.ops.contrast.blocks import Place, blockwise_sum
+from fewmask.ops.contrast.blocks import NEVER, Place, blockwise_sum, log_sum_exp_
 from fewmask.shapes import IGNORE, Labels, Scalar
 
 Variant = Literal["paper", "released"]
 Maps = Float[Tensor, "b d h w"]
-
-_NEVER = -1e30
-"""The logit of a pair that takes no part: its exponential is 0, and its differences are not NaN as those of -inf."""
 
 
 def within_image_contrast(
@@ -145,8 +142,8 @@ def _paper(anchors: _Pixels, copies: _Pixels, partners: Tensor | None, temperatu
         logits[:, :, :num_own] += ignored[groups]
         if partners is not None:
             differ = anchors.classes[place][:, :, None] != keys.classes[groups, None, num_own:]
-            logits[:, :, num_own:].masked_fill_(differ, _NEVER)
-        return _log_sum_exp_(logits)
+            logits[:, :, num_own:].masked_fill_(differ, NEVER)
+        return log_sum_exp_(logits)
 
     # Without positives are ignored anchors, for IGNORE counts none, and those whose class labels of the copies lack.
     takes_part = counts.squeeze(2).gather(1, anchors.classes) > 0
@@ -165,8 +162,8 @@ def _released(own: _Pixels, others: _Pixels | None, temperature: float) -> Tenso
         groups, _ = place
         differ = own.classes[place][:, :, None] != keys.classes[groups, None]
         num_positives = (~differ).sum(dim=2)
-        negatives = (logits[:, :, :num_own] + ignored[groups]).masked_fill_(~differ[:, :, :num_own], _NEVER)
-        margins = logits.sub_(_log_sum_exp_(negatives)[:, :, None])
+        negatives = (logits[:, :, :num_own] + ignored[groups]).masked_fill_(~differ[:, :, :num_own], NEVER)
+        margins = logits.sub_(log_sum_exp_(negatives)[:, :, None])
         values = F.logsigmoid(margins).masked_fill_(differ, 0).sum(dim=2) / -num_positives
         # The gradients at the positives, and through the logarithm, whose own are the softmax, at the negatives.
         margins.neg_().sigmoid_().masked_fill_(differ, 0).div_(-num_positives[:, :, None])
@@ -176,14 +173,6 @@ def _released(own: _Pixels, others: _Pixels | None, temperature: float) -> Tenso
 
     weights = _weights(own.labeled, keys.labeled, own.vectors)
     return blockwise_sum(own.vectors / temperature, keys.vectors, weights, pair_terms)
-
-
-def _log_sum_exp_(logits: Tensor) -> Tensor:
-    """Over the last dimension; its gradient, the softmax, takes the place of the logits."""
-    top = logits.amax(dim=-1, keepdim=True)
-    total = logits.sub_(top).exp_().sum(dim=-1, keepdim=True)
-    logits.div_(total)
-    return (top + total.log()).squeeze(-1)
 
 
 def _class_sums(rows: Tensor, classes: Tensor) -> Tensor:
@@ -202,4 +191,4 @@ def _weights(takes_part: Tensor, among: Tensor, like: Tensor) -> Tensor:
 
 def _ignored(keys: _Pixels) -> Tensor:
     """[g 1 n] to be added to logits."""
-    return torch.where(keys.labeled, 0.0, _NEVER)[:, None].to(keys.vectors)
+    return torch.where(keys.labeled, 0.0, NEVER)[:, None].to(keys.vectors)

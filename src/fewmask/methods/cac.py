@@ -1,0 +1,154 @@
+"""Directional context-aware consistency: a pixel seen in two windows looks alike in both, led by the surer one.
+
+Lai et al., Semi-supervised Semantic Segmentation with Directional Context-aware Consistency, CVPR 2021,
+https://arxiv.org/abs/2106.14133; settings as in the authors' released code (dvlab-research/Context-Aware-Consistency).
+
+Chosen by us: the two windows are cut from the batch's crop, three quarters of each side, so that they overlap by half a
+side or more; the original crops the whole image, with an intersection over union of 0.1 to 1. Both windows go through
+the network as one batch. Left out: the queue of negatives of earlier steps, which the original has for VOC alone.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from einops import rearrange, reduce
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from fewmask.data.batch import Batch, Unlabeled
+from fewmask.data.views import Augmentation, Probability, distort
+from fewmask.errors import UserError
+from fewmask.methods.base import Now, Step, Tools
+from fewmask.methods.supervised import Supervised, SupervisedConfig
+from fewmask.models.projection import MapProjector
+from fewmask.models.ranks import from_all_ranks
+from fewmask.models.segnet import SegOutput
+from fewmask.ops.contrast import Pixels, directional_contrast, pulled
+from fewmask.ops.windows import Windows, cut, draw_windows, match
+from fewmask.shapes import IGNORE, Images, Scalar
+
+DISTORTION = Augmentation(
+    flip_probability=0.5,
+    scale_probability=0.0,
+    jitter_probability=0.8,
+    brightness=0.4,
+    contrast=0.4,
+    saturation=0.4,
+    hue=0.1,
+    grayscale_probability=0.2,
+    blur_probability=0.5,
+    classmix_probability=0.0,
+)
+"""Of a window: its flip, its color and its blur; nothing else of an augmentation applies."""
+
+
+class ContextConsistencyConfig(SupervisedConfig):
+    """The windows, which pixels are pulled, and from how many they are pushed."""
+
+    name: Literal["cac"] = "cac"  # type: ignore[assignment]
+    class_balance: bool = False
+    window_share: float = Field(0.75, gt=0, le=1)
+    """Of each side of the crop, rounded to a multiple of what the network takes without padding."""
+    distortion: Augmentation = DISTORTION
+    stride: int = Field(8, ge=1)
+    """Pixels are compared on a grid of this many pixels; a finer feature map is averaged, a coarser one stays."""
+    confidence_threshold: Probability = 0.75
+    """That a partner has to pass."""
+    temperature: float = Field(0.1, gt=0)
+    num_negatives: int = Field(6400, ge=1)
+    """Random pixels of each of the two windows, over all images, on each rank."""
+    context_weight: float = Field(0.1, ge=0)
+    warmup_share: Probability = 5 / 80
+    """First share of the run with labels alone."""
+    dim: int = Field(128, ge=1)
+    hidden_dim: int = Field(256, ge=1)
+
+    @property
+    def uses_unlabeled(self) -> bool:
+        return True
+
+
+class ContextConsistency(Supervised):
+    """Supervised training, with a contrast between the features of two overlapping windows of unlabeled images."""
+
+    name = "cac"
+    paper = "Lai et al., CVPR 2021"
+    Config = ContextConsistencyConfig
+    config: ContextConsistencyConfig
+
+    def __init__(self, config: ContextConsistencyConfig, tools: Tools) -> None:
+        super().__init__(config, tools)
+        self.projector = MapProjector(self.net.feature_dim, config.dim, layers=2, hidden_dim=config.hidden_dim)
+
+    def step(self, batch: Batch, now: Now) -> Step:
+        if now.progress < self.config.warmup_share:
+            return super().step(batch, now)
+        assert batch.unlabeled is not None
+        view = self.view(batch)
+        labeled = self.net(view.images)
+        context, active_share = self._context(batch.unlabeled, self._cell(view.images, labeled))
+        losses = {
+            "sup": self.supervised_loss(labeled.logits, view),
+            "context": self.config.context_weight * context,
+        }
+        return Step(losses, {"active": active_share})
+
+    def _context(self, unlabeled: Unlabeled, cell: int) -> tuple[Scalar, Tensor]:
+        """The directional loss of both windows, and the share of their cells that it pulls."""
+        config, (height, width) = self.config, unlabeled.images.shape[-2:]
+        size = self._window_side(height, cell), self._window_side(width, cell)
+        flip, device = config.distortion.flip_probability, unlabeled.images.device
+        both = [draw_windows(len(unlabeled.images), (height, width), size, cell, flip, device) for _ in range(2)]
+        one, other = self._pixels(unlabeled, both)
+        negatives = Pixels(*(torch.cat(pair) for pair in zip(self._some(one), self._some(other), strict=True)))
+        negatives = Pixels(*(from_all_ranks(values.detach()) for values in negatives))
+
+        losses, shares = [], []
+        for pixels, partners, windows in ((one, other, both), (other, one, both[::-1])):
+            cells, found = match(*windows)
+            active = pulled(pixels, partners.of(cells), found, config.confidence_threshold)
+            losses.append(directional_contrast(pixels, partners.of(cells), active, negatives, config.temperature))
+            shares.append(active.float().mean())
+        return torch.stack(losses).sum(), torch.stack(shares).mean()
+
+    def _pixels(self, unlabeled: Unlabeled, both: list[Windows]) -> tuple[Pixels, Pixels]:
+        """The cells of each of the two windows; their pseudo-labels are the network's own, without gradient."""
+        size, cell = both[0].size, both[0].cell
+        images, valid = (
+            torch.cat([cut(maps, windows) for windows in both])
+            for maps in (unlabeled.images, unlabeled.valid[:, None].float())
+        )
+        grid = size[0] // cell, size[1] // cell
+        features = F.adaptive_avg_pool2d(self.net.features(distort(self.config.distortion, images)), grid)
+        vectors = rearrange(self.projector(features), "b d r c -> (b r c) d")
+        with torch.no_grad():
+            confidence, classes = self.net.classify_cells(features).float().softmax(dim=1).max(dim=1)
+            inside = reduce(valid, "b 1 (r i) (c j) -> b r c", "min", i=cell, j=cell) > 0
+            classes, confidence = classes.masked_fill(~inside, IGNORE), confidence * inside
+        cells = Pixels(vectors, classes.flatten(), confidence.flatten())
+        one, other = zip(*(values.chunk(2) for values in cells), strict=True)
+        return Pixels(*one), Pixels(*other)
+
+    def _some(self, pixels: Pixels) -> Pixels:
+        """As many as may serve as negatives, at random."""
+        num_pixels = len(pixels.classes)
+        if num_pixels <= self.config.num_negatives:
+            return pixels
+        return pixels.of(torch.randperm(num_pixels, device=pixels.classes.device)[: self.config.num_negatives])
+
+    def _cell(self, images: Images, output: SegOutput) -> int:
+        """The side of a cell in pixels: that of the grid, or of a pixel of the features if that is larger."""
+        padded = -(-images.shape[-1] // self.net.stride) * self.net.stride
+        return max(self.config.stride, -(-padded // output.features.shape[-1]))
+
+    def _window_side(self, side: int, cell: int) -> int:
+        unit = math.lcm(cell, self.net.stride)
+        if side < unit:
+            raise UserError(
+                f"a crop of {side} pixels has no room for a window of {unit}, the smallest that this network takes",
+                "data.crop",
+                f"Crop at least {2 * unit} pixels.",
+            )
+        return unit * min(max(1, round(self.config.window_share * side / unit)), side // unit)
