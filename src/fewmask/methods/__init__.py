@@ -6,6 +6,7 @@ from fewmask.methods.base import Method, MethodConfig, Now, Stage, Step, Tools
 from fewmask.methods.cac import ContextConsistency
 from fewmask.methods.class_bank import ClassBankMethod
 from fewmask.methods.domain_baselines import Joint, SourceOnly, TargetOnly
+from fewmask.methods.ecs import ErrorCorrection
 from fewmask.methods.label_contrast import LabelContrast
 from fewmask.methods.patch_contrast import PatchContrast
 from fewmask.methods.pretraining import ContrastConfig, Pretrained
@@ -19,6 +20,7 @@ METHODS: tuple[type[Method], ...] = (
     Adversarial,
     S4GAN,
     ContextConsistency,
+    ErrorCorrection,
     SourceOnly,
     TargetOnly,
     Joint,
@@ -33,6 +35,7 @@ __all__ = [
     "ClassBankMethod",
     "ContextConsistency",
     "ContrastConfig",
+    "ErrorCorrection",
     "Joint",
     "LabelContrast",
     "Method",

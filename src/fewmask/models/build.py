@@ -54,9 +54,9 @@ def build_net(config: NetConfig, num_classes: int) -> SegNet:
     """The network that `config` describes, with its weights loaded."""
     if config.weights == "imagenet":
         with hub_or_cache():
-            network = _network(config, num_classes)
+            network = build_network(config, num_classes)
     else:
-        network = _network(config, num_classes)
+        network = build_network(config, num_classes)
     net = SegNet(network, num_classes, *_normalization(network.encoder), config.batchnorm)
     if config.weights not in ("imagenet", "none"):
         load_weights(net, config.weights)
@@ -66,7 +66,8 @@ def build_net(config: NetConfig, num_classes: int) -> SegNet:
     return net
 
 
-def _network(config: NetConfig, num_classes: int) -> Any:
+def build_network(config: NetConfig, num_classes: int) -> Any:
+    """The bare network, with weights from timm or none: it does not normalize, and takes multiples of its stride."""
     architecture = _architecture(config.arch)
     encoder = _encoder_name(config.encoder)
     pretrained = True if encoder.startswith("tu-") else "imagenet"

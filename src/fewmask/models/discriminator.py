@@ -98,9 +98,13 @@ def label_maps(labels: Labels, num_classes: int) -> Float[Tensor, "b k h w"]:
 
 
 def held_constant(module: nn.Module, *inputs: Tensor) -> Any:
-    """What `module` makes of the inputs; gradients reach these and not its parameters."""
+    """What `module` makes of the inputs; gradients reach these and not its parameters.
+
+    Nor does the pass count in the running statistics of a BatchNorm, which in train mode normalizes by the batch.
+    """
     parameters = {name: parameter.detach() for name, parameter in module.named_parameters()}
-    return functional_call(module, parameters, inputs)
+    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    return functional_call(module, parameters | buffers, inputs)
 
 
 def _filled_up(maps: Tensor, least: int) -> Tensor:

@@ -1,0 +1,123 @@
+"""Error-correcting supervision: a second network learns to correct the first, and makes targets where labels lack.
+
+Mendel et al., Semi-supervised Segmentation based on Error-correcting Supervision, ECCV 2020,
+https://doi.org/10.1007/978-3-030-58526-6_9. Our reading: no code and no full text was available.
+
+Verified, from the abstract: a correction network sees the image and its segmentation; on labeled images it learns to
+spot what is right and to amend what is wrong, and regularizes the segmentation network; on unlabeled images the two
+together make the target, and the corrector's certainty weights the loss.
+Recalled, not verified: one output more than there are classes, for "right"; the three losses.
+Chosen by us: the corrector (DeepLabv3+ on a ResNet-18, random weights, no dropout), all weights, when the unlabeled
+images join, that these are not augmented, and that only the pass that trains the corrector counts in the running
+statistics of its BatchNorms: every pass normalizes by its batch.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from fewmask.data.batch import Batch, Unlabeled
+from fewmask.data.views import Probability
+from fewmask.methods.base import Now, Step, Tools
+from fewmask.methods.supervised import Supervised, SupervisedConfig
+from fewmask.models.corrector import Corrections, Corrector
+from fewmask.models.discriminator import held_constant
+from fewmask.ops.losses import cross_entropy
+from fewmask.shapes import IGNORE, Confidence, Labels, Logits, Scalar, Valid
+
+
+class ErrorCorrectionConfig(SupervisedConfig):
+    """The corrector, the weights of the terms, and when the unlabeled images join."""
+
+    name: Literal["ecs"] = "ecs"  # type: ignore[assignment]
+    class_balance: bool = False
+    corrector_encoder: str = "resnet18"
+    correct_weight: float = Field(0.2, gt=0)
+    """Of the pixels that are right, in the corrector's loss: most are."""
+    regularizer_weight: float = Field(0.1, ge=0)
+    pseudo_weight: float = Field(1.0, ge=0)
+    unlabeled_start: Probability = 0.1
+    """Share of the run after which the unlabeled images join."""
+
+    @property
+    def uses_unlabeled(self) -> bool:
+        return True
+
+
+class ErrorCorrection(Supervised):
+    """Supervised training with a corrector, which judges the predictions for labeled and unlabeled images.
+
+    Both networks learn in the same step. The segmenter's terms leave the corrector alone, and the corrector's stops at
+    what it is given.
+    """
+
+    name = "ecs"
+    paper = "Mendel et al., ECCV 2020 (our reading)"
+    Config = ErrorCorrectionConfig
+    config: ErrorCorrectionConfig
+
+    def __init__(self, config: ErrorCorrectionConfig, tools: Tools) -> None:
+        super().__init__(config, tools)
+        self.corrector = Corrector(config.corrector_encoder, tools.num_classes)
+
+    def critics(self) -> list[nn.Parameter]:
+        return list(self.corrector.parameters())
+
+    def step(self, batch: Batch, now: Now) -> Step:
+        assert batch.unlabeled is not None
+        view = self.view(batch)
+        logits = self.net(view.images).logits
+        probabilities = logits.float().softmax(dim=1)
+        judgments = held_constant(self.corrector, view.images, probabilities)
+        corrections = self.corrector(view.images, probabilities.detach())
+        losses = {
+            "sup": self.supervised_loss(logits, view),
+            "regularizer": self.config.regularizer_weight * self._called_wrong(judgments, view.labels),
+            "corrector": self._corrector_loss(corrections, correction_targets(logits, view.labels)),
+        }
+        if now.progress < self.config.unlabeled_start:
+            return Step(losses, {})
+        pseudo, called_correct = self._pseudo(batch.unlabeled)
+        return Step(losses | {"pseudo": self.config.pseudo_weight * pseudo}, {"called_correct": called_correct})
+
+    def _called_wrong(self, judgments: Corrections, labels: Labels) -> Scalar:
+        """How far the corrector is from calling the labeled pixels correct."""
+        correct = torch.full_like(labels, self.tools.num_classes)
+        return cross_entropy(judgments, correct.masked_fill(labels == IGNORE, IGNORE))
+
+    def _corrector_loss(self, corrections: Corrections, targets: Labels) -> Scalar:
+        weights = torch.ones(self.tools.num_classes + 1, device=targets.device)
+        weights[-1] = self.config.correct_weight
+        return cross_entropy(corrections, targets, weights, divisor="weights")
+
+    def _pseudo(self, unlabeled: Unlabeled) -> tuple[Scalar, Tensor]:
+        """The loss of the unlabeled images, and the share of their pixels that are called correct."""
+        logits = self.net(unlabeled.images).logits
+        with torch.no_grad():
+            judgments = held_constant(self.corrector, unlabeled.images, logits.float().softmax(dim=1))
+            target = corrected(logits, judgments)
+            labels = target.labels.masked_fill(~unlabeled.valid, IGNORE)
+            called_correct = (target.called_correct & unlabeled.valid).sum() / unlabeled.valid.sum().clamp(min=1)
+        return cross_entropy(logits, labels, pixel_weights=target.certainty), called_correct
+
+
+class Target(NamedTuple):
+    """What the two networks agree on for every pixel, how sure the corrector is, and where it keeps the prediction."""
+
+    labels: Labels
+    certainty: Confidence
+    called_correct: Valid
+
+
+def correction_targets(logits: Logits, labels: Labels) -> Labels:
+    """What the corrector has to say of predictions: k, "correct", where they are right, and else the label."""
+    return torch.where(logits.argmax(dim=1) == labels, logits.shape[1], labels)
+
+
+def corrected(logits: Logits, judgments: Corrections) -> Target:
+    """The predicted class where the corrector calls it correct, and else the corrector's best class."""
+    certainty, judged = judgments.float().softmax(dim=1).max(dim=1)
+    called_correct = judged == logits.shape[1]
+    return Target(torch.where(called_correct, logits.argmax(dim=1), judged), certainty, called_correct)
