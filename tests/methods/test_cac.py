@@ -124,7 +124,7 @@ def test_a_crop_that_is_smaller_than_any_window_is_refused(tiny_net):
         ("pspnet", {"encoder_depth": 5}, 32),
     ],
 )
-def test_features_coarser_than_the_grid_are_compared_as_they_are(arch, options, cell):
+def test_cells_have_8_pixels_or_as_many_as_coarser_features(arch, options, cell):
     torch.manual_seed(0)
     net = NetConfig(arch=arch, encoder="resnet18", weights="none", options=options)
     method = build(ContextConsistency, net, confidence_threshold=0.0)

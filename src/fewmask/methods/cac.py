@@ -3,9 +3,10 @@
 Lai et al., Semi-supervised Semantic Segmentation with Directional Context-aware Consistency, CVPR 2021,
 https://arxiv.org/abs/2106.14133; settings as in the authors' released code (dvlab-research/Context-Aware-Consistency).
 
-Chosen by us: the two windows are cut from the batch's crop, three quarters of each side, so that they overlap by half a
-side or more; the original crops the whole image, with an intersection over union of 0.1 to 1. Both windows go through
-the network as one batch. Left out: the queue of negatives of earlier steps, which the original has for VOC alone.
+Chosen by us: the two windows are cut from the batch's crop, three quarters of each side, so that they always overlap,
+from an intersection over union of about 0.3 on; the original crops the whole image, from 0.1 on. Both windows go
+through the network as one batch. Left out: the queue of negatives of earlier steps, which the original has for VOC
+alone.
 """
 
 import math
@@ -108,8 +109,9 @@ class ContextConsistency(Supervised):
         losses, shares = [], []
         for pixels, partners, windows in ((one, other, both), (other, one, both[::-1])):
             cells, found = match(*windows)
-            active = pulled(pixels, partners.of(cells), found, config.confidence_threshold)
-            losses.append(directional_contrast(pixels, partners.of(cells), active, negatives, config.temperature))
+            same = partners.of(cells)
+            active = pulled(pixels, same, found, config.confidence_threshold)
+            losses.append(directional_contrast(pixels, same, active, negatives, config.temperature))
             shares.append(active.float().mean())
         return torch.stack(losses).sum(), torch.stack(shares).mean()
 
