@@ -11,14 +11,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fewmask.data.batch import Batch, Labeled, Unlabeled
 from fewmask.data.views import Augmentation
-from fewmask.methods import Method, Now, Tools
+from fewmask.methods import Method, Now, Stage, Tools
 from fewmask.models.build import NetConfig
 
 NUM_CLASSES = 4
 HEIGHT, WIDTH = 32, 48
 
 SETTINGS: dict[str, dict[str, Any]] = {
+    "cbc": {"sample_every": 1},
     "class_bank": {"dim": 16, "bank_slots": 16, "quality_threshold": 0.0, "warmup_share": 0.4},
+    "dmt": {"sample_every": 1, "num_phases": 2},
     "label_contrast": {"pseudo_labels": True, "contrast": {"dim": 16}},
     "s4gan": {"threshold": 0.0},
     "cac": {"dim": 16, "hidden_dim": 16, "confidence_threshold": 0.3, "warmup_share": 0.2},
@@ -71,6 +73,7 @@ def train(method: Method, batch: Batch, num_steps: int) -> Iterator[dict[str, fl
     parameters = [parameter for group in method.parameter_groups().values() for parameter in group]
     optimizer = torch.optim.SGD(parameters, lr=0.01, momentum=0.9)
     for stage in method.stages():
+        begin(method, stage, batch)
         steps = round(stage.share * num_steps)
         for step in range(steps):
             torch.manual_seed(step)
@@ -81,6 +84,19 @@ def train(method: Method, batch: Batch, num_steps: int) -> Iterator[dict[str, fl
             optimizer.step()
             method.after_update(now)
             yield {name: loss.item() for name, loss in losses.items()}
+
+
+def begin(method: Method, stage: Stage, batch: Batch) -> None:
+    """Begins a stage as the engine does, with the unlabeled images of the batch as the pool."""
+    pool = (
+        []
+        if batch.unlabeled is None
+        else [Unlabeled(*(part[None] for part in one)) for one in zip(*batch.unlabeled, strict=True)]
+    )
+    method.eval()
+    with torch.no_grad():
+        method.begin(stage, pool)
+    method.train()
 
 
 def settled(method: Method, batch: Batch) -> Method:

@@ -53,14 +53,15 @@ class Batch(NamedTuple):
     def to(self, device: torch.device) -> "Batch":
         """The batch on the device, images as float RGB in [0, 1], labels as int64; floats stay as they are."""
         labeled = Labeled(
-            _to_unit(self.labeled.images, device), self.labeled.labels.to(device, non_blocking=True).long()
+            to_unit(self.labeled.images, device), self.labeled.labels.to(device, non_blocking=True).long()
         )
         if self.unlabeled is None:
             return Batch(labeled, None, self.num_source)
         valid = self.unlabeled.valid.to(device, non_blocking=True)
-        return Batch(labeled, Unlabeled(_to_unit(self.unlabeled.images, device), valid), self.num_source)
+        return Batch(labeled, Unlabeled(to_unit(self.unlabeled.images, device), valid), self.num_source)
 
 
-def _to_unit(images: Tensor, device: torch.device) -> Tensor:
+def to_unit(images: Tensor, device: torch.device) -> Tensor:
+    """Images on the device as float in [0, 1]; floats stay as they are."""
     moved = images.to(device, non_blocking=True)
     return moved if moved.is_floating_point() else moved.float().div_(255)

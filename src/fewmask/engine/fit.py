@@ -12,6 +12,7 @@ from rich.console import Console
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from fewmask.data.pool import PicturePool
 from fewmask.engine.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
 from fewmask.engine.feature_picture import Moment, look_at_features
 from fewmask.engine.journal import Journal, Silence
@@ -21,7 +22,7 @@ from fewmask.engine.run_folder import RunFolder
 from fewmask.engine.selection import steps_between_looks
 from fewmask.engine.validation import Validation
 from fewmask.errors import UserError
-from fewmask.methods import Method, Now
+from fewmask.methods import Method, Now, Stage
 from fewmask.ops.draw import Purpose, seed_at
 from fewmask.recipe import Recipe, TrainingConfig
 
@@ -66,6 +67,14 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
         fabric.barrier()
         journal.paused(time.perf_counter() - before)
 
+    def begin(stage: Stage) -> None:
+        before = time.perf_counter()
+        method.eval()
+        with torch.no_grad(), fabric.autocast():
+            method.begin(stage, PicturePool(data.unlabeled, fabric.device))
+        wrapped.train()
+        journal.paused(time.perf_counter() - before)
+
     def look_after(num_stages: int) -> None:
         stages = ("start", *(stage.name for stage in method.stages()))
         moment = Moment(num_stages, stages[num_stages], sum(lengths[:num_stages]))
@@ -88,6 +97,7 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
             if start == 0:
                 for optimizer in optimizers:
                     optimizer.state.clear()  # momenta of another loss
+                begin(stage)
             with reading(data, training, Position(index, start), steps, fabric) as batches:
                 for step in range(start, steps):
                     before = time.perf_counter()

@@ -60,7 +60,8 @@ def resume_run(out: Path, console: Console | None = None) -> RunFolder:
     _check_unchanged(run, data)
     start = recipe
     if latest_checkpoint(run) is not None:  # which holds the weights: those of the start may be gone by now
-        start = recipe.model_copy(update={"net": recipe.net.model_copy(update={"weights": "none"})})
+        net, own = recipe.net.model_copy(update={"weights": "none"}), recipe.method.with_weights(lambda _: "none")
+        start = recipe.model_copy(update={"net": net, "method": own})
     return _train(launch_fabric(recipe.training), recipe, data, build_method(start, data), run, console)
 
 

@@ -4,7 +4,9 @@ from fewmask.methods.adversarial import Adversarial
 from fewmask.methods.ass import SemanticShift
 from fewmask.methods.base import Method, MethodConfig, Now, Stage, Step, Tools
 from fewmask.methods.cac import ContextConsistency
+from fewmask.methods.cbc import CBC
 from fewmask.methods.class_bank import ClassBankMethod
+from fewmask.methods.dmt import DMT
 from fewmask.methods.domain_baselines import Joint, SourceOnly, TargetOnly
 from fewmask.methods.ecs import ErrorCorrection
 from fewmask.methods.label_contrast import LabelContrast
@@ -21,6 +23,8 @@ METHODS: tuple[type[Method], ...] = (
     S4GAN,
     ContextConsistency,
     ErrorCorrection,
+    CBC,
+    DMT,
     SourceOnly,
     TargetOnly,
     Joint,
@@ -29,6 +33,8 @@ METHODS: tuple[type[Method], ...] = (
 )
 
 __all__ = [
+    "CBC",
+    "DMT",
     "METHODS",
     "S4GAN",
     "Adversarial",

@@ -1,5 +1,6 @@
 """The method plug-in: what a published method has to say, and nothing of how it is run."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
@@ -7,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from fewmask.data.batch import Batch, Labeled
+from fewmask.data.pool import Pool
 from fewmask.models.build import NetConfig, build_net
 from fewmask.models.segnet import SegNet
 from fewmask.shapes import Scalar
@@ -29,6 +31,10 @@ class MethodConfig(BaseModel):
     def source_use(self) -> SourceUse:
         """Whether batches hold images of a source domain: where the recipe has one, always, or never."""
         return "optional"
+
+    def with_weights(self, change: Callable[[str], str]) -> "MethodConfig":
+        """The settings with every path of pretrained weights changed; most methods have none besides the network's."""
+        return self
 
 
 class Now(NamedTuple):
@@ -102,6 +108,13 @@ class Method(nn.Module):
         """The stages in order; their shares sum to 1."""
         return (Stage("train", 1.0),)
 
+    def begin(self, stage: Stage, pool: Pool) -> None:
+        """Called once before the first step of a stage, without gradient, in eval mode and under the engine's autocast.
+
+        Here a method may look at the whole pool of unlabeled images. What it finds must lie in buffers: a run that
+        resumes inside the stage does not come here again. On every rank it must find the same.
+        """
+
     @property
     def student(self) -> SegNet:
         """The network that is trained."""
@@ -117,10 +130,14 @@ class Method(nn.Module):
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Trainable parameters: `encoder`, which usually comes pre-trained, `critics`, and `new`, everything else."""
-        encoder, critics = self.student.parameter_groups()["encoder"], self.critics()
+        encoder, critics = self.encoders(), self.critics()
         known = {id(parameter) for parameter in [*encoder, *critics]}
         new = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
         return {"encoder": encoder, "critics": critics, "new": new}
+
+    def encoders(self) -> list[nn.Parameter]:
+        """The parameters of the encoders that train; a method with two networks has two."""
+        return self.student.parameter_groups()["encoder"]
 
     def critics(self) -> list[nn.Parameter]:
         """Parameters that play against the student's, as a discriminator's do; they get an optimizer of their own."""

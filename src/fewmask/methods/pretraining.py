@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from fewmask.data.batch import Batch, Labeled
+from fewmask.data.pool import Pool
 from fewmask.data.views import Augmentation, distort
 from fewmask.methods.base import Method, Now, Stage, Step
 from fewmask.models.projection import MapProjector
@@ -94,6 +95,10 @@ class Pretrained(Method):
         rest = (Stage(stage.name, stage.share * (1 - self.config.share)) for stage in self.method.stages())
         return (Stage(BEFORE, self.config.share), *rest)
 
+    def begin(self, stage: Stage, pool: Pool) -> None:
+        if stage.name != BEFORE:
+            self.method.begin(stage, pool)
+
     def step(self, batch: Batch, now: Now) -> Step:
         if now.stage == BEFORE:
             labeled = Labeled(*(torch.cat(part) for part in zip(*self.method.labeled(batch), strict=True)))
@@ -103,6 +108,9 @@ class Pretrained(Method):
     def after_update(self, now: Now) -> None:
         if now.stage != BEFORE:
             self.method.after_update(now)
+
+    def encoders(self) -> list[nn.Parameter]:
+        return self.method.encoders()
 
     def critics(self) -> list[nn.Parameter]:
         return self.method.critics()

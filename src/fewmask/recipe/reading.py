@@ -78,18 +78,20 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
     def absolute(value: Any) -> Any:
         return str(Path(value).resolve()) if isinstance(value, str) and Path(value).is_file() else value
 
+    def absolute_weights(weights: str) -> str:
+        is_run = (Path(weights) / "student.safetensors").is_file()
+        return str(Path(weights).resolve()) if is_run else absolute(weights)
+
     def resolved(block: Block) -> dict[str, Path]:
         return {key: value.resolve() for key, value in block if isinstance(value, Path)}
 
     data = resolved(recipe.data) | {"labels": absolute(recipe.data.labels)}
     source = recipe.source
-    weights = recipe.net.weights
-    is_run = (Path(weights) / "student.safetensors").is_file()
-    net = {"weights": str(Path(weights).resolve()) if is_run else absolute(weights)}
     return recipe.model_copy(
         update={
             "data": recipe.data.model_copy(update=data),
-            "net": recipe.net.model_copy(update=net),
+            "net": recipe.net.model_copy(update={"weights": absolute_weights(recipe.net.weights)}),
+            "method": recipe.method.with_weights(absolute_weights),
             "source": source and source.model_copy(update=resolved(source)),
         }
     )

@@ -1,0 +1,97 @@
+"""Self-training in rounds that label ever more of the pool, class by class, under a loss that trusts them by degrees.
+
+Feng, Zhou, Cheng, Tan, Shi and Ma, Semi-Supervised Semantic Segmentation via Dynamic Self-Training and Class-Balanced
+Curriculum (CBC, or DST-CBC), 2020, https://arxiv.org/abs/2004.08514v1.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from fewmask.data.batch import Batch, Unlabeled
+from fewmask.data.pool import Pool
+from fewmask.data.views import augment
+from fewmask.methods.base import Now, Stage, Step, Tools
+from fewmask.methods.self_training import kept_share, over_all_pixels, pool_thresholds
+from fewmask.methods.supervised import Supervised, SupervisedConfig
+from fewmask.models.teacher import Teacher
+from fewmask.ops.losses import cross_entropy
+from fewmask.ops.self_training import normalized_pseudo_labels, probability_of
+from fewmask.shapes import Labels
+
+
+class CBCConfig(SupervisedConfig):
+    """The rounds, and how fast trust falls with probability."""
+
+    name: Literal["cbc"] = "cbc"  # type: ignore[assignment]
+    class_balance: bool = False
+    """The original weights no class; where it is on, it is for the labeled pixels alone."""
+    num_rounds: int = Field(5, ge=1)
+    """Round r labels the share r / num_rounds of the pixels of every class, the last one everything."""
+    first_share: float = Field(1 / 3, gt=0, lt=1)
+    """Of the steps of the run, supervised; the rounds share the rest evenly. (Ours: the paper counts epochs.)"""
+    gamma: float = Field(9.0, ge=0)
+    """The released scripts' for VOC; that for Cityscapes is not known."""
+    sample_every: int = Field(16, ge=1)
+    """One pixel in so many finds the thresholds."""
+
+    @property
+    def uses_unlabeled(self) -> bool:
+        return True
+
+
+class CBC(Supervised):
+    """Supervised training, then rounds on labels and on pseudo-labels of the network as it was before the round.
+
+    The network goes on from round to round. Different from the released code: crops are labeled as they are drawn, by
+    a copy of the network, and then augmented, where the original labels every image once at its small training size;
+    the views are the harness's weak ones; a round starts from the last weights, not from those that are best on val.
+    The batch, half labeled in the original, is the recipe's.
+    """
+
+    name = "cbc"
+    paper = "Feng et al., arXiv 2004.08514v1"
+    Config = CBCConfig
+    config: CBCConfig
+    thresholds: Tensor
+
+    def __init__(self, config: CBCConfig, tools: Tools) -> None:
+        super().__init__(config, tools)
+        self.labeler = Teacher(self.net)
+        self.register_buffer("thresholds", torch.zeros(tools.num_classes))  # keeps everything
+        count = config.num_rounds
+        self._label_shares = {f"round{number}": number / count for number in range(1, count + 1)}
+
+    def stages(self) -> tuple[Stage, ...]:
+        share = (1 - self.config.first_share) / self.config.num_rounds
+        return (Stage("train", self.config.first_share), *(Stage(name, share) for name in self._label_shares))
+
+    def begin(self, stage: Stage, pool: Pool) -> None:
+        if stage.name in self._label_shares:
+            self.labeler.follow(self.net, momentum=0.0)
+            share = self._label_shares[stage.name]
+            self.thresholds.copy_(pool_thresholds(self.net, pool, share, self.config.sample_every))
+
+    def step(self, batch: Batch, now: Now) -> Step:
+        if now.stage not in self._label_shares:
+            return super().step(batch, now)
+        assert batch.unlabeled is not None
+        view = self.view(batch)
+        pseudo_labels = self._pseudo_labels(batch.unlabeled)
+        images = batch.unlabeled.images
+        pseudo_view = augment(self.config.weak, images, pseudo_labels, self.tools.num_classes)
+        logits = self.net(torch.cat([view.images, pseudo_view.images])).logits
+        labeled_logits, pseudo_logits = logits.split([len(view.images), len(images)])
+        trust = probability_of(pseudo_view.labels, pseudo_logits) ** self.config.gamma
+        pseudo = cross_entropy(pseudo_logits, pseudo_view.labels, pixel_weights=trust)
+        sup = self.supervised_loss(labeled_logits, view)
+        losses = over_all_pixels(sup, view.labels, pseudo, pseudo_view.labels)
+        watch = {"kept": kept_share(pseudo_labels, batch.unlabeled.valid), "threshold": self.thresholds}
+        return Step(losses, watch)
+
+    @torch.no_grad()
+    def _pseudo_labels(self, unlabeled: Unlabeled) -> Labels:
+        logits = self.labeler.network(unlabeled.images).logits
+        return normalized_pseudo_labels(logits, unlabeled.valid, self.thresholds)

@@ -1,0 +1,139 @@
+"""Two networks label the pool for each other, and each learns less where it disagrees: dynamic mutual training.
+
+Feng, Zhou, Gu, Tan, Cheng, Lu, Shi and Ma, DMT: Dynamic Mutual Training for Semi-Supervised Learning, Pattern
+Recognition 2022, https://arxiv.org/abs/2004.08514.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from fewmask.data.batch import Batch, Unlabeled
+from fewmask.data.pool import Pool
+from fewmask.data.views import augment
+from fewmask.methods.base import Now, Stage, Step, Tools
+from fewmask.methods.self_training import kept_share, over_all_pixels, pool_thresholds
+from fewmask.methods.supervised import Supervised, SupervisedConfig
+from fewmask.models.build import build_net
+from fewmask.models.segnet import SegNet
+from fewmask.models.teacher import Teacher
+from fewmask.ops.losses import cross_entropy
+from fewmask.ops.self_training import confident_pseudo_labels, mutual_weights
+from fewmask.shapes import Confidence, Labels
+
+OTHER = "_other"
+"""Ends the name of a stage in which the second network learns."""
+
+
+class DMTConfig(SupervisedConfig):
+    """The start of the second network, the phases, and how fast trust falls with probability."""
+
+    name: Literal["dmt"] = "dmt"  # type: ignore[assignment]
+    class_balance: bool = False
+    """The original weights no class; where it is on, it is for the labeled pixels alone."""
+    other_weights: str | None = None
+    """The start of the second network, as net.weights; None: the same. The paper has COCO and ImageNet."""
+    num_phases: int = Field(5, ge=1)
+    """Phase r labels the share r / num_phases of the pixels of every class, the last one everything."""
+    first_share: float = Field(1 / 3, gt=0, lt=1)
+    """Of the steps of the run, supervised, half for each network; the rest is shared evenly. (Ours: the paper counts
+    epochs.)"""
+    agreed_gamma: float = Field(5.0, ge=0)
+    """gamma1, where the network agrees with the pseudo-label; 5 on VOC, 3 on Cityscapes."""
+    disputed_gamma: float = Field(5.0, ge=0)
+    """gamma2, where it does not and is less sure; the same."""
+    sample_every: int = Field(16, ge=1)
+    """One pixel in so many finds the thresholds."""
+
+    @property
+    def uses_unlabeled(self) -> bool:
+        return True
+
+    def with_weights(self, change: Callable[[str], str]) -> "DMTConfig":
+        if self.other_weights is None:
+            return self
+        return self.model_copy(update={"other_weights": change(self.other_weights)})
+
+
+class DMT(Supervised):
+    """Both networks learn from the labels; then, in phases, one after the other from what the other one labels.
+
+    The first network is the one that is scored and shipped. In a phase it learns first; the second one then learns from
+    the first as it was before the phase, as in the released scripts. The steps of a run are those of both.
+
+    Different from the original: the networks see the same labels (the paper also has two samples of them that differ
+    as much as possible), so that, with the same weights to start from, what makes them differ are the drawn weights of
+    decoder and classifier and the order, crops and views of the images. Crops are labeled as they are drawn, not whole
+    images once a phase; the views are the harness's weak ones; no weights are selected on val. The batch, 7
+    pseudo-labeled and 1 labeled image on VOC and 6 and 2 on Cityscapes, is the recipe's.
+    """
+
+    name = "dmt"
+    paper = "Feng et al., Pattern Recognition 2022"
+    Config = DMTConfig
+    config: DMTConfig
+    thresholds: Tensor
+
+    def __init__(self, config: DMTConfig, tools: Tools) -> None:
+        super().__init__(config, tools)
+        start = tools.net.model_copy(update={"weights": config.other_weights or tools.net.weights})
+        self.other = build_net(start, tools.num_classes)
+        self.former = Teacher(self.net)  # the first network as it was before the phase
+        self.register_buffer("thresholds", torch.zeros(tools.num_classes))  # keeps everything
+        count = config.num_phases
+        self._label_shares = {
+            f"phase{number}{which}": number / count for number in range(1, count + 1) for which in ("", OTHER)
+        }
+
+    def stages(self) -> tuple[Stage, ...]:
+        first, phase = self.config.first_share / 2, (1 - self.config.first_share) / len(self._label_shares)
+        phases = (Stage(name, phase) for name in self._label_shares)
+        return (Stage("train", first), Stage("train" + OTHER, first), *phases)
+
+    def encoders(self) -> list[nn.Parameter]:
+        return [*super().encoders(), *self.other.parameter_groups()["encoder"]]
+
+    def begin(self, stage: Stage, pool: Pool) -> None:
+        if stage.name not in self._label_shares:
+            return
+        if not stage.name.endswith(OTHER):
+            self.former.follow(self.net, momentum=0.0)
+        share, every = self._label_shares[stage.name], self.config.sample_every
+        self.thresholds.copy_(pool_thresholds(self._labeler(stage.name), pool, share, every))
+
+    def step(self, batch: Batch, now: Now) -> Step:
+        view = self.view(batch)
+        learner = self.other if now.stage.endswith(OTHER) else self.net
+        if now.stage not in self._label_shares:
+            return Step({"sup": self.supervised_loss(learner(view.images).logits, view)}, {})
+        assert batch.unlabeled is not None
+        pseudo_labels, confidence = self._pseudo_labels(self._labeler(now.stage), batch.unlabeled)
+        images = batch.unlabeled.images
+        pseudo_view = augment(self.config.weak, images, pseudo_labels, self.tools.num_classes, confidence)
+        logits = learner(torch.cat([view.images, pseudo_view.images])).logits
+        labeled_logits, pseudo_logits = logits.split([len(view.images), len(images)])
+        gammas = self.config.agreed_gamma, self.config.disputed_gamma
+        trust = mutual_weights(pseudo_logits, pseudo_view.labels, pseudo_view.confidence, *gammas)
+        pseudo = cross_entropy(pseudo_logits, pseudo_view.labels, pixel_weights=trust)
+        sup = self.supervised_loss(labeled_logits, view)
+        losses = over_all_pixels(sup, view.labels, pseudo, pseudo_view.labels)
+        watch = {"kept": kept_share(pseudo_labels, batch.unlabeled.valid), "threshold": self.thresholds}
+        return Step(losses, watch)
+
+    def _labeler(self, stage: str) -> SegNet:
+        """The network that labels for the one that learns in this stage."""
+        former = self.former.network
+        assert isinstance(former, SegNet)
+        return former if stage.endswith(OTHER) else self.other
+
+    @torch.no_grad()
+    def _pseudo_labels(self, labeler: SegNet, unlabeled: Unlabeled) -> tuple[Labels, Confidence]:
+        """In eval mode, so that labeling leaves no trace in the network."""
+        mode = labeler.training
+        labeler.eval()
+        logits = labeler(unlabeled.images).logits
+        labeler.train(mode)
+        return confident_pseudo_labels(logits, unlabeled.valid, self.thresholds)

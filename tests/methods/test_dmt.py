@@ -1,0 +1,133 @@
+"""DMT: two networks by turns; who learns, who labels, and what stays as it was."""
+
+import copy
+
+import pytest
+import torch
+from contract import OFF, begin, build, toy_batch
+from test_cbc import nudge, stage_named
+from torch.nn import functional as F
+
+from fewmask.engine.checkpoint import state_bytes
+from fewmask.methods import DMT, ContrastConfig, Now, Pretrained, Supervised
+from fewmask.shapes import IGNORE
+
+
+def state(module):
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def equal(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_networks_take_turns_in_stages_that_share_the_run(tiny_net):
+    stages = build(DMT, tiny_net, num_phases=2, first_share=0.4).stages()
+    names = ["train", "train_other", "phase1", "phase1_other", "phase2", "phase2_other"]
+    assert [stage.name for stage in stages] == names
+    assert [stage.share for stage in stages] == pytest.approx([0.2, 0.2, 0.15, 0.15, 0.15, 0.15])
+
+
+def test_networks_start_differently_and_the_second_may_have_weights_of_its_own(tiny_net, tmp_path):
+    method = build(DMT, tiny_net)
+    pairs = zip(method.net.parameters(), method.other.parameters(), strict=True)
+    assert any(not torch.equal(*pair) for pair in pairs)
+    file = tmp_path / "net.safetensors"
+    file.write_bytes(state_bytes(build(Supervised, tiny_net, seed=7).student))
+    method = build(DMT, tiny_net, other_weights=str(file))
+    assert equal(state(method.other), state(build(Supervised, tiny_net, seed=7).student))
+    assert equal(state(method.student), state(build(Supervised, tiny_net).student))
+
+
+@pytest.mark.parametrize("stage", ["train", "train_other", "phase1", "phase1_other"])
+def test_the_network_that_does_not_learn_stays_bit_identical(tiny_net, stage):
+    method, batch = build(DMT, tiny_net), toy_batch(DMT)
+    groups = method.parameter_groups()
+    optimizer = torch.optim.AdamW([p for group in groups.values() for p in group], lr=0.01, weight_decay=0.1)
+    for name in ("train", "train_other", stage):  # so that both have had gradients
+        begin(method, stage_named(method, name), batch)
+        before = state(method.net), state(method.other), state(method.former)
+        for step in range(2):
+            losses = method.step(batch, Now(step, 2, name)).losses
+            optimizer.zero_grad()
+            sum(losses.values()).backward()
+            optimizer.step()
+    learner, still = (1, 0) if stage.endswith("other") else (0, 1)
+    after = state(method.net), state(method.other), state(method.former)
+    assert equal(before[still], after[still])
+    assert equal(before[2], after[2])
+    assert all(
+        not torch.equal(before[learner][name], after[learner][name])
+        for name in before[learner]
+        if name.endswith("running_mean")
+    )
+    assert method.net.training
+    assert method.other.training
+
+
+def test_in_a_phase_each_learns_from_the_other_as_it_was_before_the_phase(tiny_net):
+    method, batch = build(DMT, tiny_net), toy_batch(DMT)
+    nudge(method.net)
+    begin(method, stage_named(method, "phase2"), batch)
+    first = state(method.net)
+    thresholds = method.thresholds.clone()
+    nudge(method.net)  # it learns
+    begin(method, stage_named(method, "phase2_other"), batch)
+    assert equal(state(method.former.network), first)
+    assert not torch.equal(method.thresholds, thresholds)
+    begin(method, stage_named(method, "phase3"), batch)
+    assert not equal(state(method.former.network), first)
+
+
+@pytest.mark.parametrize("stage", ["phase3", "phase3_other"])
+def test_a_phase_weights_pseudo_labels_by_agreement_and_probability(tiny_net, stage):
+    settings = {"weak": OFF, "agreed_gamma": 2.0, "disputed_gamma": 3.0}
+    method, batch = build(DMT, tiny_net, **settings), toy_batch(DMT)
+    batch.unlabeled.valid[:, -6:] = False
+    for net in (method.net, method.other):
+        nudge(net)
+    begin(method, stage_named(method, "phase3"), batch)
+    begin(method, stage_named(method, stage), batch)
+    learner, labeler = (method.net, method.other) if stage == "phase3" else (method.other, method.net)
+    labeler = copy.deepcopy(labeler).eval()
+    found = method.step(batch, Now(0, 10, stage))
+
+    images = batch.unlabeled.images
+    with torch.no_grad():
+        confidence, pseudo_labels = labeler(images).logits.softmax(dim=1).max(dim=1)
+    kept = (confidence >= method.thresholds[pseudo_labels]) & batch.unlabeled.valid
+    assert 0 < kept.sum() < batch.unlabeled.valid.sum()
+    logits = learner(torch.cat([batch.labeled.images, images])).logits
+    own_confidence, own_classes = logits[2:].detach().softmax(dim=1).max(dim=1)
+    each = F.cross_entropy(logits[2:], pseudo_labels, reduction="none")
+    q = (-each.detach()).exp()
+    trust = torch.where(own_classes == pseudo_labels, q**2, q**3 * (own_confidence <= confidence))
+    num_pixels = kept.sum() + batch.labeled.labels.numel()
+    torch.testing.assert_close(found.losses["pseudo"], (trust * each)[kept].sum() / num_pixels, rtol=1e-3, atol=1e-7)
+    sup = F.cross_entropy(logits[:2], batch.labeled.labels, ignore_index=IGNORE, reduction="sum") / num_pixels
+    torch.testing.assert_close(found.losses["sup"], sup, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(found.watch["kept"], kept.sum() / batch.unlabeled.valid.sum())
+
+
+def test_a_phase_goes_on_from_a_state_dict(tiny_net):
+    method, batch = build(DMT, tiny_net), toy_batch(DMT)
+    begin(method, stage_named(method, "phase1"), batch)
+    nudge(method.net)
+    begin(method, stage_named(method, "phase1_other"), batch)
+    restored = build(DMT, tiny_net, seed=1)
+    restored.load_state_dict(method.state_dict())
+    found = []
+    for each in (method, restored):
+        torch.manual_seed(5)
+        found.append(each.step(batch, Now(1, 10, "phase1_other")).losses)
+    assert found[0] == found[1]
+
+
+def test_both_encoders_are_in_the_group_of_the_encoder_also_after_a_stage_before(tiny_net):
+    method = build(DMT, tiny_net)
+    expected = {id(p) for net in (method.net, method.other) for p in net.network.encoder.parameters()}
+    for each in (method, Pretrained(ContrastConfig(dim=16), method)):
+        groups = each.parameter_groups()
+        assert {id(p) for p in groups["encoder"]} == expected
+        held = [id(p) for group in groups.values() for p in group]
+        assert len(held) == len(set(held)) == len([p for p in each.parameters() if p.requires_grad])
