@@ -13,9 +13,11 @@ from toy import write_recipe
 
 CLASS_BANK = {"name": "class_bank", "quality_filter": False, "warmup_share": 0.3}
 
+DMT = {"name": "dmt", "num_phases": 1}
+
 
 @pytest.mark.distributed
-@pytest.mark.parametrize(("method", "source"), [(CLASS_BANK, False), ("ass", True)])
+@pytest.mark.parametrize(("method", "source"), [(CLASS_BANK, False), (DMT, False), ("ass", True)])
 def test_two_ranks_train_one_model(tmp_path: Path, dataset: Path, method: object, source: bool) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, method, steps=6)
     run = tmp_path / "run"

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -97,6 +97,19 @@ def begin(method: Method, stage: Stage, batch: Batch) -> None:
     with torch.no_grad():
         method.begin(stage, pool)
     method.train()
+
+
+def stage_named(method: Method, name: str) -> Stage:
+    """The stage of that name."""
+    return next(stage for stage in method.stages() if stage.name == name)
+
+
+def nudge(net: nn.Module) -> None:
+    """Makes it another network, as after some training."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
 
 
 def settled(method: Method, batch: Batch) -> Method:

@@ -4,8 +4,7 @@ import copy
 
 import pytest
 import torch
-from contract import OFF, begin, build, toy_batch
-from test_cbc import nudge, stage_named
+from contract import OFF, begin, build, nudge, stage_named, toy_batch
 from torch.nn import functional as F
 
 from fewmask.engine.checkpoint import state_bytes
@@ -39,6 +38,12 @@ def test_networks_start_differently_and_the_second_may_have_weights_of_its_own(t
     assert equal(state(method.student), state(build(Supervised, tiny_net).student))
 
 
+def test_only_a_second_start_of_its_own_is_a_path_to_change():
+    config = DMT.Config(other_weights="net.pth")
+    assert config.with_weights(lambda path: f"/data/{path}") == DMT.Config(other_weights="/data/net.pth")
+    assert DMT.Config().with_weights(lambda path: f"/data/{path}") == DMT.Config()
+
+
 @pytest.mark.parametrize("stage", ["train", "train_other", "phase1", "phase1_other"])
 def test_the_network_that_does_not_learn_stays_bit_identical(tiny_net, stage):
     method, batch = build(DMT, tiny_net), toy_batch(DMT)
@@ -68,27 +73,27 @@ def test_the_network_that_does_not_learn_stays_bit_identical(tiny_net, stage):
 def test_in_a_phase_each_learns_from_the_other_as_it_was_before_the_phase(tiny_net):
     method, batch = build(DMT, tiny_net), toy_batch(DMT)
     nudge(method.net)
-    begin(method, stage_named(method, "phase2"), batch)
+    begin(method, stage_named(method, "phase1"), batch)
     first = state(method.net)
     thresholds = method.thresholds.clone()
     nudge(method.net)  # it learns
-    begin(method, stage_named(method, "phase2_other"), batch)
+    begin(method, stage_named(method, "phase1_other"), batch)
     assert equal(state(method.former.network), first)
     assert not torch.equal(method.thresholds, thresholds)
-    begin(method, stage_named(method, "phase3"), batch)
+    begin(method, stage_named(method, "phase2"), batch)
     assert not equal(state(method.former.network), first)
 
 
-@pytest.mark.parametrize("stage", ["phase3", "phase3_other"])
+@pytest.mark.parametrize("stage", ["phase1", "phase1_other"])
 def test_a_phase_weights_pseudo_labels_by_agreement_and_probability(tiny_net, stage):
     settings = {"weak": OFF, "agreed_gamma": 2.0, "disputed_gamma": 3.0}
     method, batch = build(DMT, tiny_net, **settings), toy_batch(DMT)
     batch.unlabeled.valid[:, -6:] = False
     for net in (method.net, method.other):
         nudge(net)
-    begin(method, stage_named(method, "phase3"), batch)
+    begin(method, stage_named(method, "phase1"), batch)
     begin(method, stage_named(method, stage), batch)
-    learner, labeler = (method.net, method.other) if stage == "phase3" else (method.other, method.net)
+    learner, labeler = (method.net, method.other) if stage == "phase1" else (method.other, method.net)
     labeler = copy.deepcopy(labeler).eval()
     found = method.step(batch, Now(0, 10, stage))
 
