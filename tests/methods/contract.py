@@ -25,6 +25,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "s4gan": {"threshold": 0.0},
     "cac": {"dim": 16, "hidden_dim": 16, "confidence_threshold": 0.3, "warmup_share": 0.2},
     "ecs": {"corrector_encoder": "test_resnet", "unlabeled_start": 0.2},
+    "classmix": {"confidence_threshold": 0.3},
+    "cutmix": {"confidence_threshold": 0.3},
     "patch_contrast": {"dim": 16, "patch_size": 8, "confidence_threshold": 0.3},
 }
 """What a method is set to besides its defaults, so that ten steps go through all it does."""

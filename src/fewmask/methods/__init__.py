@@ -7,6 +7,8 @@ from fewmask.methods.cac import ContextConsistency
 from fewmask.methods.cbc import CBC
 from fewmask.methods.class_bank import ClassBankMethod
 from fewmask.methods.dmt import DMT
+from fewmask.methods.classmix import ClassMix
+from fewmask.methods.cutmix import CutMix
 from fewmask.methods.domain_baselines import Joint, SourceOnly, TargetOnly
 from fewmask.methods.ecs import ErrorCorrection
 from fewmask.methods.label_contrast import LabelContrast
@@ -25,6 +27,8 @@ METHODS: tuple[type[Method], ...] = (
     ErrorCorrection,
     CBC,
     DMT,
+    ClassMix,
+    CutMix,
     SourceOnly,
     TargetOnly,
     Joint,
@@ -42,6 +46,9 @@ __all__ = [
     "ContextConsistency",
     "ContrastConfig",
     "ErrorCorrection",
+    "ClassMix",
+    "ContrastConfig",
+    "CutMix",
     "Joint",
     "LabelContrast",
     "Method",

@@ -1,0 +1,105 @@
+"""ClassMix: half of the classes that a teacher sees in one image, pasted with its labels into another.
+
+Olsson, Tranheden, Pinto and Svensson, ClassMix: Segmentation-Based Data Augmentation for Semi-Supervised Learning,
+WACV 2021, https://arxiv.org/abs/2007.07936. Numbers and order of steps are those of the released code
+(WilhelmT/ClassMix, trainSSL.py) with its settings for Cityscapes.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+
+from fewmask.data.batch import Batch, Unlabeled
+from fewmask.data.views import Augmentation, Probability, View, augment
+from fewmask.methods.base import Now, Step, Tools
+from fewmask.methods.supervised import Supervised, SupervisedConfig
+from fewmask.models.segnet import SegNet
+from fewmask.models.teacher import Teacher
+from fewmask.ops.losses import cross_entropy
+from fewmask.shapes import IGNORE, Scalar
+
+MIXED = Augmentation(
+    flip_probability=0.0,
+    scale_probability=0.0,
+    jitter_probability=0.8,
+    brightness=0.25,
+    contrast=0.25,
+    saturation=0.25,
+    hue=0.25,
+    blur_probability=0.5,
+    blur_sigma=(0.15, 1.15),
+    classmix_probability=1.0,
+)
+"""Mix every image, then change its color. The released code decides once per batch whether to jitter and to blur."""
+
+
+class ClassMixConfig(SupervisedConfig):
+    """The mixed view and how its pseudo-labels count; the labeled term is that of supervised training."""
+
+    name: Literal["classmix"] = "classmix"  # type: ignore[assignment]
+    class_balance: bool = False
+    """The original weights no class; the pseudo-labeled term never does."""
+    strong: Augmentation = MIXED
+    """Of the unlabeled images. On Pascal VOC the original leaves color alone: jitter and blur at probability 0."""
+    confidence_threshold: Probability = 0.968
+    """The term counts as much as the share of its pixels of which the teacher is at least this sure."""
+    pseudo_weight: float = Field(1.0, ge=0)
+    teacher_momentum: float = Field(0.99, ge=0, lt=1)
+
+    @property
+    def uses_unlabeled(self) -> bool:
+        return True
+
+
+class ClassMix(Supervised):
+    """Cross-entropy on labeled images, and on mixed unlabeled images with the mixed predictions of a teacher.
+
+    The teacher averages the buffers too and is in eval mode, the harness's default; in the released code it averages
+    parameters only and normalizes with the statistics of its batch.
+    """
+
+    name = "classmix"
+    paper = "Olsson et al., WACV 2021"
+    Config = ClassMixConfig
+    config: ClassMixConfig
+
+    def __init__(self, config: ClassMixConfig, tools: Tools) -> None:
+        super().__init__(config, tools)
+        self.average = Teacher(self.net)
+
+    @property
+    def teacher(self) -> SegNet:
+        return self.average.network  # type: ignore[return-value]
+
+    def step(self, batch: Batch, now: Now) -> Step:
+        assert batch.unlabeled is not None
+        labeled, mixed = self.view(batch), self._mixed(batch.unlabeled)
+        confident = self._confident_share(mixed)
+        sup = self.supervised_loss(self.net(labeled.images).logits, labeled)
+        pseudo = cross_entropy(self.net(mixed.images).logits, mixed.labels)
+        return Step(
+            {"sup": sup, "pseudo": self.config.pseudo_weight * confident * pseudo},
+            {"confidence": confident},
+        )
+
+    def after_update(self, now: Now) -> None:
+        self.average.follow(self.net, min(1 - 1 / (now.step + 1), self.config.teacher_momentum))
+
+    @torch.no_grad()
+    def _mixed(self, unlabeled: Unlabeled) -> View:
+        """The mixed images, their pseudo-labels and how sure the teacher, which sees them unmixed, is of these.
+
+        The paper mixes the teacher's soft maps and takes the argmax then. As every pixel comes from one image, mixing
+        its class and its largest probability gives the same.
+        """
+        probabilities = self.teacher(unlabeled.images).logits.float().softmax(dim=1)
+        confidence, classes = probabilities.max(dim=1)
+        pseudo_labels = classes.masked_fill(~unlabeled.valid, IGNORE)
+        return augment(self.config.strong, unlabeled.images, pseudo_labels, self.tools.num_classes, confidence)
+
+    def _confident_share(self, mixed: View) -> Scalar:
+        """The share of the pixels with a pseudo-label of which the teacher is sure, over the whole batch; in [0, 1]."""
+        counted = mixed.labels != IGNORE
+        sure = counted & (mixed.confidence >= self.config.confidence_threshold)
+        return sure.sum() / counted.sum().clamp(min=1)

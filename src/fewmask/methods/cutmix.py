@@ -1,0 +1,111 @@
+"""CutMix and CutOut: a student that sees boxes of images has to agree with a teacher that sees the images.
+
+French, Laine, Aila, Mackiewicz and Finlayson, Semi-supervised semantic segmentation needs strong, varied perturbations,
+BMVC 2020, https://arxiv.org/abs/1906.01916. What the text leaves open is as in the released code
+(Britefury/cutmix-semisup-seg, train_seg_semisup_mask_mt.py) with its settings for Cityscapes and Pascal VOC.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+from einops import rearrange
+from pydantic import Field
+from torch import Tensor
+
+from fewmask.data.batch import Batch, Unlabeled
+from fewmask.data.views import Probability
+from fewmask.methods.base import Now, Step, Tools
+from fewmask.methods.supervised import Supervised, SupervisedConfig
+from fewmask.models.segnet import SegNet
+from fewmask.models.teacher import Teacher
+from fewmask.ops.mix import draw_box_mask, paste
+from fewmask.shapes import Images, Logits, Scalar, Valid
+
+AREA = {"cutmix": (0.5, 0.5), "cutout": (0.0, 1.0)}
+"""The share of an image that its box covers, drawn uniformly between these."""
+
+
+class CutMixConfig(SupervisedConfig):
+    """What becomes of the boxes and how the consistency counts; the labeled term is that of supervised training."""
+
+    name: Literal["cutmix"] = "cutmix"  # type: ignore[assignment]
+    class_balance: bool = False
+    """The original weights no class."""
+    mask: Literal["cutmix", "cutout"] = "cutmix"
+    """`cutmix` pastes the box of an image into its neighbor in the batch; `cutout` keeps nothing but the box."""
+    confidence_threshold: Probability = 0.97
+    """The term counts as much as the share of all pixels of which the teacher is at least this sure."""
+    consistency_weight: float = Field(1.0, ge=0)
+    teacher_momentum: float = Field(0.99, ge=0, lt=1)
+
+    @property
+    def uses_unlabeled(self) -> bool:
+        return True
+
+
+class _Cut(NamedTuple):
+    """What the student sees, the class probabilities [b k h w] it has to give there, and the pixels that count."""
+
+    images: Images
+    probabilities: Tensor
+    counts: Valid
+
+
+class CutMix(Supervised):
+    """Cross-entropy on labeled images, and the squared distance to a teacher's probabilities on cut unlabeled images.
+
+    The second image of a pair is the neighbor in the batch; the released code loads a second batch for it. BatchNorm is
+    as `net.batchnorm` says; the released code freezes it. The momentum of the teacher is capped in the first steps, so
+    that it is a true average of the first students; the released code does without.
+    """
+
+    name = "cutmix"
+    paper = "French et al., BMVC 2020"
+    Config = CutMixConfig
+    config: CutMixConfig
+    predictor = "teacher"
+
+    def __init__(self, config: CutMixConfig, tools: Tools) -> None:
+        super().__init__(config, tools)
+        self.average = Teacher(self.net)
+
+    @property
+    def teacher(self) -> SegNet:
+        return self.average.network  # type: ignore[return-value]
+
+    def step(self, batch: Batch, now: Now) -> Step:
+        assert batch.unlabeled is not None
+        labeled, cut = self.view(batch), self._cut(batch.unlabeled)
+        confident = (cut.probabilities.amax(dim=1) >= self.config.confidence_threshold).float().mean()
+        sup = self.supervised_loss(self.net(labeled.images).logits, labeled)
+        consistency = _consistency(self.net(cut.images).logits, cut)
+        return Step(
+            {"sup": sup, "consistency": self.config.consistency_weight * confident * consistency},
+            {"confidence": confident},
+        )
+
+    def after_update(self, now: Now) -> None:
+        self.average.follow(self.net, min(1 - 1 / (now.step + 1), self.config.teacher_momentum))
+
+    @torch.no_grad()
+    def _cut(self, unlabeled: Unlabeled) -> _Cut:
+        """The teacher sees whole images; its logits are cut as these are."""
+        images, valid = unlabeled
+        logits = self.teacher(images).logits.float()
+        height, width = images.shape[-2:]
+        box = draw_box_mask(len(images), (height, width), images.device, AREA[self.config.mask])
+        if self.config.mask == "cutmix":
+            images, logits, counts = paste(box, images, logits, valid)
+        else:  # what is cut out is zero after normalization
+            images = torch.where(rearrange(box, "b h w -> b 1 h w"), images, self.net.mean)
+            counts = box & valid
+        return _Cut(images, logits.softmax(dim=1), counts)
+
+
+def _consistency(logits: Logits, cut: _Cut) -> Scalar:
+    """Squared distance of two distributions, in [0, 2], over the pixels that count; the mean is over all pixels.
+
+    So CutOut's small boxes weigh little, as in the released code.
+    """
+    distance = (logits.float().softmax(dim=1) - cut.probabilities).square().sum(dim=1)
+    return (distance * cut.counts).mean()
