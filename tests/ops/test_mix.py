@@ -1,9 +1,11 @@
-"""ClassMix: half of the classes of one image, with all that belongs to them, pasted into its neighbor."""
+"""ClassMix and CutMix: half of the classes of one image, or a box, pasted into its neighbor with labels and all."""
+
+import math
 
 import pytest
 import torch
 
-from fewmask.ops.mix import draw_class_mask, paste_classes
+from fewmask.ops.mix import draw_box_mask, draw_class_mask, paste, paste_classes
 from fewmask.shapes import IGNORE
 
 K = 6
@@ -92,3 +94,53 @@ def test_half_precision_is_kept():
     mixed_images, _, mixed_confidence = paste_classes(images, labels, confidence, K, probability=1.0)
     assert mixed_images.dtype == mixed_confidence.dtype == torch.bfloat16
     assert torch.equal(mixed_images[:, 0], mixed_confidence)
+
+
+def draw_boxes(num_images, size, *area_range):
+    return draw_box_mask(num_images, size, torch.device("cpu"), area_range)
+
+
+def test_a_mask_is_one_whole_box():
+    for mask in draw_boxes(200, (9, 14), 0.2, 0.8):
+        rows, columns = (torch.where(mask.any(dim=axis))[0] for axis in (1, 0))
+        assert mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
+        assert mask.sum() == (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
+
+
+def test_a_box_covers_its_share_but_for_rounding():
+    masks = draw_boxes(50, (400, 600), 0.5, 0.5)
+    assert masks.float().mean(dim=(1, 2)).sub(0.5).abs().max() < 0.002
+    shares = draw_boxes(2000, (64, 96), 0.0, 1.0).float().mean(dim=(1, 2)).sort().values
+    assert (shares - torch.linspace(0, 1, 2000)).abs().max() < 0.06
+
+
+@pytest.mark.parametrize("size", [(500, 1), (1, 500)])
+def test_height_and_width_are_log_uniform_between_the_share_and_the_whole(size):
+    shares = draw_boxes(4000, size, 0.5, 0.5).flatten(1).float().mean(dim=1)
+    assert shares.min() >= 0.5
+    tenths = torch.linspace(0.1, 0.9, 9)
+    assert torch.allclose((shares.log() / math.log(0.5)).quantile(tenths), tenths, atol=0.03)
+
+
+def test_a_box_lies_anywhere_as_likely_as_at_the_mirrored_place():
+    shares = draw_boxes(4000, (6, 10), 0.3, 0.3).float().mean(dim=0)
+    assert shares.min() > 0.02
+    assert (shares - shares.flip(0)).abs().max() < 0.03
+    assert (shares - shares.flip(1)).abs().max() < 0.03
+
+
+def test_a_share_of_nothing_is_no_box_and_one_of_all_is_the_image():
+    assert not draw_boxes(50, (7, 5), 0.0, 0.0).any()
+    assert draw_boxes(50, (7, 5), 1.0, 1.0).all()
+    assert draw_boxes(3, (1, 1), 0.4, 0.6).shape == (3, 1, 1)
+
+
+def test_pasting_equals_a_plain_twin_on_maps_of_every_kind():
+    mask = torch.rand(4, 5, 6) < 0.5
+    images, labels, valid = torch.rand(4, 3, 5, 6), torch.randint(0, K, (4, 5, 6)), torch.rand(4, 5, 6) < 0.7
+    for found, maps in zip(paste(mask, images, labels, valid), (images, labels, valid), strict=True):
+        expected = maps.clone()
+        for index in range(4):
+            here = mask[index - 1]
+            expected[index][..., here] = maps[index - 1][..., here]
+        assert torch.equal(found, expected)

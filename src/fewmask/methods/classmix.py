@@ -74,7 +74,7 @@ class ClassMix(Supervised):
 
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
-        labeled, mixed = self.view(batch), self._mixed(batch.unlabeled)
+        mixed, labeled = self._mixed(batch.unlabeled), self.view(batch)
         confident = self._confident_share(mixed)
         sup = self.supervised_loss(self.net(labeled.images).logits, labeled)
         pseudo = cross_entropy(self.net(mixed.images).logits, mixed.labels)

@@ -75,7 +75,7 @@ class CutMix(Supervised):
 
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
-        labeled, cut = self.view(batch), self._cut(batch.unlabeled)
+        cut, labeled = self._cut(batch.unlabeled), self.view(batch)
         confident = (cut.probabilities.amax(dim=1) >= self.config.confidence_threshold).float().mean()
         sup = self.supervised_loss(self.net(labeled.images).logits, labeled)
         consistency = _consistency(self.net(cut.images).logits, cut)
