@@ -1,11 +1,11 @@
 """The unlabeled training images as a method sees them between two stages: whole, one at a time, on the device."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import torch
 
 from fewmask.data.batch import Unlabeled, to_unit
-from fewmask.data.store import Picture, PictureStore
+from fewmask.data.store import PictureStore
 
 Pool = Iterable[Unlabeled]
 """May be walked several times; images differ in size and come one by one, [1 3 h w]."""
@@ -14,11 +14,12 @@ Pool = Iterable[Unlabeled]
 class PicturePool:
     """The images of a store at training size; none where there is no store. Every rank walks all of them."""
 
-    def __init__(self, pictures: PictureStore | Sequence[Picture] | None, device: torch.device) -> None:
-        self._pictures, self._device = pictures, device
+    def __init__(self, store: PictureStore | None, device: torch.device) -> None:
+        self._store, self._device = store, device
 
     def __iter__(self) -> Iterator[Unlabeled]:
-        pictures = [] if self._pictures is None else self._pictures
-        for index in range(len(pictures)):
-            images = to_unit(pictures[index].image[None], self._device)
+        if self._store is None:
+            return
+        for index in range(len(self._store)):
+            images = to_unit(self._store[index].image[None], self._device)
             yield Unlabeled(images, torch.ones_like(images[:, 0], dtype=torch.bool))

@@ -24,7 +24,7 @@ def confidence_counts(confidence: RowScores, classes: RowClasses, num_classes: i
     """
     num_bins = OCTAVES * BINS_PER_OCTAVE
     octave = -torch.log2((1 - confidence.float()).clamp(min=2.0**-OCTAVES))
-    bins = (octave * BINS_PER_OCTAVE).long().clamp(max=num_bins - 1)
+    bins = (octave * BINS_PER_OCTAVE).long().clamp(0, num_bins - 1)
     rows = classes.clamp(max=num_classes)  # IGNORE falls into one more row
     counts = torch.zeros((num_classes + 1) * num_bins, dtype=torch.int64, device=confidence.device)
     counts.scatter_add_(0, rows * num_bins + bins, torch.ones_like(rows))
@@ -40,8 +40,8 @@ def top_share_thresholds(counts: Int64[Tensor, "k bins"], share: float) -> PerCl
 
     Returns:
         The lower edge of the bin that completes the share, so at most one bin's pixels are kept beyond it; 0 where
-        everything is kept; 1 for a class without pixels. (Of these the released code says nothing: it fails, or in
-        later versions takes 1e-5, which lets a class that was never predicted win every pixel of the rule below.)
+        everything is kept; 1 for a class without pixels. (For such a class the released code
+        fails; its later versions, whose rule no longer divides, take 1e-5.)
     """
     num_bins = counts.shape[1]
     if share >= 1:
