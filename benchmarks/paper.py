@@ -16,6 +16,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import yaml
@@ -24,6 +25,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from fewmask.engine.run_folder import RunFolder
+from fewmask.methods import METHODS
 from fewmask.recipe import Recipe, changed_settings, read_recipe, with_absolute_paths
 from paper_steps import measure_step
 from table import ROOT, Table, machine
@@ -38,14 +40,16 @@ OF_THE_MACHINE = {"data.root", "source.root", "data.cache", "data.workers", "tra
 
 
 class Row(NamedTuple):
-    """A row of a table; without `recipe` and `method`, of a method that fewmask does not have."""
+    """A row of a table: a recipe with a method."""
 
     block: str
     name: str
+    recipe: str
+    method: str
     paper: dict[str, float | None]
     """mIoU in percent by column; a column that is not here is no cell of the row, None is a cell without a number."""
-    recipe: str = ""
-    method: str = ""
+    set: Mapping[str, Any] = MappingProxyType({})
+    """What the method is set to, besides the recipe."""
 
 
 class PaperTable(NamedTuple):
@@ -63,6 +67,7 @@ class Run(NamedTuple):
     method: str
     labels: int | str
     seed: int
+    settings: tuple[tuple[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
@@ -116,15 +121,17 @@ def runs_of(table: PaperTable, seeds: Sequence[int]) -> list[Run]:
 
 
 def cell_runs(table: PaperTable, row: Row, column: str, seeds: Sequence[int]) -> list[Run]:
-    """One run a seed; with all masks there is one split; none of a method that fewmask does not have."""
-    labels = table.columns[column]
-    drawn = seeds[:1] if labels == ALL else seeds
-    return [Run(row.recipe, row.method, labels, seed) for seed in drawn] if row.recipe else []
+    """One run a seed; with all masks one split, and none of a method that learns from unlabeled images."""
+    labels, settings = table.columns[column], tuple(row.set.items())
+    if labels != ALL:
+        return [Run(row.recipe, row.method, labels, seed, settings) for seed in seeds]
+    learns_from_unlabeled = next(kind.Config().uses_unlabeled for kind in METHODS if kind.name == row.method)
+    return [] if learns_from_unlabeled else [Run(row.recipe, row.method, labels, seeds[0], settings)]
 
 
 def planned(run: Run, places: Mapping[str, str]) -> tuple[Recipe, dict[str, str]]:
     """The recipe of a run, and its settings that say where data and weights are."""
-    own = {"method.name": run.method, "data.labels": run.labels, "data.split_seed": run.seed}
+    own = {"method.name": run.method, "data.labels": run.labels, "data.split_seed": run.seed, **dict(run.settings)}
     path = ROOT / FOLDER / f"{run.recipe}.yaml"
     recipe = read_recipe(path, own)
     names = {"data.root": recipe.data.root.name}
@@ -149,7 +156,7 @@ def command(run: Run, folder: Path, places: Mapping[str, str]) -> str:
         return f"{shlex.join(['fewmask', 'train', '--resume', out])} && {score}"
     words = ["fewmask", "train", str(FOLDER / f"{run.recipe}.yaml"), "--method", run.method]
     words += ["--labels", str(run.labels), "--split-seed", str(run.seed)]
-    for key, value in planned(run, places)[1].items():
+    for key, value in {**dict(run.settings), **planned(run, places)[1]}.items():
         words += ["--set", f"{key}={value}"]
     return f"{shlex.join([*words, '--out', out])} && {score}"
 
@@ -213,8 +220,6 @@ def summary(scores: Sequence[float]) -> str:
 
 def cost(table: PaperTable, row: Row, seeds: Sequence[int], steps: Mapping[tuple[str, str], dict[str, str]]) -> str:
     """GPU hours of all runs of the row, finished or not."""
-    if not row.recipe:
-        return "not in fewmask yet"
     if (row.recipe, row.method) not in steps:
         return "not measured"
     runs = [run for column in row.paper for run in cell_runs(table, row, column, seeds)]

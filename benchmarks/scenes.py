@@ -1,6 +1,7 @@
 """The demo over seeds: supervised against class_bank on street scenes, 8 masks of 200 images.
 
     python benchmarks/scenes.py
+    python benchmarks/scenes.py --methods classmix cutmix      # others, under the same conditions
 
 Each seed draws its own scenes and its own weights; rows go to benchmarks/scenes.csv one by one.
 """
@@ -20,6 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, nargs="+", default=[None], help="default: those of the demo")
+    parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "scenes", help="where scenes and run folders go")
     args = parser.parse_args()
     table = Table(HERE / "scenes.csv", ("method", "variant", "seed", "steps"))
@@ -28,7 +30,7 @@ def main() -> None:
         if not (data / "test" / "masks").exists():
             write_scenes(data, train=TRAIN_IMAGES, labeled=MASKS, test=TEST_IMAGES, seed=seed)
         for steps in args.steps:
-            for method in METHODS:
+            for method in args.methods:
                 recipe = demo_recipe(data, method, steps, seed)
                 length = recipe.training.steps
                 key = {"method": method, "variant": "", "seed": seed, "steps": length}

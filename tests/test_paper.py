@@ -15,6 +15,7 @@ import paper_steps
 from fewmask.engine.model import load
 from fewmask.engine.run_folder import RunFolder
 from fewmask.engine.train import train_recipe
+from fewmask.methods import S4GAN
 from fewmask.models.build import NetConfig, build_net
 from fewmask.recipe import Recipe, make_recipe, recipe_yaml
 from miniatures import make_cityscapes, make_gta5, make_voc, save_mask
@@ -28,6 +29,12 @@ NETS = {
     for net in [paper.planned(run, {})[0].net.model_copy(update={"weights": "none"})]
 }
 SEEDS = [0, 1, 2]
+SMALL: dict[str, dict[str, Any]] = {
+    "class_bank": {"method.dim": 8, "method.bank_slots": 4},
+    "dmt": {"method.other_weights": None},
+    "ecs": {"method.corrector_encoder": NET["encoder"], "data.labels": 2},
+}
+"""What a method is set to besides, so that a step of it is small."""
 RUN = paper.Run("cityscapes_deeplabv2_imagenet", "class_bank", 100, 0)
 
 
@@ -52,8 +59,7 @@ def miniature(recipe: Recipe) -> Recipe:
         "training.device": "cpu",
     }
     changes |= {"training.precision": "32", "training.feature_picture": False}
-    if recipe.method.name == "class_bank":
-        changes |= {"method.dim": 8, "method.bank_slots": 4}
+    changes |= SMALL.get(recipe.method.name, {})
     return make_recipe(recipe.model_dump(mode="json"), changes)
 
 
@@ -99,7 +105,7 @@ def test_table_shows_mean_and_spread_over_the_finished_splits_beside_the_number_
     lines = printed(2, tmp_path)
     assert lines["class_bank *"] == ["58.0 | 56.00 ± 1.41 (2)", "63.0 | -", "64.8 | -", "", "not measured"]
     assert lines["supervised *"] == ["- | -", "- | -", "- | -", "66.4 | 65.43 (1)", "not measured"]
-    assert lines["s4GAN *"] == ["", "59.3 | -", "61.9 | -", "66.0 | -", "not in fewmask yet"]
+    assert lines["s4GAN *"] == ["", "59.3 | -", "61.9 | -", "66.0 | -", "not measured"]
     assert printed(4, tmp_path)["class_bank"][0] == "59.9 | -"
 
 
@@ -134,13 +140,24 @@ def test_command_starts_goes_on_scores_or_does_nothing(tmp_path: Path) -> None:
     assert paper.command(RUN, tmp_path, places) == ""
 
 
-def test_all_masks_have_one_split_and_other_methods_no_run() -> None:
+def test_all_masks_have_one_split_and_methods_that_need_unlabeled_images_no_run() -> None:
     rows = {row.name: row for row in TABLES[3].rows}
     assert len(paper.cell_runs(TABLES[3], rows["supervised *"], "1/50", SEEDS)) == 3
     assert paper.cell_runs(TABLES[3], rows["supervised *"], "FS", SEEDS) == [
         paper.Run("voc_deeplabv3plus", "supervised", "all", 0)
     ]
-    assert paper.cell_runs(TABLES[3], rows["CBC +"], "1/50", SEEDS) == []
+    assert len(paper.cell_runs(TABLES[3], rows["CBC +"], "1/50", SEEDS)) == 3
+    assert paper.cell_runs(TABLES[3], rows["CBC +"], "FS", SEEDS) == []
+
+
+def test_settings_of_a_row_are_in_its_recipe_and_its_command(tmp_path: Path) -> None:
+    row = next(row for row in TABLES[2].rows if row.method == "s4gan")
+    run = paper.cell_runs(TABLES[2], row, "1/8", SEEDS)[0]
+    method = paper.planned(run, {})[0].method
+    assert isinstance(method, S4GAN.Config)
+    assert (method.threshold, method.discriminator_rate) == (0.7, 1e-5)
+    words = "--set method.threshold=0.7 --set method.discriminator_rate=1e-05"
+    assert words in paper.command(run, tmp_path, {})
 
 
 def test_run_by_another_recipe_is_told(tmp_path: Path) -> None:
@@ -176,8 +193,9 @@ def test_step_measured_once_is_not_measured_again(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("table.origin", dict)
     for number in (3, 4, 4):
         paper.add_steps(TABLES[number], tmp_path / "steps.csv", 5)
-    assert classes == [21] * 6 + [19] * 6
-    assert len(paper.gpu_steps(tmp_path / "steps.csv")) == 12
+    counts = {number: len({(row.recipe, row.method) for row in TABLES[number].rows}) for number in (3, 4)}
+    assert classes == [21] * counts[3] + [19] * counts[4]
+    assert len(paper.gpu_steps(tmp_path / "steps.csv")) == sum(counts.values())
 
 
 @pytest.mark.parametrize("text", ["cityscapes", "cityscapes=", "kitti=there"])

@@ -31,7 +31,7 @@ def train(
     Args:
         source: a dataset folder, or a recipe .yaml file.
         out: the run folder to make; must not hold a run.
-        method: `class_bank`, `label_contrast`, `supervised`; None: the recipe's, or class_bank.
+        method: such as `supervised`; a wrong name lists them all. None: the recipe's, or class_bank.
         labels: `1/30`, a count, or a file of names; None: every mask there is.
         pretrain: `label_contrast`: a stage of it, out of the same steps, before the method.
         settings: any setting of the recipe by its path, e.g. `{"training.steps": 2000}`.

@@ -63,7 +63,9 @@ def train(
         Path | None, typer.Argument(metavar="DATA|RECIPE", help="A dataset folder, or a recipe file.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make.")] = None,
-    method: Annotated[str | None, typer.Option(help="class_bank (the default), label_contrast or supervised.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="class_bank (the default), supervised, or another; a wrong name lists them.")
+    ] = None,
     pretrain: Annotated[str | None, typer.Option(help="label_contrast: a stage of it before the method.")] = None,
     labels: Annotated[str | None, typer.Option(help="Which masks to use: 1/30, a count, or a file of names.")] = None,
     split_seed: Annotated[int | None, typer.Option(help="Which random draw of them.")] = None,

@@ -6,9 +6,9 @@ from fewmask.methods.base import Method, MethodConfig, Now, Stage, Step, Tools
 from fewmask.methods.cac import ContextConsistency
 from fewmask.methods.cbc import CBC
 from fewmask.methods.class_bank import ClassBankMethod
-from fewmask.methods.dmt import DMT
 from fewmask.methods.classmix import ClassMix
 from fewmask.methods.cutmix import CutMix
+from fewmask.methods.dmt import DMT
 from fewmask.methods.domain_baselines import Joint, SourceOnly, TargetOnly
 from fewmask.methods.ecs import ErrorCorrection
 from fewmask.methods.label_contrast import LabelContrast
@@ -23,12 +23,12 @@ METHODS: tuple[type[Method], ...] = (
     LabelContrast,
     Adversarial,
     S4GAN,
-    ContextConsistency,
-    ErrorCorrection,
-    CBC,
-    DMT,
-    ClassMix,
     CutMix,
+    CBC,
+    ClassMix,
+    DMT,
+    ErrorCorrection,
+    ContextConsistency,
     SourceOnly,
     TargetOnly,
     Joint,
@@ -43,12 +43,11 @@ __all__ = [
     "S4GAN",
     "Adversarial",
     "ClassBankMethod",
+    "ClassMix",
     "ContextConsistency",
     "ContrastConfig",
-    "ErrorCorrection",
-    "ClassMix",
-    "ContrastConfig",
     "CutMix",
+    "ErrorCorrection",
     "Joint",
     "LabelContrast",
     "Method",

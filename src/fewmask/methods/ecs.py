@@ -7,9 +7,9 @@ Verified, from the abstract: a correction network sees the image and its segment
 spot what is right and to amend what is wrong, and regularizes the segmentation network; on unlabeled images the two
 together make the target, and the corrector's certainty weights the loss.
 Recalled, not verified: one output more than there are classes, for "right"; the three losses.
-Chosen by us: the corrector (DeepLabv3+ on a ResNet-18, random weights, no dropout), all weights, when the unlabeled
-images join, that these are not augmented, and that only the pass that trains the corrector counts in the running
-statistics of its BatchNorms: every pass normalizes by its batch.
+Chosen by us: the corrector (DeepLabv3+ on a ResNet-18, random weights, no dropout), its optimizer, all weights, when
+the unlabeled images join, that these are not augmented, and that only the pass that trains the corrector counts in the
+running statistics of its BatchNorms: every pass normalizes by its batch.
 """
 
 from typing import Literal, NamedTuple
@@ -40,6 +40,8 @@ class ErrorCorrectionConfig(SupervisedConfig):
     pseudo_weight: float = Field(1.0, ge=0)
     unlabeled_start: Probability = 0.1
     """Share of the run after which the unlabeled images join."""
+    corrector_rate: float = Field(1e-4, gt=0)
+    """Learning rate of the corrector's Adam, whatever that of the segmenter."""
 
     @property
     def uses_unlabeled(self) -> bool:
@@ -64,6 +66,10 @@ class ErrorCorrection(Supervised):
 
     def critics(self) -> list[nn.Parameter]:
         return list(self.corrector.parameters())
+
+    @property
+    def critic_rate(self) -> float:
+        return self.config.corrector_rate
 
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None

@@ -1,6 +1,7 @@
 """What methods of self-training in rounds share: thresholds from the pool, and a mean over two kinds of pixels."""
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from fewmask.data.pool import Pool
@@ -25,7 +26,9 @@ def pool_thresholds(net: SegNet, pool: Pool, share: float, sample_every: int) ->
     return top_share_thresholds(counts, share)
 
 
-def over_all_pixels(sup: Scalar, labels: Labels, pseudo: Scalar, pseudo_labels: Labels) -> dict[str, Scalar]:
+def over_all_pixels(
+    sup: Scalar, labels: Labels, pseudo: Scalar, pseudo_labels: Int64[Tensor, "u h w"]
+) -> dict[str, Scalar]:
     """Two means, each over the pixels that are not ignored, as the two parts of the mean over all of these pixels."""
     num_labeled, num_pseudo = (labels != IGNORE).sum(), (pseudo_labels != IGNORE).sum()
     total = (num_labeled + num_pseudo).clamp(min=1)
