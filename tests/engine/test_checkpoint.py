@@ -111,6 +111,14 @@ def test_recipe_must_be_that_of_the_checkpoint(run: RunFolder) -> None:
         check_recipe(run, other)
 
 
+def test_a_checkpoint_of_another_version_is_one_line(run: RunFolder) -> None:
+    trained = Trained(1)
+    path = trained.save(run, Position(0, 5))
+    torch.save({"optimizer": {}, "position": (0, 5)}, path / "training.pt")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_checkpoint(path, trained.layers, trained.optimizers)
+
+
 def test_state_goes_to_a_file_and_back(tmp_path: Path) -> None:
     trained, other = Trained(3), Trained(0)
     (tmp_path / "state").write_bytes(state_bytes(trained.layers))

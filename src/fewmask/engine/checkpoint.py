@@ -92,11 +92,12 @@ def load_checkpoint(path: Path, method: nn.Module, optimizers: Sequence[Optimize
     file = path / "training.pt"
     try:
         training = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken file makes the reader raise nearly anything
+        states, position = training["optimizers"], Position(*training["position"])
+    except Exception as error:  # a broken file, or one of another version, makes the reader raise nearly anything
         raise _damaged(file, error) from None
-    for optimizer, state in zip(optimizers, training["optimizers"], strict=True):
+    for optimizer, state in zip(optimizers, states, strict=True):
         optimizer.load_state_dict(state)
-    return Position(*training["position"])
+    return position
 
 
 def cannot_write(run: RunFolder, what: str, error: OSError) -> UserError:
