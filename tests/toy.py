@@ -134,6 +134,10 @@ def short_files(longest: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+PATIENCE = 400.0
+"""Seconds until a command counts as hanging: on two busy cores a training of seconds takes minutes."""
+
+
 class Child:
     """`fewmask WORDS` in a process of its own, which may be killed and whose files may be kept short."""
 
@@ -144,7 +148,7 @@ class Child:
         self.process = _children.Process(target=_run, args=arguments)
         self.process.start()
 
-    def wait_for(self, happened: Callable[[], bool], seconds: float = 120) -> None:
+    def wait_for(self, happened: Callable[[], bool], seconds: float = PATIENCE) -> None:
         """Returns when `happened`, which must be while the command runs."""
         end = time.monotonic() + seconds
         while not happened():
@@ -159,7 +163,7 @@ class Child:
 
     def answer(self) -> Answer:
         """Waits for the end."""
-        self.process.join(60)
+        self.process.join(PATIENCE)
         if self.process.exitcode is None:
             self.signal(signal.SIGKILL)
             pytest.fail(f"the command does not end: {self._err.read_text()}")
