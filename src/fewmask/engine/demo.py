@@ -53,7 +53,7 @@ def demo_recipe(data: Path, method: str, steps: int | None = None, seed: int = 0
         "net": {"arch": "deeplabv3plus", "encoder": "mobilenetv2_100", "weights": "none"},
         "method": method,
         "training": {
-            "steps": steps or 600,
+            "steps": steps or 400,
             "labeled_batch": 4,
             "unlabeled_batch": 2,
             "learning_rate": 2e-3,
