@@ -50,7 +50,7 @@ def demo_recipe(data: Path, method: str, steps: int | None = None, seed: int = 0
     """A small network from random weights: the demo needs no network connection."""
     settings = {
         "data": {"root": str(data)},
-        "net": {"arch": "deeplabv3plus", "encoder": "mobilenetv2_100", "weights": "none"},
+        "net": {"arch": "deeplabv3plus", "encoder": "mobilenetv2_050", "weights": "none"},
         "method": method,
         "training": {
             "steps": steps or 400,
