@@ -13,11 +13,12 @@ from pathlib import Path
 import yaml
 
 from fewmask.recipe import Recipe, parse_settings, read_recipe
-from runs import add_row
+from runs import add_row, setting
 from table import ROOT, Table
 
 HERE = Path(__file__).parent
 FOLDER = ROOT / "recipes" / "ablations"
+KEYS = ("ablation", "row", "split", "steps", "net", "resize", "crop")
 
 
 def main() -> None:
@@ -32,16 +33,17 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="for every row")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "ablations", help="where run folders go")
     args = parser.parse_args()
-    table = Table(HERE / "ablations.csv", ("ablation", "row", "split", "steps"))
+    table = Table(HERE / "ablations.csv", KEYS)
     rows = yaml.safe_load((FOLDER / f"{args.ablation}.yaml").read_text())
     labels = args.labels or sorted((args.data / "splits" / "1_30").glob("*.txt"))
     for split in labels:
         for name, row in rows.items():
             if args.rows and name not in args.rows:
                 continue
-            key = {"ablation": args.ablation, "row": name, "split": split.stem, "steps": args.steps}
-            folder = args.runs / "-".join(map(str, key.values())).replace(" ", "_")
             recipe = row_recipe(args.recipe, args.data, split, args.weights, args.steps, row["set"], args.set)
+            values = (args.ablation, name, split.stem, args.steps, *setting(recipe))
+            folder = args.runs / "-".join(map(str, values)).replace(" ", "_")
+            key = dict(zip(KEYS, values, strict=True))
             add_row(table, key | {"paper": row["paper"]}, recipe, folder, ("val", "test"))
 
 

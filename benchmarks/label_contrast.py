@@ -13,11 +13,9 @@ changes need a `--variant`: it tells rows apart. Rows go to benchmarks/label_con
 import argparse
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from camvid import camvid_recipe
-from fewmask.recipe import Recipe
-from runs import add_row
+from runs import add_row, setting
 from table import ROOT, Table
 
 HERE = Path(__file__).parent
@@ -57,16 +55,6 @@ def method_and_settings(pretraining: str, contrast: list[str]) -> tuple[str, lis
         return "label_contrast", ["method.pseudo_labels=true", *(f"method.contrast.{text}" for text in of_loss)]
     of_loss = [] if loss == "none" else [f"loss={loss}", *contrast]
     return after or "supervised", [f"pretrain.{text}" for text in of_loss]
-
-
-def setting(recipe: Recipe) -> tuple[str, str, str]:
-    """Network, factor or size of the images, and crop: what rows at other resolutions differ by."""
-    return f"{recipe.net.arch}-{recipe.net.encoder}", size(recipe.data.resize), size(recipe.data.crop)
-
-
-def size(value: Any) -> str:
-    """(176, 240) -> 176x240; a single number as it is."""
-    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 if __name__ == "__main__":

@@ -60,3 +60,13 @@ def step_figures(folder: Path) -> dict[str, str]:
         name: f"{median(float(line[name]) for line in late):.4g}"
         for name in ("steps_per_second", "data_share", "memory_gib")
     }
+
+
+def setting(recipe: Recipe) -> tuple[str, str, str]:
+    """Network, factor or size of the images, and crop: what rows at other resolutions differ by."""
+    return f"{recipe.net.arch}-{recipe.net.encoder}", size(recipe.data.resize), size(recipe.data.crop)
+
+
+def size(value: Any) -> str:
+    """(176, 240) -> 176x240; a single number as it is."""
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from domains import KEYS, add_domain_rows, domain_parser
 from fewmask.data.scenes import write_scenes
-from fewmask.engine.demo import TEST_IMAGES, TRAIN_IMAGES, demo_recipe
+from fewmask.engine.demo import STEPS, TEST_IMAGES, TRAIN_IMAGES, demo_recipe
 from table import ROOT, Table
 
 HERE = Path(__file__).parent
@@ -18,7 +18,7 @@ RUNS = ROOT / "runs" / "scenes_domain"
 
 
 def main() -> None:
-    args = domain_parser(__doc__, steps=600).parse_args()
+    args = domain_parser(__doc__, STEPS).parse_args()
     table = Table(HERE / "scenes_domain.csv", KEYS)
     for seed in args.seeds:
         day, fog = RUNS / f"day-{seed}", RUNS / f"fog-{seed}"

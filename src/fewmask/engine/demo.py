@@ -17,6 +17,7 @@ from fewmask.engine.train import resume_run, train_recipe
 from fewmask.recipe import Recipe, make_recipe
 
 TRAIN_IMAGES, MASKS, TEST_IMAGES = 200, 8, 60
+STEPS = 400
 METHODS = ("supervised", "class_bank")
 _SHOWN = (0, 9, 17, 30)  # test scenes in the picture, chosen before any was predicted
 
@@ -53,7 +54,7 @@ def demo_recipe(data: Path, method: str, steps: int | None = None, seed: int = 0
         "net": {"arch": "deeplabv3plus", "encoder": "mobilenetv2_050", "weights": "none"},
         "method": method,
         "training": {
-            "steps": steps or 400,
+            "steps": steps or STEPS,
             "labeled_batch": 4,
             "unlabeled_batch": 2,
             "learning_rate": 2e-3,
