@@ -76,12 +76,13 @@ class TwinClassBank(ClassBankMethod):
                 best = own[scores.argsort(descending=True)[:per_image]].float().cpu().numpy()
                 self.arrays[label] = np.concatenate([self.arrays[label], best])[-self.config.bank_slots :]
 
-    def _target(self, now: Now) -> list[Tensor]:  # type: ignore[override]
+    def _target(self, now: Now) -> tuple[list[Tensor], Tensor]:  # type: ignore[override]
         device = next(self.parameters()).device
-        return [
+        scores = [
             twin_scores(self.heads.bank_selectors, label, torch.from_numpy(array).to(device))
             for label, array in enumerate(self.arrays)
         ]
+        return scores, torch.zeros(len(scores), device=device)
 
     def _contrast(self, output: SegOutput, labels: Labels, target: list[Tensor]) -> Tensor:  # type: ignore[override]
         rows = self._rows(output.features, labels)

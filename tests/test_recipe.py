@@ -56,6 +56,7 @@ FULL = {
         "optimizer": "sgd",
         "learning_rate": 0.25,
         "encoder_rate": 0.1,
+        "attention_rate": 0.5,
         "weight_decay": 0.0,
         "momentum": 0.5,
         "poly_power": 1.0,

@@ -114,6 +114,9 @@ def test_recipe_must_be_that_of_the_checkpoint(run: RunFolder) -> None:
 def test_a_checkpoint_of_another_version_is_one_line(run: RunFolder) -> None:
     trained = Trained(1)
     path = trained.save(run, Position(0, 5))
+    regrouped = [torch.optim.AdamW([{"params": [p]} for p in trained.layers.parameters()]), trained.optimizers[1]]
+    with pytest.raises(UserError, match="of another version of fewmask"):
+        load_checkpoint(path, trained.layers, regrouped)
     torch.save({"optimizer": {}, "position": (0, 5)}, path / "training.pt")
     with pytest.raises(UserError, match="cannot be read"):
         load_checkpoint(path, trained.layers, trained.optimizers)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from fewmask.engine.fit import Interrupted, build_optimizers, stage_lengths, stop_flag
 from fewmask.engine.prepare import prepare_data
 from fewmask.engine.train import build_method
+from fewmask.methods import ClassBankMethod
 from fewmask.recipe import Recipe, TrainingConfig, read_recipe
 from toy import command, write_recipe
 
@@ -55,9 +56,14 @@ def test_optimizer_has_every_trainable_parameter_once(recipe: Recipe) -> None:
 @pytest.mark.parametrize(
     ("training", "kind", "rates", "decay"),
     [
-        ({}, torch.optim.AdamW, [5e-4, 5e-4], 1e-2),
-        ({"optimizer": "sgd", "encoder_rate": 0.1}, torch.optim.SGD, [1e-3, 1e-2], 5e-4),
-        ({"learning_rate": 0.2, "encoder_rate": 0.5, "weight_decay": 0.0}, torch.optim.AdamW, [0.1, 0.2], 0.0),
+        ({}, torch.optim.AdamW, [5e-4, 5e-6, 5e-4], 1e-2),
+        ({"optimizer": "sgd", "encoder_rate": 0.1}, torch.optim.SGD, [1e-3, 1e-2, 1e-2], 5e-4),
+        (
+            {"learning_rate": 0.2, "encoder_rate": 0.5, "attention_rate": 0.3, "weight_decay": 0.0},
+            torch.optim.AdamW,
+            [0.1, 0.06, 0.2],
+            0.0,
+        ),
     ],
 )
 def test_optimizer_follows_the_recipe(
@@ -67,6 +73,14 @@ def test_optimizer_follows_the_recipe(
     assert isinstance(optimizer, kind)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(rates)
     assert all(group["weight_decay"] == decay for group in optimizer.param_groups)
+
+
+def test_the_selectors_are_a_group_of_their_own(recipe: Recipe) -> None:
+    method = build_method(recipe, prepare_data(recipe))
+    assert isinstance(method, ClassBankMethod)
+    (optimizer,) = build_optimizers(method, TrainingConfig())
+    selectors = {*method.heads.prediction_selectors.parameters(), *method.heads.bank_selectors.parameters()}
+    assert set(optimizer.param_groups[1]["params"]) == selectors
 
 
 def test_equal_recipes_start_from_equal_weights_and_seeds_differ(recipe: Recipe) -> None:

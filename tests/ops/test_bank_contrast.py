@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fewmask.ops.contrast import bank_contrast, bank_means, mean_contrast
+from fewmask.ops.contrast import bank_contrast, bank_means, effective_share, mean_contrast
 from fewmask.shapes import IGNORE
 
 SLOTS, DIM = 4, 5
@@ -159,3 +159,10 @@ def test_bfloat16_is_rounded_once_and_then_computed_in_float32():
     with torch.autocast("cpu", torch.bfloat16):
         assert bank_contrast(*exact) == bank_contrast(*rounded)
     assert bank_contrast(*rounded).dtype == torch.float32
+
+
+def test_the_effective_share_of_equal_weights_is_1_of_one_row_1_over_n_and_without_rows_0():
+    weights = torch.tensor([[0.3, 0.3, 0.9], [1e-30, 1e-38, 0.9], [1.0, 3.0, 0.0], [0.5, 0.5, 0.5]])
+    in_use = torch.tensor([[True, True, False], [True, True, False], [True, True, True], [False] * 3])
+    expected = torch.tensor([1.0, 0.5, 16 / 30, 0.0])
+    torch.testing.assert_close(effective_share(weights, in_use), expected)

@@ -95,8 +95,12 @@ def load_checkpoint(path: Path, method: nn.Module, optimizers: Sequence[Optimize
         states, position = training["optimizers"], Position(*training["position"])
     except Exception as error:  # a broken file, or one of another version, makes the reader raise nearly anything
         raise _damaged(file, error) from None
-    for optimizer, state in zip(optimizers, states, strict=True):
-        optimizer.load_state_dict(state)
+    try:
+        for optimizer, state in zip(optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
+    except ValueError:
+        hint = "Go on with the version that started the run, or train anew with another --out."
+        raise UserError("the checkpoint is of another version of fewmask", file, hint) from None
     return position
 
 

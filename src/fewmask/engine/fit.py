@@ -28,6 +28,7 @@ from fewmask.recipe import Recipe, TrainingConfig
 
 _RATES = {"adamw": 5e-4, "sgd": 1e-2}
 _DECAYS = {"adamw": 1e-2, "sgd": 5e-4}
+_ATTENTION_RATES = {"adamw": 0.01, "sgd": 1.0}
 
 
 class Interrupted(KeyboardInterrupt):
@@ -134,7 +135,7 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
 
 
 def build_optimizers(method: Method, training: TrainingConfig) -> list[Optimizer]:
-    """The recipe's optimizer over the encoder and everything that is new; then, if there are critics, Adam over them.
+    """The recipe's optimizer over all that trains with the student; then, if there are critics, Adam over them.
 
     Adam and its settings are those of the released code of Hung et al., BMVC 2018.
     """
@@ -149,16 +150,18 @@ def build_optimizers(method: Method, training: TrainingConfig) -> list[Optimizer
 
 
 def _build_optimizer(trained: dict[str, list[nn.Parameter]], training: TrainingConfig) -> Optimizer:
-    """AdamW or SGD over `encoder` and `new`."""
-    rate = training.learning_rate or _RATES[training.optimizer]
-    decay = _DECAYS[training.optimizer] if training.weight_decay is None else training.weight_decay
-    scale = {"encoder": training.encoder_rate, "new": 1.0}
+    """AdamW or SGD over the groups, each at its own share of the rate."""
+    kind = training.optimizer
+    rate = training.learning_rate or _RATES[kind]
+    decay = _DECAYS[kind] if training.weight_decay is None else training.weight_decay
+    attention = _ATTENTION_RATES[kind] if training.attention_rate is None else training.attention_rate
+    scale = {"encoder": training.encoder_rate, "attention": attention, "new": 1.0}
     groups = [
         {"params": parameters, "lr": rate * scale[name], "initial_lr": rate * scale[name]}
         for name, parameters in trained.items()
         if parameters
     ]
-    if training.optimizer == "adamw":
+    if kind == "adamw":
         return AdamW(groups, weight_decay=decay, fused=True)
     # Not fused: that form breaks where a parameter's first gradient comes after the first step, as the heads' do.
     return SGD(groups, lr=rate, momentum=training.momentum, weight_decay=decay)

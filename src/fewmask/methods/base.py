@@ -129,11 +129,10 @@ class Method(nn.Module):
     """Which of the two is shipped."""
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Trainable parameters: `encoder`, which usually comes pre-trained, `critics`, and `new`, everything else."""
-        encoder, critics = self.encoders(), self.critics()
-        known = {id(parameter) for parameter in [*encoder, *critics]}
-        new = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
-        return {"encoder": encoder, "critics": critics, "new": new}
+        """Trainable parameters by learning rate: of the encoder, which usually comes pre-trained, and of the rest."""
+        groups = {"encoder": self.encoders(), "critics": self.critics(), "attention": self.attention()}
+        known = {id(parameter) for group in groups.values() for parameter in group}
+        return groups | {"new": [p for p in self.parameters() if p.requires_grad and id(p) not in known]}
 
     def encoders(self) -> list[nn.Parameter]:
         """The parameters of the encoders that train; a method with two networks has two."""
@@ -147,3 +146,7 @@ class Method(nn.Module):
     def critic_rate(self) -> float:
         """The learning rate of the critics, whatever the recipe's: that of Hung et al. and of AdaptSegNet."""
         return 1e-4
+
+    def attention(self) -> list[nn.Parameter]:
+        """Parameters that weigh what a loss is made of, and so could make it small on their own."""
+        return []

@@ -21,7 +21,7 @@ from fewmask.models.frequency import ClassFrequency
 from fewmask.models.segnet import SegNet, SegOutput, on_coarse_grid
 from fewmask.models.teacher import Teacher, momentum_at
 from fewmask.models.weights import load_released_heads
-from fewmask.ops.contrast import BankMeans, bank_means, mean_contrast
+from fewmask.ops.contrast import BankMeans, bank_means, effective_share, mean_contrast
 from fewmask.ops.losses import cross_entropy, entropy
 from fewmask.shapes import IGNORE, Confidence, Features, Labels, RowClasses, Rows, Scalar
 
@@ -126,6 +126,9 @@ class ClassBankMethod(Method):
         """The teacher's average of them."""
         return self.average.network["heads"]  # type: ignore[index, no-any-return]
 
+    def attention(self) -> list[nn.Parameter]:
+        return [*self.heads.prediction_selectors.parameters(), *self.heads.bank_selectors.parameters()]
+
     def step(self, batch: Batch, now: Now) -> Step:
         config = self.config
         assert batch.unlabeled is not None
@@ -152,14 +155,15 @@ class ClassBankMethod(Method):
             losses["pseudo"] = config.pseudo_weight * pseudo
         if config.contrast_weight > 0 and now.progress >= warmup_share / 2:
             self._fill_bank(batch.target)
+        watch = self._watch(confidence)
         if contrasting:
-            target = self._target(now)
+            target, watch["bank_attended"] = self._target(now)
             for name, output, labels in (
                 ("contr_labeled", labeled_output, labeled.labels),
                 ("contr_unlabeled", strong_output, strong.labels),
             ):
                 losses[name] = config.contrast_weight * self._contrast(output, labels, target)
-        return Step(losses, self._watch(confidence))
+        return Step(losses, watch)
 
     def after_update(self, now: Now) -> None:
         start = self.config.teacher_momentum
@@ -232,13 +236,13 @@ class ClassBankMethod(Method):
         weights[:, part] = scores
         return weights
 
-    def _target(self, now: Now) -> BankMeans:
-        """What the pixels of this step are compared with."""
-        bank, in_use, weights = self.bank, self.bank.in_use, self._bank_weights(now)
-        if self.config.bank_clusters == 1:
-            return bank_means(bank.rows, in_use, weights)
-        clusters = self.clusters.assign(bank.rows, in_use)
-        return bank_means(bank.rows, in_use, weights, clusters, self.config.bank_clusters)
+    def _target(self, now: Now) -> tuple[BankMeans, Tensor]:
+        """What the pixels of this step are compared with, and the share of the bank's rows [k] that attention uses."""
+        config, bank, in_use = self.config, self.bank, self.bank.in_use
+        weights = self._bank_weights(now)
+        clusters = None if config.bank_clusters == 1 else self.clusters.assign(bank.rows, in_use)
+        target = bank_means(bank.rows, in_use, weights, clusters, config.bank_clusters)
+        return target, effective_share(weights.detach(), in_use)
 
     def _contrast(self, output: SegOutput, labels: Labels, target: BankMeans) -> Scalar:
         """Eq. 8 to 11 for the pixels of one batch."""

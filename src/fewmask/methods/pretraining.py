@@ -119,6 +119,9 @@ class Pretrained(Method):
     def critic_rate(self) -> float:
         return self.method.critic_rate
 
+    def attention(self) -> list[nn.Parameter]:
+        return self.method.attention()
+
     @property
     def student(self) -> SegNet:
         return self.method.student

@@ -70,6 +70,8 @@ class TrainingConfig(Block):
     """None: 5e-4 for adamw, 1e-2 for sgd."""
     encoder_rate: Annotated[float, Field(ge=0)] = 1.0
     """The encoder's learning rate as a share of it."""
+    attention_rate: float | None = Field(None, ge=0)
+    """That of class_bank's selectors, likewise; None: 0.01 for adamw, 1 for sgd (docs/design.md)."""
     weight_decay: float | None = Field(None, ge=0)
     """None: 1e-2 for adamw, 5e-4 for sgd."""
     momentum: float = Field(0.9, ge=0, lt=1)

@@ -1,6 +1,6 @@
 """Contrasts: of pixels with a class-wise bank, distorted copies or another context; of patches across domains."""
 
-from fewmask.ops.contrast.bank import BankMeans, bank_contrast, bank_means, mean_contrast
+from fewmask.ops.contrast.bank import BankMeans, bank_contrast, bank_means, effective_share, mean_contrast
 from fewmask.ops.contrast.directional import Pixels, directional_contrast, pulled
 from fewmask.ops.contrast.patches import LabelPatches, disparity, info_nce, label_patches, patch_grid
 from fewmask.ops.contrast.pixels import batch_contrast, cross_image_contrast, within_image_contrast
@@ -15,6 +15,7 @@ __all__ = [
     "cross_image_contrast",
     "directional_contrast",
     "disparity",
+    "effective_share",
     "info_nce",
     "label_patches",
     "mean_contrast",

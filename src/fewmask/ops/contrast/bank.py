@@ -75,6 +75,16 @@ def bank_means(
         return BankMeans(means, member.any(dim=1))
 
 
+def effective_share(weights: Float[Tensor, "k m"], in_use: Bool[Tensor, "k m"]) -> Float[Tensor, " k"]:
+    """Share of a class's rows that its weights amount to: 1 where all are equal, 1/n where one of n has everything.
+
+    (sum w)^2 / (n sum w^2): Kish's effective sample size over the sample size. 0 for a class without rows.
+    """
+    used = torch.where(in_use, weights, 0.0)
+    used = used / used.amax(dim=1, keepdim=True).clamp(min=torch.finfo(used.dtype).tiny)  # else small squares are 0
+    return used.sum(dim=1) ** 2 / ((used**2).sum(dim=1) * in_use.sum(dim=1)).clamp(min=_TINY)
+
+
 def mean_contrast(predictions: Rows, classes: RowClasses, target: BankMeans, weights: RowScores) -> Scalar:
     """The side of the predictions, against the mean of their class; of several, against the nearest.
 
