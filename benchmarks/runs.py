@@ -20,10 +20,13 @@ from table import Table, percent
 def add_row(table: Table, key: dict[str, Any], recipe: Recipe, folder: Path, splits: tuple[str, ...]) -> None:
     """Appends the scores of the recipe under `key`, unless they stand there.
 
+    An interrupted run in `folder` goes on; a finished one is refused, as it may be of a commit with other defaults.
     `seconds` is the training with the start of its process, beside whatever else ran; of a resumed run, its last part.
     """
     if table.holds(**key):
         return
+    if RunFolder(folder).model_file("student").exists():
+        raise SystemExit(f"{folder} is a finished run, of this commit or of another. Delete it to train anew.")
     print(f"-- {key}", flush=True)
     start = time.perf_counter()
     with ProcessPoolExecutor(1, get_context("spawn")) as fresh:  # else its peak memory is that of the rows before
