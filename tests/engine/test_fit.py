@@ -4,6 +4,7 @@ import csv
 import os
 import re
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from fewmask.data.batch import Unlabeled
+from fewmask.data.pool import PicturePool
 from fewmask.engine.fit import Interrupted, build_optimizers, stage_lengths, stop_flag
 from fewmask.engine.prepare import prepare_data
 from fewmask.engine.train import build_method
@@ -175,3 +178,27 @@ def test_first_signal_is_noted_and_the_second_ctrl_c_stops_at_once(number: signa
 def test_a_script_that_catches_exceptions_does_not_swallow_ctrl_c() -> None:
     assert issubclass(Interrupted, KeyboardInterrupt)
     assert not issubclass(Interrupted, Exception)
+
+
+def test_ctrl_c_ends_a_walk_through_the_pool_and_the_run_goes_on_as_the_unbroken_one(
+    tmp_path: Path, dataset: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, "cbc", steps=12)
+    assert command(capsys, "train", recipe, "--out", tmp_path / "unbroken").code == 0
+    seen = []
+
+    class Interrupting(PicturePool):
+        def __iter__(self) -> Iterator[Unlabeled]:
+            for images in super().__iter__():
+                seen.append(images)
+                os.kill(os.getpid(), signal.SIGINT)
+                yield images
+
+    with monkeypatch.context() as patched:
+        patched.setattr("fewmask.engine.fit.PicturePool", Interrupting)
+        answer = command(capsys, "train", recipe, "--out", tmp_path / "run")
+    assert (answer.code, len(seen)) == (130, 1)
+    assert "Go on with: fewmask train --resume" in answer.out
+    assert command(capsys, "train", "--resume", tmp_path / "run").code == 0
+    for name, tensor in weights(tmp_path / "unbroken").items():
+        assert torch.equal(weights(tmp_path / "run")[name], tensor), name

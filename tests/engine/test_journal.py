@@ -157,3 +157,14 @@ def test_journal_works_where_there_is_no_resource_module(monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "platform", "win32")
     assert journal_module.__file__ is not None
     assert runpy.run_path(journal_module.__file__)["peak_memory"]() == 0
+
+
+def test_terminal_shows_a_walk_through_the_pool_while_it_lasts(run: RunFolder) -> None:
+    text = io.StringIO()
+    pool = [object(), object(), object()]
+    with Journal(run, CLASSES, 2, 0, 8.0, Console(file=text, width=80, force_terminal=True)) as journal:
+        assert list(journal.walk(pool)) == pool  # type: ignore[arg-type]
+        journal._progress.refresh()
+    shown = text.getvalue()
+    assert "labeling the pool" in shown
+    assert "labeling the pool" not in shown[shown.rindex("training") :]

@@ -17,6 +17,9 @@ class PicturePool:
     def __init__(self, store: PictureStore | None, device: torch.device) -> None:
         self._store, self._device = store, device
 
+    def __len__(self) -> int:
+        return 0 if self._store is None else len(self._store)
+
     def __iter__(self) -> Iterator[Unlabeled]:
         if self._store is None:
             return

@@ -12,6 +12,7 @@ from rich.console import Console
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from fewmask.data.batch import Unlabeled
 from fewmask.data.pool import PicturePool
 from fewmask.engine.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
 from fewmask.engine.feature_picture import Moment, look_at_features
@@ -33,6 +34,19 @@ _ATTENTION_RATES = {"adamw": 0.01, "sgd": 1.0}
 
 class Interrupted(KeyboardInterrupt):
     """The run was asked to stop; its checkpoint is saved."""
+
+
+class _Pool:
+    """The pool, whose walk ends at a first Ctrl-C: the checkpoint from before the stage is the newest."""
+
+    def __init__(self, images: PicturePool, journal: Silence, stopped: Callable[[], bool]) -> None:
+        self._images, self._journal, self._stopped = images, journal, stopped
+
+    def __iter__(self) -> Iterator[Unlabeled]:
+        for images in self._journal.walk(self._images):
+            if self._stopped():
+                raise Interrupted
+            yield images
 
 
 def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run: RunFolder, console: Console) -> None:
@@ -68,11 +82,13 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
         fabric.barrier()
         journal.paused(time.perf_counter() - before)
 
-    def begin(stage: Stage) -> None:
+    def begin(stage: Stage, stopped: Callable[[], bool]) -> None:
         before = time.perf_counter()
+        alone = fabric.world_size == 1  # the other ranks would wait at the next meeting for one that left
+        pool = _Pool(PicturePool(data.unlabeled, fabric.device), journal, stopped if alone else lambda: False)
         method.eval()
         with torch.no_grad(), fabric.autocast():
-            method.begin(stage, PicturePool(data.unlabeled, fabric.device))
+            method.begin(stage, pool)
         wrapped.train()
         journal.paused(time.perf_counter() - before)
 
@@ -98,7 +114,7 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
             if start == 0:
                 for optimizer in optimizers:
                     optimizer.state.clear()  # momenta of another loss
-                begin(stage)
+                begin(stage, stopped)
             with reading(data, training, Position(index, start), steps, fabric) as batches:
                 for step in range(start, steps):
                     before = time.perf_counter()

@@ -4,7 +4,7 @@ import csv
 import io
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Self
 
 import torch
@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 from torch import Tensor
 
+from fewmask.data.batch import Unlabeled
+from fewmask.data.pool import PicturePool
 from fewmask.engine.checkpoint import cannot_write
 from fewmask.engine.events import EventFile
 from fewmask.engine.run_folder import RunFolder, write_text
@@ -40,6 +42,10 @@ class Silence:
 
     def advance(self) -> None:
         """Not told."""
+
+    def walk(self, pool: PicturePool) -> Iterator[Unlabeled]:
+        """The images of the pool."""
+        yield from pool
 
     def write(self, step: int, losses: Mapping[str, Tensor], watch: Mapping[str, Tensor], rate: float) -> None:
         """Not told."""
@@ -109,6 +115,16 @@ class Journal(Silence):
     def advance(self) -> None:
         """One step is done."""
         self._progress.advance(self._task)
+
+    def walk(self, pool: PicturePool) -> Iterator[Unlabeled]:
+        """The images of the pool, under a bar of their own."""
+        task = self._progress.add_task("labeling the pool", total=len(pool))
+        try:
+            for images in pool:
+                yield images
+                self._progress.advance(task)
+        finally:
+            self._progress.remove_task(task)
 
     def write(self, step: int, losses: Mapping[str, Tensor], watch: Mapping[str, Tensor], rate: float) -> None:
         """One line after `step` steps; the only place where a run waits for the device."""
