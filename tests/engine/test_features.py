@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -172,11 +173,11 @@ def recipe(tmp_path: Path, dataset: Path) -> Recipe:
     return read_recipe(write_recipe(tmp_path / "recipe.yaml", Path(data), "supervised"))
 
 
-def look(run: RunFolder, recipe: Recipe) -> dict[str, Tensor]:
+def look(run: RunFolder, recipe: Recipe, stage: int = 0) -> dict[str, Tensor]:
     """The pictures that a first look chooses."""
     run.path.mkdir(exist_ok=True)
     data = prepare_data(recipe)
-    look_at_features(run, build_net(recipe.net, len(data.classes)), data, recipe, Moment(0, "start", 0))
+    look_at_features(run, build_net(recipe.net, len(data.classes)), data, recipe, Moment(stage, f"stage{stage}", stage))
     return load_file(run.features / "pictures.safetensors")
 
 
@@ -200,6 +201,17 @@ def test_pictures_are_spread_over_the_split_at_training_size_and_large_ones_cut(
     assert {tuple(pictures[f"test.{index}.labels"].shape) for index in range(4)} == {(40, 768)}
     with (tmp_path / "run" / "features.csv").open(newline="") as file:
         assert list(csv.reader(file))[1][3:] == ["nan", "nan"]  # one class alone is far from nothing
+
+
+def test_of_many_looks_the_picture_has_six_and_the_table_all(tmp_path: Path, recipe: Recipe) -> None:
+    run, widths = RunFolder(tmp_path / "run"), []
+    for stage in range(8):
+        look(run, recipe, stage)
+        with Image.open(run.features_picture) as picture:
+            widths.append(picture.width)
+    assert widths == sorted(widths)
+    assert len(set(widths)) == 6
+    assert len(run.features_table.read_text().splitlines()) == 9
 
 
 @pytest.mark.parametrize("longest", [1000, 40_000])

@@ -27,6 +27,7 @@ from fewmask.recipe import Recipe
 _SHOWN = 4
 _LARGEST = 768  # pixels; of a larger picture the middle is looked at, so that a look stays small
 _WIDTH = 400  # pixels of a picture in the grid
+_COLUMNS = 6  # of looks: of more, the first, the last and four between are drawn
 
 
 class Moment(NamedTuple):
@@ -130,7 +131,7 @@ def _drawn(split: str, shown: list[Picture], looks: list[_KeptLook], classes: Cl
         Column(f"{split} image", [picture.image.permute(1, 2, 0).numpy() for picture in shown]),
         Column("truth", truths, "feature distances:"),
     ]
-    for stage, step, (colors, distances) in looks:
+    for stage, step, (colors, distances) in _drawn_looks(looks):
         heading = f"after {stage}, step {step}" if step else stage
         note = f"intra {distances.intra:.3f}   inter {distances.inter:.3f}   ratio {distances.ratio:.2f}"
         columns.append(Column(heading, [found.numpy() for found in colors], note))
@@ -139,6 +140,12 @@ def _drawn(split: str, shown: list[Picture], looks: list[_KeptLook], classes: Cl
     content = io.BytesIO()
     gallery(framed, classes, scale=1).save(content, format="PNG")
     return content.getvalue()
+
+
+def _drawn_looks(looks: list[_KeptLook]) -> list[_KeptLook]:
+    if len(looks) <= _COLUMNS:
+        return looks
+    return [looks[round(place * (len(looks) - 1) / (_COLUMNS - 1))] for place in range(_COLUMNS)]
 
 
 def _in_frame(column: Column, frame: tuple[int, int], resampling: Image.Resampling) -> Column:
