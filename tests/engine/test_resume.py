@@ -136,6 +136,23 @@ def test_full_disk_while_logging_is_one_line_and_the_run_goes_on(tmp_path: Path,
 
 
 @pytest.mark.parametrize("unbroken", ["supervised"], indirect=True)
+def test_a_second_process_is_kept_out_of_a_run_in_training(tmp_path: Path, unbroken: Unbroken) -> None:
+    run = tmp_path / "run"
+    first = train(tmp_path, unbroken.recipe, run)
+    first.wait_for(lambda: any(saved(run)))
+    first.signal(signal.SIGSTOP)
+    answer = resume(tmp_path / "second", run).answer()
+    assert answer.code == 2
+    assert answer.err == (
+        f"fewmask: {run}: another process is training in this folder. "
+        "Wait for it, or start another run with another --out.\n"
+    )
+    first.signal(signal.SIGCONT)
+    assert first.answer().code == 0
+    assert_equal_runs(run, unbroken)
+
+
+@pytest.mark.parametrize("unbroken", ["supervised"], indirect=True)
 def test_finished_run_is_left_as_it_is(tmp_path: Path, unbroken: Unbroken, capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(unbroken.run)
     answer = command(capsys, "train", "--resume", unbroken.run)

@@ -1,13 +1,18 @@
 """A run folder: recipe, classes, labeled names, metrics, checkpoint, model and scores of one training."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from fewmask.data.classes import Classes, read_classes, write_classes
 from fewmask.data.folder import Sample
 from fewmask.errors import UserError
 from fewmask.recipe import Recipe, read_recipe, recipe_yaml
+
+_PATIENCE = 6  # seconds: readers of a killed run, which share its lock, see within 5 that it is gone
 
 
 class RunFolder:
@@ -53,6 +58,25 @@ class RunFolder:
             write_text(self.recipe_file, recipe_yaml(recipe))  # last: its presence makes this a run
         except OSError as error:
             raise UserError(f"cannot write there ({error.strerror})", self.path, "Choose another --out.") from None
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keeps other processes from training in the folder; raises UserError if one does already."""
+        lock = FileLock(self.path / ".lock", timeout=_PATIENCE)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UserError(
+                "another process is training in this folder",
+                self.path,
+                "Wait for it, or start another run with another --out.",
+            ) from None
+        except OSError as error:
+            raise UserError(f"cannot write there ({error.strerror})", self.path, "Is the folder yours?") from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def recipe(self) -> Recipe:
         """The complete recipe of the run."""

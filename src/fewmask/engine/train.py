@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -92,9 +93,10 @@ def _train(
         f"{recipe.method.name}: {len(data.labeled)} labeled and {unlabeled} unlabeled images{source}, "
         f"{len(data.classes)} classes, crops of {crop}, {recipe.training.steps} steps on {fabric.device} -> {run.path}",
     )
-    fit(fabric, method, data, recipe, run, console)
-    if fabric.is_global_zero:
-        _write_model(run, method, recipe)
+    with run.claimed() if fabric.is_global_zero else nullcontext():
+        fit(fabric, method, data, recipe, run, console)
+        if fabric.is_global_zero:
+            _write_model(run, method, recipe)
     fabric.barrier()
     return run
 
