@@ -75,7 +75,7 @@ def stand_still(path: Path) -> Still:
     drawn = StepBatches(data.labeled, data.unlabeled, Draws(0, 0, data.crop, 1, IMAGES))
     batches = []
     for step in range(BATCHES):
-        unlabeled = drawn[step].unlabeled
+        unlabeled = drawn[step].to(torch.device("cpu")).unlabeled
         assert unlabeled is not None
         view = method._strong_views(unlabeled, *method._pseudo_labels(unlabeled))
         rows = method._rows(method.student(view.images).features, view.labels)
