@@ -169,3 +169,10 @@ def test_before_a_method_with_a_contrast_of_its_own_both_are_trained(tiny_net):
     for now in last_steps(method):
         sum(method.step(toy_batch(LabelContrast), now).losses.values()).backward()
     assert all(parameter.grad is not None for parameter in method.parameters() if parameter.requires_grad)
+
+
+def test_before_class_bank_the_selectors_keep_their_own_group(tiny_net):
+    method = Pretrained(ContrastConfig(dim=16), build(ClassBankMethod, tiny_net))
+    found, alone = (each.parameter_groups()["attention"] for each in (method, method.method))
+    assert found
+    assert list(map(id, found)) == list(map(id, alone))
