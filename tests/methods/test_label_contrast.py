@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from contract import OFF, build, last_steps, toy_batch, train
+from contract import NUM_CLASSES, OFF, build, last_steps, toy_batch, train
 
 from fewmask.data.batch import Batch, Labeled
-from fewmask.data.views import distort
+from fewmask.data.views import WEAK, augment_apart, distort
 from fewmask.methods import ClassBankMethod, ContrastConfig, LabelContrast, Now, Pretrained, Stage, Supervised
 from fewmask.methods.pretraining import DISTORTION, Pretraining
 from fewmask.ops.contrast import batch_contrast, cross_image_contrast, within_image_contrast
@@ -30,11 +30,10 @@ def labeled_images():
 @pytest.mark.parametrize("loss", ["within", "cross", "batch"])
 def test_the_loss_is_that_of_the_grid_of_images_and_their_distorted_copies(net, loss, variant):
     labeled = labeled_images()
-    pretraining = Pretraining(
-        ContrastConfig(loss=loss, variant=variant, temperature=0.3, dim=16, stride=4), net.feature_dim
-    )
+    config = ContrastConfig(loss=loss, variant=variant, temperature=0.3, dim=16, stride=4)
+    pretraining = Pretraining(config, net.feature_dim, NUM_CLASSES)
     torch.manual_seed(1)
-    found = pretraining(net, labeled)
+    found = pretraining(net, [labeled])
     torch.manual_seed(1)
     copies = distort(DISTORTION, labeled.images)
     features = net(torch.cat([labeled.images, copies])).features[:, :, ::4, ::4]
@@ -49,6 +48,20 @@ def test_the_loss_is_that_of_the_grid_of_images_and_their_distorted_copies(net, 
     assert found > 0
 
 
+def test_weak_views_are_made_before_the_copies_and_by_domain(net):
+    domains = [labeled_images(), toy_batch(Supervised, num_images=2).labeled]
+    settings = {"dim": 16, "stride": 4, "loss": "batch"}
+    torch.manual_seed(1)
+    pretraining = Pretraining(ContrastConfig(weak=WEAK, **settings), net.feature_dim, NUM_CLASSES)
+    as_they_are = Pretraining(ContrastConfig(**settings), net.feature_dim, NUM_CLASSES)
+    as_they_are.load_state_dict(pretraining.state_dict())
+    torch.manual_seed(2)
+    found = pretraining(net, domains)
+    torch.manual_seed(2)
+    view = augment_apart(WEAK, domains, NUM_CLASSES)
+    torch.testing.assert_close(found, as_they_are(net, [Labeled(view.images, view.labels)]))
+
+
 def test_a_copy_differs_in_color_and_in_nothing_else():
     images = toy_batch(Supervised, num_images=2).labeled.images
     edges = (images[:, :, 1:] != images[:, :, :-1]).any(dim=1)
@@ -60,7 +73,7 @@ def test_a_copy_differs_in_color_and_in_nothing_else():
 
 @pytest.mark.parametrize("variant", ["paper", "released"])
 def test_the_head_has_three_layers_or_as_released_two_with_batchnorm(variant):
-    kinds = [type(module).__name__ for module in Pretraining(ContrastConfig(variant=variant), 8).projector]
+    kinds = [type(module).__name__ for module in Pretraining(ContrastConfig(variant=variant), 8, NUM_CLASSES).projector]
     assert (
         kinds
         == {
@@ -130,6 +143,15 @@ def test_the_second_round_adds_the_pool_with_the_labels_of_the_network_that_ende
     method.zero_grad()
     expected = method.step(Batch(joined, None), Now(2, 10, "train")).losses["sup"]
     torch.testing.assert_close(again, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_second_round_keeps_the_domains_apart(tiny_net):
+    method, batch = build(LabelContrast, tiny_net), toy_batch(LabelContrast, num_images=4)._replace(num_source=2)
+    seen = []
+    method.view = lambda batch: seen.append(batch) or Supervised.view(method, batch)
+    method.step(batch, Now(2, 10, "train_again"))
+    assert torch.equal(seen[0].source.images, batch.source.images)
+    assert torch.equal(seen[0].target.images, torch.cat([batch.target.images, batch.unlabeled.images]))
 
 
 def test_as_a_stage_before_another_method_it_takes_its_share_of_the_steps(tiny_net):

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from fewmask.data.batch import Batch, Labeled, Unlabeled
+from fewmask.data.batch import Batch, Labeled
 from fewmask.methods.base import Now, Stage, Step, Tools
 from fewmask.methods.pretraining import STAGE, ContrastConfig, Pretraining
 from fewmask.methods.supervised import Supervised, SupervisedConfig
@@ -44,7 +44,7 @@ class LabelContrast(Supervised):
 
     def __init__(self, config: LabelContrastConfig, tools: Tools) -> None:
         super().__init__(config, tools)
-        self.pretraining = Pretraining(config.contrast, self.net.feature_dim)
+        self.pretraining = Pretraining(config.contrast, self.net.feature_dim, tools.num_classes)
         self.labeler = Teacher(self.net) if config.pseudo_labels else None
 
     def stages(self) -> tuple[Stage, ...]:
@@ -54,24 +54,22 @@ class LabelContrast(Supervised):
         return tuple(Stage(name + which, part / len(rounds)) for which in rounds for name, part in names_and_shares)
 
     def step(self, batch: Batch, now: Now) -> Step:
-        labeled = batch.labeled
         if now.stage.endswith(AGAIN):
-            assert batch.unlabeled is not None
-            labeled = _joined(labeled, self._pseudo_labeled(batch.unlabeled))
+            batch = self._with_pseudo_labels(batch)
         if now.stage.startswith(STAGE):
-            return Step({"contrast": self.pretraining(self.net, labeled)}, {})
-        return super().step(Batch(labeled, None), now)
+            return Step({"contrast": self.pretraining(self.net, self.labeled(batch))}, {})
+        return super().step(batch, now)
 
     def after_update(self, now: Now) -> None:
         if self.labeler is not None and now.stage == "train" and now.step + 1 == now.steps:
             self.labeler.follow(self.net, momentum=0.0)
 
     @torch.no_grad()
-    def _pseudo_labeled(self, unlabeled: Unlabeled) -> Labeled:
+    def _with_pseudo_labels(self, batch: Batch) -> Batch:
+        """The batch with its unlabeled images among the labeled ones of their domain."""
         assert self.labeler is not None
-        labels = self.labeler.network(unlabeled.images).logits.argmax(dim=1)
-        return Labeled(unlabeled.images, labels.masked_fill(~unlabeled.valid, IGNORE))
-
-
-def _joined(first: Labeled, second: Labeled) -> Labeled:
-    return Labeled(*(torch.cat(pair) for pair in zip(first, second, strict=True)))
+        assert batch.unlabeled is not None
+        images, valid = batch.unlabeled
+        labels = self.labeler.network(images).logits.argmax(dim=1).masked_fill(~valid, IGNORE)
+        parts = (batch.target, Labeled(images, labels), batch.source)
+        return Batch(Labeled(*(torch.cat(maps) for maps in zip(*parts, strict=True))), None, batch.num_source)

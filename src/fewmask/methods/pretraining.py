@@ -5,6 +5,7 @@ read in full: its losses are known, its settings are not. What stands here as a 
 temperature, which is that of the authors' released losses (docs/label_contrast.md).
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 
 from fewmask.data.batch import Batch, Labeled
 from fewmask.data.pool import Pool
-from fewmask.data.views import Augmentation, distort
+from fewmask.data.views import Augmentation, augment_apart, distort
 from fewmask.methods.base import Method, Now, Stage, Step
 from fewmask.models.projection import MapProjector
 from fewmask.models.segnet import SegNet, on_coarse_grid
@@ -56,23 +57,24 @@ class ContrastConfig(BaseModel):
     stride: int = Field(8, ge=1)
     """Pixels are compared on a grid of this many pixels; a finer feature map is sampled."""
     distortion: Augmentation = DISTORTION
+    weak: Augmentation | None = None
+    """How an image is augmented, with its labels, before it is copied; None: not at all."""
 
 
 class Pretraining(nn.Module):
     """The contrast of labeled images with their color-distorted copies, and the head it needs."""
 
-    def __init__(self, config: ContrastConfig, feature_dim: int) -> None:
+    def __init__(self, config: ContrastConfig, feature_dim: int, num_classes: int) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.num_classes = config, num_classes
         released = config.variant == "released"
         self.projector = MapProjector(feature_dim, config.dim, layers=2 if released else 3, batchnorm=released)
 
-    def forward(self, net: SegNet, labeled: Labeled) -> Scalar:
-        """The loss of a batch of labeled images."""
-        config = self.config
-        images = torch.cat([labeled.images, distort(config.distortion, labeled.images)])
-        both_labels = labeled.labels.repeat(2, 1, 1)
-        features, both_labels = on_coarse_grid(net.features(images), both_labels, net.stride, config.stride)
+    def forward(self, net: SegNet, parts: Iterable[Labeled]) -> Scalar:
+        """The loss of a batch of labeled images, by domain."""
+        config, (images, labels) = self.config, self._views(parts)
+        both = torch.cat([images, distort(config.distortion, images)])
+        features, both_labels = on_coarse_grid(net.features(both), labels.repeat(2, 1, 1), net.stride, config.stride)
         pixels, copies = self.projector(features).chunk(2)
         labels = both_labels[: len(pixels)]
         if config.loss == "batch":
@@ -82,6 +84,13 @@ class Pretraining(nn.Module):
         partners = torch.arange(len(labels), device=labels.device).roll(1)  # images come in random order
         return cross_image_contrast(pixels, copies, labels, partners, config.temperature, config.variant)
 
+    def _views(self, parts: Iterable[Labeled]) -> Labeled:
+        """What is copied and contrasted; ClassMix pastes nothing from domain to domain."""
+        if self.config.weak is None:
+            return Labeled(*(torch.cat(maps) for maps in zip(*parts, strict=True)))
+        view = augment_apart(self.config.weak, parts, self.num_classes)
+        return Labeled(view.images, view.labels)
+
 
 class Pretrained(Method):
     """Any method after a stage of pre-training on its labeled images."""
@@ -89,7 +98,7 @@ class Pretrained(Method):
     def __init__(self, config: ContrastConfig, method: Method) -> None:
         super().__init__(method.tools)
         self.config, self.method = config, method
-        self.pretraining = Pretraining(config, method.student.feature_dim)
+        self.pretraining = Pretraining(config, method.student.feature_dim, method.tools.num_classes)
 
     def stages(self) -> tuple[Stage, ...]:
         rest = (Stage(stage.name, stage.share * (1 - self.config.share)) for stage in self.method.stages())
@@ -101,8 +110,7 @@ class Pretrained(Method):
 
     def step(self, batch: Batch, now: Now) -> Step:
         if now.stage == BEFORE:
-            labeled = Labeled(*(torch.cat(part) for part in zip(*self.method.labeled(batch), strict=True)))
-            return Step({"contrast": self.pretraining(self.student, labeled)}, {})
+            return Step({"contrast": self.pretraining(self.student, self.method.labeled(batch))}, {})
         return self.method.step(batch, now)
 
     def after_update(self, now: Now) -> None:
