@@ -12,10 +12,8 @@ from pydantic import Field
 
 from fewmask.data.batch import Batch, Unlabeled
 from fewmask.data.views import Augmentation, Probability, View, augment
-from fewmask.methods.base import Now, Step, Tools
-from fewmask.methods.supervised import Supervised, SupervisedConfig
-from fewmask.models.segnet import SegNet
-from fewmask.models.teacher import Teacher
+from fewmask.methods.base import Now, Step
+from fewmask.methods.mean_teacher import MeanTeacher, MeanTeacherConfig
 from fewmask.ops.losses import cross_entropy
 from fewmask.shapes import IGNORE, Scalar
 
@@ -34,7 +32,7 @@ MIXED = Augmentation(
 """Mix every image, then change its color. The released code decides once per batch whether to jitter and to blur."""
 
 
-class ClassMixConfig(SupervisedConfig):
+class ClassMixConfig(MeanTeacherConfig):
     """The mixed view and how its pseudo-labels count; the labeled term is that of supervised training."""
 
     name: Literal["classmix"] = "classmix"  # type: ignore[assignment]
@@ -45,14 +43,9 @@ class ClassMixConfig(SupervisedConfig):
     confidence_threshold: Probability = 0.968
     """The term counts as much as the share of its pixels of which the teacher is at least this sure."""
     pseudo_weight: float = Field(1.0, ge=0)
-    teacher_momentum: float = Field(0.99, ge=0, lt=1)
-
-    @property
-    def uses_unlabeled(self) -> bool:
-        return True
 
 
-class ClassMix(Supervised):
+class ClassMix(MeanTeacher):
     """Cross-entropy on labeled images, and on mixed unlabeled images with the mixed predictions of a teacher.
 
     The teacher averages the buffers too and is in eval mode, the harness's default; in the released code it averages
@@ -64,14 +57,6 @@ class ClassMix(Supervised):
     Config = ClassMixConfig
     config: ClassMixConfig
 
-    def __init__(self, config: ClassMixConfig, tools: Tools) -> None:
-        super().__init__(config, tools)
-        self.average = Teacher(self.net)
-
-    @property
-    def teacher(self) -> SegNet:
-        return self.average.network  # type: ignore[return-value]
-
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
         mixed, labeled = self._mixed(batch.unlabeled), self.view(batch)
@@ -82,9 +67,6 @@ class ClassMix(Supervised):
             {"sup": sup, "pseudo": self.config.pseudo_weight * confident * pseudo},
             {"confidence": confident},
         )
-
-    def after_update(self, now: Now) -> None:
-        self.average.follow(self.net, min(1 - 1 / (now.step + 1), self.config.teacher_momentum))
 
     @torch.no_grad()
     def _mixed(self, unlabeled: Unlabeled) -> View:

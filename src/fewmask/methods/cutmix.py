@@ -14,10 +14,8 @@ from torch import Tensor
 
 from fewmask.data.batch import Batch, Unlabeled
 from fewmask.data.views import Probability
-from fewmask.methods.base import Now, Step, Tools
-from fewmask.methods.supervised import Supervised, SupervisedConfig
-from fewmask.models.segnet import SegNet
-from fewmask.models.teacher import Teacher
+from fewmask.methods.base import Now, Step
+from fewmask.methods.mean_teacher import MeanTeacher, MeanTeacherConfig
 from fewmask.ops.mix import draw_box_mask, paste
 from fewmask.shapes import Images, Logits, Scalar, Valid
 
@@ -25,7 +23,7 @@ AREA = {"cutmix": (0.5, 0.5), "cutout": (0.0, 1.0)}
 """The share of an image that its box covers, drawn uniformly between these."""
 
 
-class CutMixConfig(SupervisedConfig):
+class CutMixConfig(MeanTeacherConfig):
     """What becomes of the boxes and how the consistency counts; the labeled term is that of supervised training."""
 
     name: Literal["cutmix"] = "cutmix"  # type: ignore[assignment]
@@ -36,11 +34,6 @@ class CutMixConfig(SupervisedConfig):
     confidence_threshold: Probability = 0.97
     """The term counts as much as the share of all pixels of which the teacher is at least this sure."""
     consistency_weight: float = Field(1.0, ge=0)
-    teacher_momentum: float = Field(0.99, ge=0, lt=1)
-
-    @property
-    def uses_unlabeled(self) -> bool:
-        return True
 
 
 class _Cut(NamedTuple):
@@ -51,12 +44,11 @@ class _Cut(NamedTuple):
     counts: Valid
 
 
-class CutMix(Supervised):
+class CutMix(MeanTeacher):
     """Cross-entropy on labeled images, and the squared distance to a teacher's probabilities on cut unlabeled images.
 
     The second image of a pair is the neighbor in the batch; the released code loads a second batch for it. BatchNorm is
-    as `net.batchnorm` says; the released code freezes it. The momentum of the teacher is capped in the first steps, so
-    that it is a true average of the first students; the released code does without.
+    as `net.batchnorm` says; the released code freezes it, and does not cap the teacher's momentum in the first steps.
     """
 
     name = "cutmix"
@@ -64,14 +56,6 @@ class CutMix(Supervised):
     Config = CutMixConfig
     config: CutMixConfig
     predictor = "teacher"
-
-    def __init__(self, config: CutMixConfig, tools: Tools) -> None:
-        super().__init__(config, tools)
-        self.average = Teacher(self.net)
-
-    @property
-    def teacher(self) -> SegNet:
-        return self.average.network  # type: ignore[return-value]
 
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
@@ -83,9 +67,6 @@ class CutMix(Supervised):
             {"sup": sup, "consistency": self.config.consistency_weight * confident * consistency},
             {"confidence": confident},
         )
-
-    def after_update(self, now: Now) -> None:
-        self.average.follow(self.net, min(1 - 1 / (now.step + 1), self.config.teacher_momentum))
 
     @torch.no_grad()
     def _cut(self, unlabeled: Unlabeled) -> _Cut:
