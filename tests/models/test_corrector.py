@@ -56,3 +56,8 @@ def test_a_batch_of_one_is_refused(corrector):
 def test_an_unknown_encoder_is_named():
     with pytest.raises(UserError, match="resnet81"):
         Corrector("resnet81", num_classes=4)
+
+
+def test_an_encoder_that_does_not_exist_is_named_as_the_correctors():
+    with pytest.raises(UserError, match=r"^method\.corrector_encoder: encoder 'resnet8000' is not known"):
+        Corrector("resnet8000", num_classes=4)

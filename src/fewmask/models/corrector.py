@@ -27,6 +27,9 @@ class Corrector(nn.Module):
     Args:
         encoder: as in `NetConfig`.
         num_classes: k.
+
+    Raises:
+        UserError: no DeepLabv3+ can be built over this encoder.
     """
 
     network: Any
@@ -35,7 +38,10 @@ class Corrector(nn.Module):
         super().__init__()
         options = {"in_channels": 3 + num_classes, "decoder_aspp_dropout": 0.0}
         config = NetConfig(arch="deeplabv3plus", encoder=encoder, weights="none", options=options)
-        network = build_network(config, num_classes + 1)
+        try:
+            network = build_network(config, num_classes + 1)
+        except UserError as error:
+            raise UserError(error.what, "method.corrector_encoder", error.fix) from error
         self.network = network.to(memory_format=torch.channels_last)
 
     def forward(self, images: Images, probabilities: Logits) -> Corrections:
