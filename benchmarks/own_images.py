@@ -1,0 +1,37 @@
+"""Learned by heart or learned: mIoU of finished runs on the labeled images they trained on and on the rest of train.
+
+    python benchmarks/own_images.py runs/label_contrast/*
+
+Of the student, in percent, at full mask size. Rows go to benchmarks/own_images.csv; a run that stands there is skipped.
+"""
+
+import argparse
+from pathlib import Path
+
+from fewmask.engine.folders import target_folder
+from fewmask.engine.model import load, score
+from table import Table, percent
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+")
+    args = parser.parse_args()
+    table = Table(HERE / "own_images.csv", ("run",))
+    for run in args.runs:
+        if table.holds(run=run.name):
+            continue
+        model = load(run)
+        folder, own = target_folder(model.recipe.data), set(model.run.labeled_names())
+        row: dict[str, object] = {"run": run.name}
+        for name, is_own in (("own", True), ("other", False)):
+            samples = [s for s in folder.train if s.mask is not None and (s.name in own) == is_own]
+            scores = score({"student": model.nets["student"]}, samples, folder.classes, model.recipe)["student"]
+            row |= {f"{name}_images": len(samples), name: percent(scores.miou)}
+        table.append(row)
+
+
+if __name__ == "__main__":
+    main()
