@@ -1,10 +1,15 @@
 """Which device a run takes, in what precision."""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from fewmask.engine.device import choose_device, launch_fabric
+from fewmask.engine.device import choose_device, launch_fabric, leave_bank_out_of_broadcast
 from fewmask.errors import UserError
+from fewmask.models.bank import ClassBank
 from fewmask.recipe import TrainingConfig
 from toy import TRAINING
 
@@ -29,3 +34,19 @@ def test_precision_is_that_of_the_recipe(precision: str, dtype: torch.dtype) -> 
     with fabric.autocast():
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == dtype
+
+
+@pytest.fixture
+def one_rank() -> Iterator[None]:
+    """A process group of this process alone."""
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("one_rank")
+def test_ranks_are_sent_the_statistics_of_batch_norm_and_not_the_bank() -> None:
+    method = nn.ModuleDict({"net": nn.Linear(4, 4), "norm": nn.BatchNorm1d(4), "bank": ClassBank(2, 3, 4)})
+    leave_bank_out_of_broadcast(method)
+    sent = {name for name, _ in DistributedDataParallel(method).named_module_buffers.items()}
+    assert sent == {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}

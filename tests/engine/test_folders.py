@@ -1,6 +1,7 @@
 """Lists that make a smaller data set of a folder, and a source domain beside the target."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,33 @@ def test_a_method_of_two_domains_asks_for_the_source(tmp_path: Path, dataset: Pa
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, "joint")
     answer = command(capsys, "train", recipe, "--out", tmp_path / "run")
     assert_mistake(answer, "source", "the method joint learns from a source domain", "--set source=FOLDER")
+
+
+@pytest.mark.parametrize("place", ["train", "val", "test", "unlabeled"])
+def test_a_source_that_shows_a_mask_of_the_target_is_refused(tmp_path: Path, dataset: Path, place: str) -> None:
+    other = make_dataset(tmp_path / "other")
+    image = next(path for path in sorted((dataset / place).rglob("*")) if path.is_file() and "masks" not in path.parts)
+    copy = next((other / "train" / "images").iterdir())
+    copy.unlink()
+    copy.symlink_to(image)
+    with pytest.raises(UserError, match=rf"1 images of the source.*such as {copy.stem} in {place}.*source.train_list"):
+        source_folder(SourceConfig(root=other), target_folder(DataConfig(root=dataset)))
+
+
+def test_source_only_trains_on_the_source_and_needs_no_mask_of_the_target(
+    tmp_path: Path, source: Path, dataset: Path, capsys: Capsys
+) -> None:
+    target = shutil.copytree(dataset, tmp_path / "target")
+    shutil.rmtree(target / "train" / "masks")
+    recipe, run = write_recipe(tmp_path / "recipe.yaml", target, "source_only", labeled_batch=1), tmp_path / "run"
+    settings = ("--set", f"source={source}", "--set", "source.resize=0.5", "--set", "data.crop=24")
+    answer = command(capsys, "train", recipe, "--out", run, *settings)
+    assert answer.code == 0, answer
+    assert "source_only: 4 labeled and 0 unlabeled images, 4 classes" in " ".join(answer.out.split())
+    assert command(capsys, "evaluate", run, "--split", "test").code == 0
+    data = prepare_data(read_recipe(run / "recipe.yaml"))
+    assert [sample.image.parent.parent.parent for sample in data.pools.labeled] == [source] * 4
+    assert data.labeled[0].image.shape == (3, 24, 32)
 
 
 def test_target_only_sees_nothing_of_a_source(tmp_path: Path, source: Path, dataset: Path) -> None:

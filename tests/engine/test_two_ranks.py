@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fewmask import load
-from toy import write_recipe
+from toy import make_dataset, write_recipe
 
 CLASS_BANK = {"name": "class_bank", "quality_filter": False, "warmup_share": 0.3}
 
@@ -21,9 +21,10 @@ DMT = {"name": "dmt", "num_phases": 1}
 def test_two_ranks_train_one_model(tmp_path: Path, dataset: Path, method: object, source: bool) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, method, steps=6)
     run = tmp_path / "run"
+    settings = ["--set", f"source={make_dataset(tmp_path / 'source')}"] if source else []
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "fewmask"]
     answer = subprocess.run(
-        [*launch, "train", str(recipe), "--out", str(run), *(["--set", f"source={dataset}"] if source else [])],
+        [*launch, "train", str(recipe), "--out", str(run), *settings],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

@@ -11,6 +11,7 @@ from fewmask.data.batch import Batch, Labeled
 from fewmask.methods import ClassBankMethod, Now
 from fewmask.methods.class_bank import Deviation
 from fewmask.models.build import NetConfig
+from fewmask.models.modes import in_eval_mode
 from fewmask.ops.contrast import bank_contrast
 from fewmask.shapes import IGNORE
 
@@ -148,16 +149,25 @@ def test_a_large_bank_is_scored_in_turn(make):
     method = make(bank_slots=16, rescored_slots=6)
     bank, selectors = method.bank, method.heads.bank_selectors
     bank.rows.normal_()
-    bank.filled.fill_(16)
-    bank.scores.fill_(0.123)
+    bank.filled.copy_(torch.tensor([16, 9, 4, 0]))
+    bank.scores.copy_(torch.where(bank.in_use, 0.123, 0.0))
     expected = bank.scores.clone()
-    for step, part in enumerate((slice(0, 6), slice(6, 12), slice(12, 16))):
+    few = [0, 1, 2, 3, 4, 5]  # a class of so few rows has all of them scored in every step
+    for step, turns in enumerate(
+        (
+            [[0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5], few, few],
+            [[6, 7, 8, 9, 10, 11], [6, 7, 8, 0, 1, 2], few, few],
+            [[12, 13, 14, 15, 0, 1], [3, 4, 5, 6, 7, 8], few, few],
+        )
+    ):
         weights = method._bank_weights(Now(step, 10))
-        fresh = selectors.of_slots(bank.rows[:, part], bank.row_classes[:, part])
-        expected[:, part] = fresh.detach()
+        turn = torch.tensor(turns)
+        rows = torch.stack([bank.rows[label, slots] for label, slots in enumerate(turns)])
+        fresh = selectors.of_slots(rows, bank.row_classes.gather(1, turn))
+        expected.scatter_(1, turn, fresh.detach())
         torch.testing.assert_close(weights, expected)
         direction = torch.randn_like(weights)
-        of_all, of_part = (direction * weights).sum(), (direction[:, part] * fresh).sum()
+        of_all, of_part = (direction * weights).sum(), (direction.gather(1, turn) * fresh).sum()
         for found in zip(
             *(torch.autograd.grad(total, list(selectors.parameters())) for total in (of_all, of_part)), strict=True
         ):
@@ -255,9 +265,23 @@ def test_without_teacher_features_the_students_enter_the_bank(make, batch):
     method = make(num_labeled=1000, quality_filter=False, teacher_features=False)
     for parameter in method.average.parameters():
         parameter.data += 1.0
-    method.step(batch, SETTLED)
-    expected = best_rows(method.student, method.heads, batch, "bank_selectors")
+    with in_eval_mode(method.learner):
+        method._fill_bank(batch.labeled)
+        expected = best_rows(method.student, method.heads, batch, "bank_selectors")
     assert_same_rows(method.bank.rows[0, : method.bank.filled[0]], expected[0])
+
+
+@pytest.mark.parametrize("teacher_features", [True, False])
+def test_filling_the_bank_leaves_no_trace_in_the_student(make, batch, teacher_features):
+    method = make(warmup_share=0.4, quality_filter=False, teacher_features=teacher_features)
+    other = make(warmup_share=0.4, contrast_weight=0.0)
+    other.learner.load_state_dict(method.learner.state_dict())
+    for stepped in (method, other):
+        torch.manual_seed(0)
+        stepped.step(batch, Now(30, 100))  # the bank fills in this step, nothing is compared with it yet
+    assert method.bank.filled.any()
+    for (name, buffer), same in zip(method.student.named_buffers(), other.student.buffers(), strict=True):
+        assert torch.equal(buffer, same), name
 
 
 def test_released_is_all_deviations_at_once_and_paper_none():

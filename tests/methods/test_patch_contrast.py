@@ -42,6 +42,16 @@ def test_the_term_is_the_contrast_of_source_patches_and_target_patches_in_both_d
     assert losses["patch"].item() == pytest.approx(0.1 * expected.item(), rel=1e-3)
 
 
+def test_a_patch_is_a_quarter_of_the_shorter_side(tiny_net, batch):
+    step = build(PatchContrast, tiny_net, patch_size=None, **PLAIN).step(batch, SETTLED)
+    expected = build(PatchContrast, tiny_net, patch_size=8, **PLAIN).step(batch, SETTLED)  # of 32 x 48 pixels
+    other = build(PatchContrast, tiny_net, patch_size=16, **PLAIN).step(batch, SETTLED)
+    assert step.losses == expected.losses
+    assert step.watch == expected.watch
+    assert step.losses["patch"] not in (0, other.losses["patch"])
+    assert 0 < step.watch["patches_contrasted"] <= step.watch["patches_source"]
+
+
 def test_images_smaller_than_a_patch_are_one_patch_each(tiny_net, batch):
     method = build(PatchContrast, tiny_net, patch_size=128, positive_disparity=1.0, **PLAIN)
     features = torch.rand(2, method.net.feature_dim, 32, 48)

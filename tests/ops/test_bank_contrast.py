@@ -166,3 +166,27 @@ def test_the_effective_share_of_equal_weights_is_1_of_one_row_1_over_n_and_witho
     in_use = torch.tensor([[True, True, False], [True, True, False], [True, True, True], [False] * 3])
     expected = torch.tensor([1.0, 0.5, 16 / 30, 0.0])
     torch.testing.assert_close(effective_share(weights, in_use), expected)
+
+
+@given(exponent=st.floats(-37, 0), seed=st.integers(0, 1000))
+def test_weights_of_any_size_are_normalized(exponent, seed):
+    torch.manual_seed(seed)
+    classes, filled = [0, 0, 0, 1, 1], [3, 4]
+    predictions, classes, bank, filled, *weights = random_case(classes, filled, torch.float32)
+    expected, _ = value_and_gradients(bank_contrast, (predictions, classes, bank, filled, *weights))
+    small = [tensor * 10**exponent for tensor in weights]
+    value, gradients = value_and_gradients(bank_contrast, (predictions, classes, bank, filled, *small))
+    torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-5)
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+def test_a_class_whose_weights_are_all_zero_takes_no_part():
+    case = random_case([0, 0, 1], [2, 2])
+    predictions, classes, bank, filled, prediction_weights, bank_weights = case
+    alone = bank_contrast(predictions[:2], classes[:2], bank, filled, prediction_weights[:2], bank_weights)
+    no_pixel, no_row = prediction_weights.clone(), bank_weights.clone()
+    no_pixel[2], no_row[1] = 0.0, 0.0
+    for weights in ((no_pixel, bank_weights), (prediction_weights, no_row)):
+        value, gradients = value_and_gradients(bank_contrast, (predictions, classes, bank, filled, *weights))
+        torch.testing.assert_close(value, alone)
+        assert all(gradient.isfinite().all() for gradient in gradients)

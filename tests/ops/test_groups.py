@@ -7,10 +7,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fewmask.ops import groups as groups_module
 from fewmask.ops.groups import group_moments, grouped_linear, membership, rank_in_group
 from fewmask.shapes import IGNORE
 
 K, DIM, OUT = 4, 8, 12
+
+
+@pytest.fixture(params=[True, False], ids=["grouped", "with_all"])
+def either_product(request, monkeypatch):
+    """As on a CPU or a GPU with the kernel, and as on other devices."""
+    monkeypatch.setattr(groups_module, "_groups_cost_no_wait", lambda rows: request.param)
 
 
 def random_rows(num_rows=60):
@@ -66,6 +73,7 @@ def test_moments_far_from_zero_are_exact_also_under_autocast():
     assert variance.flatten().tolist() == [0.0625, 0.0]
 
 
+@pytest.mark.usefixtures("either_product")
 def test_grouped_linear_equals_a_loop_over_rows_with_gradients():
     rows, groups = random_rows()
     rows.requires_grad_()
@@ -81,6 +89,7 @@ def test_grouped_linear_equals_a_loop_over_rows_with_gradients():
         torch.testing.assert_close(gradient, expected_gradient, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("either_product")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_rows_of_no_group_give_zero_and_get_no_gradient(dtype):
     rows, groups = random_rows()
@@ -96,6 +105,7 @@ def test_rows_of_no_group_give_zero_and_get_no_gradient(dtype):
     assert all(gradient.isfinite().all() for gradient in (found, rows.grad, weight.grad, bias.grad))
 
 
+@pytest.mark.usefixtures("either_product")
 @pytest.mark.parametrize("groups", [[2], [IGNORE], [IGNORE] * 5, [K, 0], []])
 def test_one_row_ignored_rows_and_no_rows(groups):
     rows, groups = torch.randn(len(groups), DIM), torch.tensor(groups, dtype=torch.int64)
@@ -104,6 +114,7 @@ def test_one_row_ignored_rows_and_no_rows(groups):
     torch.testing.assert_close(grouped_linear(rows, groups, weight, bias), expected)
 
 
+@pytest.mark.usefixtures("either_product")
 def test_bfloat16_rows_give_bfloat16_near_the_exact_answer():
     rows, groups = random_rows()
     weight, bias = random_maps()

@@ -5,8 +5,11 @@ import os
 
 import torch
 from lightning_fabric import Fabric
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from fewmask.errors import UserError
+from fewmask.models.bank import ClassBank
 from fewmask.recipe import TrainingConfig
 
 
@@ -29,6 +32,17 @@ def launch_fabric(training: TrainingConfig) -> Fabric:
         fabric = Fabric(accelerator=device, devices=training.devices or 1, precision=precision)
     fabric.launch()
     return fabric
+
+
+def leave_bank_out_of_broadcast(method: nn.Module) -> None:
+    """Else DDP sends rank 0's class bank to all others in every step, although every rank holds the same rows."""
+    equal = [
+        f"{path}.{name}"
+        for path, module in method.named_modules()
+        if isinstance(module, ClassBank)
+        for name, _ in module.named_buffers()
+    ]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(method, equal)  # type: ignore[no-untyped-call]
 
 
 def choose_device(wanted: str, where: str) -> str:

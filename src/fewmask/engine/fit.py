@@ -15,6 +15,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from fewmask.data.batch import Unlabeled
 from fewmask.data.pool import PicturePool
 from fewmask.engine.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
+from fewmask.engine.device import leave_bank_out_of_broadcast
 from fewmask.engine.feature_picture import Moment, look_at_features
 from fewmask.engine.journal import Journal, Silence
 from fewmask.engine.prepare import TrainingData
@@ -63,6 +64,7 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
     method.to(fabric.device)
     checkpoint = latest_checkpoint(run)
     at = load_checkpoint(checkpoint, method, optimizers) if checkpoint else Position()
+    leave_bank_out_of_broadcast(method)
     wrapped, *fabric_optimizers = fabric.setup(method, *optimizers)
     wrapped.mark_forward_method("step")
     wrapped.train()

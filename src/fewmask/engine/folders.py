@@ -28,7 +28,7 @@ def source_folder(source: SourceConfig, target: Folder) -> Folder:
     """The train images with masks of a source domain; its masks may be encoded in another way than the target's.
 
     Raises:
-        UserError: none has a mask, or the classes are not those of the target.
+        UserError: none has a mask, the classes are not those of the target, or an image is one of the target's.
     """
     folder = read_folder(source.root)
     if folder.classes.names != target.classes.names:
@@ -38,7 +38,23 @@ def source_folder(source: SourceConfig, target: Folder) -> Folder:
     labeled = tuple(sample for sample in listed if sample.mask is not None)
     if not labeled:
         raise UserError("no train image of the source has a mask", source.root, "A source domain is a labeled one.")
+    _check_apart(labeled, target, source)
     return replace(folder, train=labeled)
+
+
+def _check_apart(labeled: tuple[Sample, ...], target: Folder, source: SourceConfig) -> None:
+    """No image of the target comes in with its mask as one of the source."""
+    of_target = {
+        sample.image.resolve(): split
+        for split in ("train", "val", "test", "unlabeled")
+        for sample in getattr(target, split)
+    }
+    shared = [sample for sample in labeled if sample.image.resolve() in of_target]
+    if shared:
+        split = of_target[shared[0].image.resolve()]
+        what = f"{len(shared)} images of the source are images of the target too, such as {shared[0].name} in {split}"
+        fix = "Name those of the source with source.train_list, and those of the target with data.train_list."
+        raise UserError(what, source.root, fix)
 
 
 def _in_list(samples: tuple[Sample, ...], path: Path | None, split: str) -> tuple[Sample, ...]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from fewmask.data.classes import Classes
 from fewmask.data.folder import Folder, Sample
 from fewmask.data.splits import Pools, draw_pools
-from fewmask.data.store import PictureStore, fits_in_memory, training_sizes
+from fewmask.data.store import PictureStore, Resize, fits_in_memory, training_sizes
 from fewmask.engine.folders import source_folder, target_folder
 from fewmask.engine.model import labeled_samples
 from fewmask.engine.selection import steps_between_looks
@@ -46,7 +46,11 @@ def prepare_data(recipe: Recipe) -> TrainingData:
     folder = target_folder(data)
     if steps_between_looks(recipe):
         labeled_samples({"val": folder.val}, "val", folder.root)  # raises before anything is trained
-    pools = draw_pools(folder, data.labels, data.split_seed)
+    source, source_resize = _source(recipe, folder)
+    learned, resize, labels = folder, data.resize, data.labels
+    if recipe.method.source_use == "alone" and source is not None:  # it stands in for the target, of which nothing
+        learned, resize, labels, source = source, source_resize, None, None  # is seen before the scores
+    pools = draw_pools(learned, labels, data.split_seed)
     uses_unlabeled = recipe.method.uses_unlabeled
     if uses_unlabeled and not pools.unlabeled:
         raise UserError(
@@ -55,9 +59,7 @@ def prepare_data(recipe: Recipe) -> TrainingData:
             f"Add some to {data.root / 'unlabeled'}, hide masks with --labels 1/4, or use --method supervised.",
         )
     unlabeled = [Sample(path.stem, path, None) for path in pools.unlabeled] if uses_unlabeled else []
-    sizes = training_sizes([sample.image for sample in (*pools.labeled, *unlabeled)], data.resize)
-    source = _source(recipe, folder)
-    source_resize = data.resize if recipe.source is None or recipe.source.resize is None else recipe.source.resize
+    sizes = training_sizes([sample.image for sample in (*pools.labeled, *unlabeled)], resize)
     source_sizes = [] if source is None else training_sizes([sample.image for sample in source.train], source_resize)
     cached = fits_in_memory([*sizes, *source_sizes]) if data.cache is None else data.cache
     workers = data.workers
@@ -66,7 +68,7 @@ def prepare_data(recipe: Recipe) -> TrainingData:
     return TrainingData(
         folder,
         pools,
-        PictureStore(pools.labeled, folder.classes, data.resize, cached),
+        PictureStore(pools.labeled, learned.classes, resize, cached),
         PictureStore(unlabeled, folder.classes, data.resize, cached) if unlabeled else None,
         None if source is None else PictureStore(source.train, source.classes, source_resize, cached),
         _crop(data.crop, sizes),
@@ -74,20 +76,21 @@ def prepare_data(recipe: Recipe) -> TrainingData:
     )
 
 
-def _source(recipe: Recipe, target: Folder) -> Folder | None:
-    """The source domain that the method is to learn from, if any."""
+def _source(recipe: Recipe, target: Folder) -> tuple[Folder | None, Resize]:
+    """The source domain that the method is to learn from, if any, and at which size."""
     use = recipe.method.source_use
     if recipe.source is None:
-        if use == "required":
+        if use in ("required", "alone"):
             what = f"the method {recipe.method.name} learns from a source domain, and the recipe names none"
             raise UserError(what, "source", "Add it: --set source=FOLDER.")
-        return None
+        return None, None
     if use == "never":
-        return None
-    if recipe.training.labeled_batch < 2:
+        return None, None
+    if recipe.training.labeled_batch < 2 and use != "alone":
         what = "with a source domain a labeled batch holds images of both, and this one is of one image"
         raise UserError(what, "training.labeled_batch", "Make it 2 or more.")
-    return source_folder(recipe.source, target)
+    resize = recipe.data.resize if recipe.source.resize is None else recipe.source.resize
+    return source_folder(recipe.source, target), resize
 
 
 def _crop(crop: int | tuple[int, int] | None, sizes: list[tuple[int, int]]) -> tuple[int, int]:

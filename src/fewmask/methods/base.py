@@ -7,13 +7,13 @@ from typing import ClassVar, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from fewmask.data.batch import Batch, Labeled
+from fewmask.data.batch import Batch
 from fewmask.data.pool import Pool
 from fewmask.models.build import NetConfig, build_net
 from fewmask.models.segnet import SegNet
 from fewmask.shapes import Scalar
 
-SourceUse = Literal["optional", "required", "never"]
+SourceUse = Literal["optional", "required", "never", "alone"]
 
 
 class MethodConfig(BaseModel):
@@ -29,7 +29,7 @@ class MethodConfig(BaseModel):
 
     @property
     def source_use(self) -> SourceUse:
-        """Whether batches hold images of a source domain: where the recipe has one, always, or never."""
+        """Whether batches hold images of a source domain: where the recipe has one, always, never, or no others."""
         return "optional"
 
     def with_weights(self, change: Callable[[str], str]) -> "MethodConfig":
@@ -96,10 +96,6 @@ class Method(nn.Module):
     def step(self, batch: Batch, now: Now) -> Step:
         """The losses of one batch; runs under the engine's autocast."""
         raise NotImplementedError
-
-    def labeled(self, batch: Batch) -> tuple[Labeled, ...]:
-        """The labeled images of a batch that the method learns from, by domain."""
-        return batch.domains
 
     def after_update(self, now: Now) -> None:
         """Called once after every optimizer step."""

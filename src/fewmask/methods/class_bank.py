@@ -18,6 +18,7 @@ from fewmask.models.bank import ClassBank
 from fewmask.models.clusters import ClassClusters
 from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.models.frequency import ClassFrequency
+from fewmask.models.modes import in_eval_mode
 from fewmask.models.segnet import SegNet, SegOutput, on_coarse_grid
 from fewmask.models.teacher import Teacher, momentum_at
 from fewmask.models.weights import load_released_heads
@@ -142,7 +143,7 @@ class ClassBankMethod(Method):
             self.frequency.observe_pseudo(pseudo_labels)
         weights = self.frequency.weights() if config.class_balance else None
 
-        labeled = augment_apart(config.weak, self.labeled(batch), self.tools.num_classes)
+        labeled = augment_apart(config.weak, batch.domains, self.tools.num_classes)
         strong = self._strong_views(batch.unlabeled, pseudo_labels, confidence)
         labeled_output, strong_output = self.student(labeled.images), self.student(strong.images)
 
@@ -154,7 +155,8 @@ class ClassBankMethod(Method):
             pseudo = cross_entropy(strong_output.logits, strong.labels, weights, sharpened)
             losses["pseudo"] = config.pseudo_weight * pseudo
         if config.contrast_weight > 0 and now.progress >= warmup_share / 2:
-            self._fill_bank(batch.target)
+            with in_eval_mode(self.learner):  # without teacher features it is the student that is read
+                self._fill_bank(batch.target)
         watch = self._watch(confidence)
         if contrasting:
             target, watch["bank_attended"] = self._target(now)
@@ -222,19 +224,16 @@ class ClassBankMethod(Method):
 
     def _bank_weights(self, now: Now) -> Tensor:
         """Attention of the bank rows [k m]; gradients reach the selectors, not the rows."""
-        bank, slots = self.bank, self.config.bank_slots
+        bank, selectors, at_once = self.bank, self.heads.bank_selectors, self.config.rescored_slots
         if not self.config.attention or self.config.deviates("constant_bank_weights"):
             return torch.ones_like(bank.scores)
-        turns = -(-slots // self.config.rescored_slots)
-        begin = now.step % turns * self.config.rescored_slots
-        part = slice(begin, begin + self.config.rescored_slots)
-        scores = self.heads.bank_selectors.of_slots(bank.rows[:, part], bank.row_classes[:, part])
-        if turns == 1:
-            return scores
-        bank.scores[:, part] = scores.detach()
-        weights = bank.scores.abs()  # `lowest_ranked` pushes them negated
-        weights[:, part] = scores
-        return weights
+        if at_once >= self.config.bank_slots:
+            return selectors.of_slots(bank.rows, bank.row_classes)
+        turn = bank.turn(now.step, at_once)
+        rows = bank.rows.gather(1, turn[:, :, None].expand(-1, -1, bank.rows.shape[2]))
+        scores = selectors.of_slots(rows, bank.row_classes.gather(1, turn))
+        bank.scores.scatter_(1, turn, scores.detach())
+        return bank.scores.abs().scatter(1, turn, scores)  # `lowest_ranked` pushes them negated
 
     def _target(self, now: Now) -> tuple[BankMeans, Tensor]:
         """What the pixels of this step are compared with, and the share of the bank's rows [k] that attention uses."""

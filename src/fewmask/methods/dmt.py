@@ -18,6 +18,7 @@ from fewmask.methods.base import Now, Stage, Step, Tools
 from fewmask.methods.self_training import kept_share, over_all_pixels, pool_thresholds
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.build import build_net
+from fewmask.models.modes import in_eval_mode
 from fewmask.models.segnet import SegNet
 from fewmask.models.teacher import Teacher
 from fewmask.ops.losses import cross_entropy
@@ -131,9 +132,6 @@ class DMT(Supervised):
 
     @torch.no_grad()
     def _pseudo_labels(self, labeler: SegNet, unlabeled: Unlabeled) -> tuple[Labels, Confidence]:
-        """In eval mode, so that labeling leaves no trace in the network."""
-        mode = labeler.training
-        labeler.eval()
-        logits = labeler(unlabeled.images).logits
-        labeler.train(mode)
+        with in_eval_mode(labeler):
+            logits = labeler(unlabeled.images).logits
         return confident_pseudo_labels(logits, unlabeled.valid, self.thresholds)

@@ -5,7 +5,6 @@ Rows that every comparison of adaptation methods has beside the methods; Table 4
 
 from typing import Literal
 
-from fewmask.data.batch import Batch, Labeled
 from fewmask.methods.base import SourceUse
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 
@@ -17,18 +16,18 @@ class SourceOnlyConfig(SupervisedConfig):
 
     @property
     def source_use(self) -> SourceUse:
-        return "required"
+        return "alone"
 
 
 class SourceOnly(Supervised):
-    """Cross-entropy on the source alone: what the target's images and labels have to improve on."""
+    """Cross-entropy on the source alone: what the target's images and labels have to improve on.
+
+    Every labeled batch is of the source; the target is there to be scored, and needs no masks to train with.
+    """
 
     name = "source_only"
     paper = "baseline"
     Config = SourceOnlyConfig
-
-    def labeled(self, batch: Batch) -> tuple[Labeled, ...]:
-        return (batch.source,)
 
 
 class TargetOnlyConfig(SupervisedConfig):

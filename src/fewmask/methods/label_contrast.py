@@ -57,7 +57,7 @@ class LabelContrast(Supervised):
         if now.stage.endswith(AGAIN):
             batch = self._with_pseudo_labels(batch)
         if now.stage.startswith(STAGE):
-            return Step({"contrast": self.pretraining(self.net, self.labeled(batch))}, {})
+            return Step({"contrast": self.pretraining(self.net, batch.domains)}, {})
         return super().step(batch, now)
 
     def after_update(self, now: Now) -> None:

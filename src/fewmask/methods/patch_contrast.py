@@ -27,15 +27,15 @@ from fewmask.methods.base import Now, Step, Tools
 from fewmask.methods.domain_baselines import Joint, JointConfig
 from fewmask.models.projection import MapProjector
 from fewmask.ops.contrast import disparity, info_nce, label_patches, patch_grid
-from fewmask.shapes import IGNORE, Features, Labels, Logits, Scalar
+from fewmask.shapes import IGNORE, Bool, Features, Labels, Logits, Scalar
 
 
 class PatchContrastConfig(JointConfig):
     """What a patch is, which are alike, and how they are contrasted."""
 
     name: Literal["patch_contrast"] = "patch_contrast"  # type: ignore[assignment]
-    patch_size: int = Field(128, ge=4)
-    """In pixels; of smaller images the largest square that fits."""
+    patch_size: int | None = Field(None, ge=4)
+    """Side of a patch in pixels, at most that of the images; None: a quarter of their shorter side, 128 of 512."""
     positive_disparity: Probability = 0.2
     """Patches of the two domains that differ by less are positives."""
     negative_disparity: Probability = 0.6
@@ -84,14 +84,16 @@ class PatchContrast(Joint):
         labeled_target = self._patches(labeled.features[:num_target], view.labels[:num_target])
         unlabeled_target = self._patches(unlabeled.features, pseudo_labels)
         target = _Patches(*(torch.cat(pair) for pair in zip(labeled_target, unlabeled_target, strict=True)))
+        positives, negatives = self._pairs(source, target)
         losses = {
             "sup": self.supervised_loss(labeled.logits, view),
-            "patch": self.config.contrast_weight * self._contrast(source, target),
+            "patch": self.config.contrast_weight * self._contrast(source, target, positives, negatives),
         }
         watch = {
             "pseudo_labeled": (pseudo_labels != IGNORE).float().mean(),
             "patches_source": source.counts.float().mean(),
             "patches_target": target.counts.float().mean(),
+            "patches_contrasted": (positives.any(dim=1) & negatives.any(dim=1)).float().mean(),
         }
         return Step(losses, watch)
 
@@ -103,7 +105,7 @@ class PatchContrast(Joint):
 
     def _patches(self, features: Features, labels: Labels) -> _Patches:
         height, width = labels.shape[-2:]
-        grid = patch_grid(height, width, self.config.patch_size)
+        grid = patch_grid(height, width, self.config.patch_size or max(1, min(height, width) // 4))
         vectors = self.projector(F.adaptive_avg_pool2d(features, grid))
         shown = label_patches(labels, grid, self.tools.num_classes)
         return _Patches(
@@ -112,12 +114,16 @@ class PatchContrast(Joint):
             rearrange(shown.labeled_share, "b p -> (b p)") >= self.config.labeled_share,
         )
 
-    def _contrast(self, source: _Patches, target: _Patches) -> Scalar:
-        """The mean of both directions: source patches among those of the target, and the other way round."""
+    def _pairs(self, source: _Patches, target: _Patches) -> tuple[Bool[Tensor, "s t"], Bool[Tensor, "s t"]]:
+        """Which patches of the two domains are alike, and which are different."""
         differ = disparity(source.descriptors, target.descriptors)
         comparable = source.counts[:, None] & target.counts
         positives = comparable & (differ < self.config.positive_disparity)
         negatives = comparable & (differ > self.config.negative_disparity)
+        return positives, negatives
+
+    def _contrast(self, source: _Patches, target: _Patches, positives: Tensor, negatives: Tensor) -> Scalar:
+        """The mean of both directions: source patches among those of the target, and the other way round."""
         temperature = self.config.temperature
         from_source = info_nce(source.vectors, target.vectors, positives, negatives, temperature)
         from_target = info_nce(target.vectors, source.vectors, positives.T, negatives.T, temperature)

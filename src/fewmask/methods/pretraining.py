@@ -110,7 +110,7 @@ class Pretrained(Method):
 
     def step(self, batch: Batch, now: Now) -> Step:
         if now.stage == BEFORE:
-            return Step({"contrast": self.pretraining(self.student, self.method.labeled(batch))}, {})
+            return Step({"contrast": self.pretraining(self.student, batch.domains)}, {})
         return self.method.step(batch, now)
 
     def after_update(self, now: Now) -> None:

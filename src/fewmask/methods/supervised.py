@@ -46,10 +46,9 @@ class Supervised(Method):
 
     def view(self, batch: Batch) -> View:
         """Weak views of these images, the target's first; their labels count for the class weights."""
-        parts = self.labeled(batch)
-        for part in parts:
+        for part in batch.domains:
             self.frequency.observe(part.labels)
-        return augment_apart(self.config.weak, parts, self.tools.num_classes)
+        return augment_apart(self.config.weak, batch.domains, self.tools.num_classes)
 
     def supervised_loss(self, logits: Logits, view: View) -> Scalar:
         """Cross-entropy with the labels of the views, weighted by class if so configured."""

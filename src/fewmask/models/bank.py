@@ -44,6 +44,12 @@ class ClassBank(nn.Module):
         classes = torch.arange(len(self.rows), device=self.rows.device)[:, None]
         return torch.where(self.in_use, classes, len(self.rows))
 
+    def turn(self, step: int, at_once: int) -> Int64[Tensor, "k t"]:
+        """`at_once` different slots of each class, other ones in every step, until all in use have had their turn."""
+        offset = torch.arange(at_once, device=self.rows.device)
+        filled = self.filled[:, None]
+        return torch.where(filled > at_once, (step * at_once + offset) % filled.clamp(min=1), offset)
+
     @torch.no_grad()
     def push(
         self,

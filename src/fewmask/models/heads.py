@@ -18,7 +18,8 @@ class GroupedBatchNorm(nn.Module):
     """BatchNorm1d with statistics, gamma and beta per group; rows of no group do not count and come out as 0.
 
     Equal to one nn.BatchNorm1d per group over the rows of that group, except that a group of one row is normalized
-    to beta instead of raising, and an empty group leaves its running statistics alone. Computed in float32.
+    to beta instead of raising, and that a group of less than two leaves its running statistics alone: one row has no
+    variance to follow. Computed in float32.
     """
 
     running_mean: Tensor
@@ -49,7 +50,7 @@ class GroupedBatchNorm(nn.Module):
     @torch.no_grad()
     def _follow(self, count: Tensor, mean: Tensor, variance: Tensor) -> None:
         unbiased = variance * (count / (count - 1).clamp(min=1))[:, None]
-        share = torch.where(count > 0, self.momentum, 0.0)[:, None]
+        share = torch.where(count > 1, self.momentum, 0.0)[:, None]
         self.running_mean.lerp_(mean, share)
         self.running_var.lerp_(unbiased, share)
 

@@ -31,22 +31,43 @@ def group_moments(
 def grouped_linear(
     rows: Rows, groups: RowClasses, weight: Float[Tensor, "k out d"], bias: Float[Tensor, "k out"]
 ) -> Float[Tensor, "n out"]:
-    """Each row times the weight of its own group, one grouped matrix product; rows of no group give 0.
+    """Each row times the weight of its own group; rows of no group give 0.
 
-    Both dimensions are multiples of 16 bytes, as the product wants them: of 4 in float32, of 8 in bfloat16. PyTorch has
-    a kernel for it in bfloat16 on Hopper and later; elsewhere it loops over the groups, and on a GPU waits once for
-    their sizes.
+    Both dimensions are multiples of 16 bytes, as a grouped product wants them: of 4 in float32, of 8 in bfloat16.
     """
     num_groups = len(weight)
     member = membership(groups, num_groups)
-    order = groups.masked_fill((groups < 0) | (groups > num_groups), num_groups).argsort(stable=True)
+    slot = groups.masked_fill((groups < 0) | (groups > num_groups), num_groups)
+    product_of = _grouped_product if _groups_cost_no_wait(rows) else _product_with_all
+    product = product_of(rows, slot, member, weight.to(rows.dtype))
+    return torch.where(member.sum(dim=1, keepdim=True) > 0, product + (member @ bias).to(rows.dtype), 0.0)
+
+
+def _groups_cost_no_wait(rows: Rows) -> bool:
+    """PyTorch's grouped product is one kernel in bfloat16 on Hopper and later, and elsewhere a loop on the host, which
+    has to wait there for a GPU to tell the sizes of the groups."""
+    if rows.is_cuda:
+        return rows.dtype == torch.bfloat16 and torch.cuda.get_device_capability(rows.device) >= (9, 0)
+    return rows.device.type == "cpu"
+
+
+def _grouped_product(rows: Rows, slot: RowClasses, member: Tensor, weight: Tensor) -> Tensor:
+    """Of the rows of each group, side by side in memory, and its weight."""
+    order = slot.argsort(stable=True)
     ends = member.sum(dim=0).cumsum(dim=0).to(torch.int32)
     # The rows of no group, sorted behind the last, go along with it: what the product and its gradient hold beyond
     # the last end is never written, and may be NaN.
     ends[-1] = len(rows)
-    product = F.grouped_mm(rows[order], weight.to(rows.dtype).transpose(1, 2), offs=ends)
-    product = product[order.argsort()]  # back to the order of the rows
-    return torch.where(member.sum(dim=1, keepdim=True) > 0, product + (member @ bias).to(rows.dtype), 0.0)
+    product = F.grouped_mm(rows[order], weight.transpose(1, 2), offs=ends)
+    return product[order.argsort()]  # back to the order of the rows
+
+
+def _product_with_all(rows: Rows, slot: RowClasses, member: Tensor, weight: Tensor) -> Tensor:
+    """Of every row and every weight, of which the group's own is taken: more work, but none of it waits."""
+    num_groups, out, _ = weight.shape
+    products = (rows @ weight.flatten(0, 1).T).view(len(rows), num_groups, out)
+    own = slot.clamp(max=num_groups - 1)[:, None, None].expand(-1, 1, out)
+    return products.gather(1, own)[:, 0]
 
 
 def rank_in_group(groups: RowClasses, scores: RowScores, num_groups: int) -> Int64[Tensor, " n"]:

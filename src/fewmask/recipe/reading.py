@@ -111,13 +111,17 @@ def _by_path(block: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+_SHORT_FOR = {"method": "name", "source": "root"}
+"""`method: class_bank` is short for a block with its name, `source: FOLDER` for one with its root."""
+
+
 def _apply(tree: dict[str, Any], path: str, value: Any) -> None:
     *blocks, last = path.split(".")
     block = tree
     for key in blocks:
         inner = block.get(key)
-        if key == "method" and isinstance(inner, str):  # `method: class_bank` is short for a block with its name
-            inner = {"name": inner}
+        if isinstance(inner, str) and key in _SHORT_FOR:
+            inner = {_SHORT_FOR[key]: inner}
         block[key] = dict(inner) if isinstance(inner, Mapping) else {}
         block = block[key]
     block[last] = value

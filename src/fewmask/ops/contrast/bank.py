@@ -49,8 +49,8 @@ def bank_contrast(
         bank_weights: [k m] likewise; rows not in use are left out.
 
     Returns:
-        A scalar in [0, 2]. Classes without predictions or without bank rows add 0, and the mean still runs over all
-        k classes, as Eq. 11 and the released code have it.
+        A scalar in [0, 2]. Classes without predictions or without bank rows of a weight above 0 add 0, and the mean
+        still runs over all k classes, as Eq. 11 and the released code have it.
     """
     in_use = torch.arange(bank.shape[1], device=bank.device) < filled[:, None]
     return mean_contrast(predictions, classes, bank_means(bank, in_use, bank_weights), prediction_weights)
@@ -71,8 +71,9 @@ def bank_means(
             member = member & (clusters[:, :, None] == torch.arange(num_clusters, device=bank.device))
         share = torch.where(member, rearrange(weights.to(bank), "k m -> k m 1"), 0.0)
         scaled = share / rearrange(_length(bank), "k m -> k m 1")  # the weights carry the lengths: no copy of the bank
-        means = einsum(scaled, bank, "k m c, k m d -> k c d") / share.sum(dim=1)[:, :, None].clamp(min=_TINY)
-        return BankMeans(means, member.any(dim=1))
+        total = share.sum(dim=1)
+        means = einsum(scaled, bank, "k m c, k m d -> k c d") / rearrange(_above_zero(total), "k c -> k c 1")
+        return BankMeans(means, total > 0)
 
 
 def effective_share(weights: Float[Tensor, "k m"], in_use: Bool[Tensor, "k m"]) -> Float[Tensor, " k"]:
@@ -81,8 +82,8 @@ def effective_share(weights: Float[Tensor, "k m"], in_use: Bool[Tensor, "k m"]) 
     (sum w)^2 / (n sum w^2): Kish's effective sample size over the sample size. 0 for a class without rows.
     """
     used = torch.where(in_use, weights, 0.0)
-    used = used / used.amax(dim=1, keepdim=True).clamp(min=torch.finfo(used.dtype).tiny)  # else small squares are 0
-    return used.sum(dim=1) ** 2 / ((used**2).sum(dim=1) * in_use.sum(dim=1)).clamp(min=_TINY)
+    used = used / _above_zero(used.amax(dim=1, keepdim=True))  # else small squares are 0
+    return used.sum(dim=1) ** 2 / _above_zero((used**2).sum(dim=1) * in_use.sum(dim=1))
 
 
 def mean_contrast(predictions: Rows, classes: RowClasses, target: BankMeans, weights: RowScores) -> Scalar:
@@ -95,14 +96,15 @@ def mean_contrast(predictions: Rows, classes: RowClasses, target: BankMeans, wei
         means, exists = target.means.to(rows), target.exists
         member = membership(classes, len(means)).to(rows)
         weights = weights.to(rows)
-        total = einsum(member, weights, "n k, n -> k").clamp(min=_TINY)
+        total = einsum(member, weights, "n k, n -> k")
+        divisor = _above_zero(total)
         if means.shape[1] == 1:
-            cosine = einsum(_UnitSums.apply(rows, member, weights), means, "k d, k c d -> k") / total
+            cosine = einsum(_UnitSums.apply(rows, member, weights), means, "k d, k c d -> k") / divisor
         else:
             nearest = einsum(rows, means, "n d, k c d -> n k c").masked_fill(~exists, -torch.inf).amax(dim=2)
             nearest = torch.where(exists.any(dim=1), nearest, 0.0)
-            cosine = einsum(member, nearest, weights / _length(rows), "n k, n k, n -> k") / total
-        takes_part = (member.sum(dim=0) > 0) & exists.any(dim=1)
+            cosine = einsum(member, nearest, weights / _length(rows), "n k, n k, n -> k") / divisor
+        takes_part = (total > 0) & exists.any(dim=1)
         return torch.where(takes_part, 1 - cosine, 0.0).sum() / len(means)
 
 
@@ -129,6 +131,11 @@ class _UnitSums(torch.autograd.Function):
 def _length(vectors: Tensor) -> Tensor:
     lengths: Tensor = torch.linalg.vector_norm(vectors, dim=-1)
     return lengths.clamp(min=_TINY)
+
+
+def _above_zero(divisor: Tensor) -> Tensor:
+    """Itself, however small, but for a 0: a selector may be sure that no row of a class is any good."""
+    return divisor.clamp(min=torch.finfo(divisor.dtype).tiny)
 
 
 def _at_least_float32(vectors: Tensor) -> Tensor:
