@@ -43,8 +43,8 @@ def main() -> None:
 def camvid_recipe(
     data: Path, weights: str, method: str, split: str, steps: int, settings: list[str], share: str = "1_30"
 ) -> Recipe:
-    """The recipe of a row; `supervised_all` is `supervised` with every mask."""
-    everything = method == "supervised_all"
+    """The recipe of a row; `supervised_all` is `supervised` with every mask, as the share `all` is of any method."""
+    everything = method == "supervised_all" or share == "all"
     return make_recipe(
         {
             "data": {
@@ -54,7 +54,7 @@ def camvid_recipe(
                 "crop": [176, 240],
             },
             "net": {"arch": "deeplabv3plus", "encoder": "mobilenetv2_100", "weights": weights},
-            "method": "supervised" if everything else method,
+            "method": "supervised" if method == "supervised_all" else method,
             "training": {"steps": steps, "labeled_batch": 4, "unlabeled_batch": 2, "learning_rate": 1e-3},
         },
         parse_settings(settings),

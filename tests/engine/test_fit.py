@@ -114,6 +114,14 @@ def test_learning_rate_falls_by_the_poly_schedule(tmp_path: Path, dataset: Path,
     assert rates == pytest.approx([0.01 * (1 - step / 4) ** 0.5 for step in range(4)], rel=1e-4)
 
 
+def test_learning_rate_of_the_fine_tuning_starts_at_its_share(tmp_path: Path, dataset: Path, capsys: Capsys) -> None:
+    settings = ("training.learning_rate=0.01", "training.poly_power=0.5", "pretrain={share: 0.5, finetune_rate: 0.1}")
+    run = train(capsys, tmp_path, dataset, "run", *settings)
+    with (run / "metrics.csv").open(newline="") as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    assert rates == pytest.approx([0.01, 0.01 * 0.5**0.5, 0.001, 0.001 * 0.5**0.5], rel=1e-4)
+
+
 def test_encoder_that_does_not_learn_stays_as_it_started(
     tmp_path: Path, dataset: Path, capsys: Capsys, recipe: Recipe
 ) -> None:

@@ -86,12 +86,21 @@ def test_the_head_has_three_layers_or_as_released_two_with_batchnorm(variant):
 @pytest.mark.parametrize(
     ("pseudo_labels", "expected"),
     [
-        (False, [("contrast", 0.25), ("train", 0.75)]),
-        (True, [("contrast", 0.125), ("train", 0.375), ("contrast_again", 0.125), ("train_again", 0.375)]),
+        (False, [("contrast", 0.25, 1.0), ("train", 0.75, 0.5)]),
+        (
+            True,
+            [
+                ("contrast", 0.125, 1.0),
+                ("train", 0.375, 0.5),
+                ("contrast_again", 0.125, 1.0),
+                ("train_again", 0.375, 0.5),
+            ],
+        ),
     ],
 )
-def test_stages_share_the_budget(tiny_net, pseudo_labels, expected):
-    method = build(LabelContrast, tiny_net, pseudo_labels=pseudo_labels, contrast={"share": 0.25})
+def test_stages_share_the_budget_and_fine_tuning_has_a_rate_of_its_own(tiny_net, pseudo_labels, expected):
+    contrast = {"share": 0.25, "finetune_rate": 0.5}
+    method = build(LabelContrast, tiny_net, pseudo_labels=pseudo_labels, contrast=contrast)
     assert [tuple(stage) for stage in method.stages()] == expected
 
 
@@ -155,8 +164,8 @@ def test_the_second_round_keeps_the_domains_apart(tiny_net):
 
 
 def test_as_a_stage_before_another_method_it_takes_its_share_of_the_steps(tiny_net):
-    method = Pretrained(ContrastConfig(share=0.5, dim=16), build(ClassBankMethod, tiny_net))
-    assert method.stages() == (Stage("pretrain", 0.5), Stage("train", 0.5))
+    method = Pretrained(ContrastConfig(share=0.5, finetune_rate=0.3, dim=16), build(ClassBankMethod, tiny_net))
+    assert method.stages() == (Stage("pretrain", 0.5, 1.0), Stage("train", 0.5, 0.3))
     steps = list(train(method, toy_batch(ClassBankMethod), 10))
     assert [set(losses) for losses in steps[:5]] == [{"contrast"}] * 5
     alone = list(train(build(ClassBankMethod, tiny_net), toy_batch(ClassBankMethod), 5))

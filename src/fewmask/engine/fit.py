@@ -124,7 +124,7 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
                     journal.waited(time.perf_counter() - before)
                     torch.manual_seed(seed_at(Purpose.STEP, training.seed, index, step, fabric.global_rank))
                     now = Now(step, steps, stage.name)
-                    rate = _set_rates(optimizers, 1 - step / steps, training.poly_power)
+                    rate = _set_rates(optimizers, stage.rate * (1 - step / steps) ** training.poly_power)
 
                     losses, watch = wrapped.step(batch, now)
                     for optimizer in optimizers:
@@ -191,11 +191,11 @@ def stage_lengths(shares: list[float], steps: int) -> list[int]:
     return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
 
 
-def _set_rates(optimizers: list[Optimizer], left: float, power: float) -> float:
-    """The poly schedule; returns the rate of the new parameters, the last group of the first optimizer."""
+def _set_rates(optimizers: list[Optimizer], share: float) -> float:
+    """Every group at this share of its rate; returns that of the new parameters, the first optimizer's last group."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * left**power
+            group["lr"] = group["initial_lr"] * share
     return float(optimizers[0].param_groups[-1]["lr"])
 
 

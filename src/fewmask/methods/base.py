@@ -58,10 +58,11 @@ class Step(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """A part of a run with its own schedule; `share` of the run's steps."""
+    """A part of a run with its own schedule: `share` of the run's steps, from `rate` times its learning rate on."""
 
     name: str
     share: float
+    rate: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -48,10 +48,10 @@ class LabelContrast(Supervised):
         self.labeler = Teacher(self.net) if config.pseudo_labels else None
 
     def stages(self) -> tuple[Stage, ...]:
-        share = self.config.contrast.share
+        config = self.config.contrast
         rounds = ("", AGAIN) if self.config.pseudo_labels else ("",)
-        names_and_shares = ((STAGE, share), ("train", 1 - share))
-        return tuple(Stage(name + which, part / len(rounds)) for which in rounds for name, part in names_and_shares)
+        one = (Stage(STAGE, config.share), Stage("train", 1 - config.share, config.finetune_rate))
+        return tuple(Stage(name + which, share / len(rounds), rate) for which in rounds for name, share, rate in one)
 
     def step(self, batch: Batch, now: Now) -> Step:
         if now.stage.endswith(AGAIN):

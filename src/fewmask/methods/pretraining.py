@@ -53,6 +53,8 @@ class ContrastConfig(BaseModel):
     temperature: float = Field(0.07, gt=0)
     share: float = Field(1 / 3, gt=0, lt=1)
     """Of the steps of the run: pre-training is part of the budget."""
+    finetune_rate: float = Field(1.0, gt=0)
+    """Where the learning rate starts after the pre-training, as a share of the run's."""
     dim: int = Field(256, ge=1)
     stride: int = Field(8, ge=1)
     """Pixels are compared on a grid of this many pixels; a finer feature map is sampled."""
@@ -101,7 +103,10 @@ class Pretrained(Method):
         self.pretraining = Pretraining(config, method.student.feature_dim, method.tools.num_classes)
 
     def stages(self) -> tuple[Stage, ...]:
-        rest = (Stage(stage.name, stage.share * (1 - self.config.share)) for stage in self.method.stages())
+        rest = (
+            stage._replace(share=stage.share * (1 - self.config.share), rate=stage.rate * self.config.finetune_rate)
+            for stage in self.method.stages()
+        )
         return (Stage(BEFORE, self.config.share), *rest)
 
     def begin(self, stage: Stage, pool: Pool) -> None:
