@@ -3,11 +3,14 @@
 import pytest
 import torch
 from contract import NUM_CLASSES, OFF, build, last_steps, toy_batch, train
+from torch.nn import functional as F
 
 from fewmask.data.batch import Batch, Labeled
 from fewmask.data.views import WEAK, augment_apart, distort
 from fewmask.methods import ClassBankMethod, ContrastConfig, LabelContrast, Now, Pretrained, Stage, Supervised
+from fewmask.methods import pretraining as pretraining_module
 from fewmask.methods.pretraining import DISTORTION, Pretraining
+from fewmask.models.build import NetConfig, build_net
 from fewmask.ops.contrast import batch_contrast, cross_image_contrast, within_image_contrast
 from fewmask.shapes import IGNORE
 
@@ -46,6 +49,22 @@ def test_the_loss_is_that_of_the_grid_of_images_and_their_distorted_copies(net, 
     }[loss]()
     torch.testing.assert_close(found, expected)
     assert found > 0
+
+
+def test_the_label_of_a_cell_is_that_of_the_pixel_where_the_classifier_puts_it(monkeypatch):
+    coarse = build_net(NetConfig(arch="fpn", encoder="test_resnet", weights="none"), NUM_CLASSES)
+    labeled, seen = labeled_images(), []
+
+    def looked_at(one, other, labels, temperature):
+        seen.append(labels)
+        return batch_contrast(one, other, labels, temperature)
+
+    monkeypatch.setattr(pretraining_module, "batch_contrast", looked_at)
+    Pretraining(ContrastConfig(loss="batch", dim=16, stride=4), coarse.feature_dim, NUM_CLASSES)(coarse, [labeled])
+    padded = F.pad(labeled.labels, (0, 16), value=IGNORE)  # to 32 x 64, by the network
+    places = [(round(i * 31 / 7), round(j * 63 / 15)) for i in range(8) for j in range(16)]
+    expected = torch.stack([padded[:, i, j] for i, j in places], dim=1).view(-1, 8, 16)
+    assert torch.equal(seen[0], expected)
 
 
 def test_weak_views_are_made_before_the_copies_and_by_domain(net):

@@ -77,6 +77,19 @@ def test_a_map_on_the_grid_is_nearest_interpolation_of_the_padded_map(grid):
     assert torch.equal(on_grid(confidence, grid, stride=8, fill=0.5), expected)
 
 
+@pytest.mark.parametrize("grid", [(1, 1), (2, 3), (10, 14), (40, 56)])
+def test_with_aligned_corners_a_cell_takes_the_pixel_where_the_logits_put_it(grid):
+    """Logits of 0 but for one cell are highest, of all pixels that stand for a cell, at that cell's own."""
+    rows, columns = grid
+    pixel = on_grid(numbered_pixels(40, 56), grid, stride=8, fill=0, align_corners=True)[0]
+    assert pixel[0, 0] == 0
+    if rows > 1:
+        assert pixel[-1, -1] == 40 * 56 - 1
+    cells = F.one_hot(torch.arange(rows * columns)).view(rows * columns, 1, rows, columns).float()
+    logits = F.interpolate(cells, (40, 56), mode="bilinear", align_corners=True).flatten(1)
+    assert logits[:, pixel.flatten()].argmax(dim=1).tolist() == list(range(rows * columns))
+
+
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64, torch.float16])
 def test_a_map_on_the_grid_keeps_its_type(dtype):
     sampled = on_grid(torch.ones(1, 5, 5).to(dtype), (2, 2), stride=4, fill=0)

@@ -16,6 +16,7 @@ from fewmask.ops.draw import Purpose, seed_at
 from fewmask.shapes import IGNORE
 
 _LABELED, _UNLABELED, _SOURCE = 0, 1, 2  # the streams of draws
+_MEAN_COLOR = torch.tensor([124, 116, 104], dtype=torch.uint8)  # of ImageNet; 0, near enough, to a normalizing network
 
 
 class Draws(NamedTuple):
@@ -91,7 +92,7 @@ def _order(seed: int, stage: int, stream: int, epoch: int, count: int) -> np.nda
 
 
 def _random_crop(picture: Picture, crop: tuple[int, int], seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """A random window; an image smaller than the crop is padded right and below with 0, IGNORE and not valid."""
+    """A random window; an image smaller than the crop is padded right and below: mean color, IGNORE, not valid."""
     generator = np.random.default_rng(seed)
     _, height, width = picture.image.shape
     top, left = (
@@ -105,5 +106,7 @@ def _random_crop(picture: Picture, crop: tuple[int, int], seed: int) -> tuple[Te
     valid = torch.ones(image.shape[1:], dtype=torch.bool)
     missing = (0, crop[1] - image.shape[2], 0, crop[0] - image.shape[1])
     if any(missing):
-        image, labels, valid = F.pad(image, missing), F.pad(labels, missing, value=IGNORE), F.pad(valid, missing)
+        padded = _MEAN_COLOR[:, None, None].repeat(1, *crop)
+        padded[:, : image.shape[1], : image.shape[2]] = image
+        image, labels, valid = padded, F.pad(labels, missing, value=IGNORE), F.pad(valid, missing)
     return image, labels, valid

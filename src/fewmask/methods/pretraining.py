@@ -76,7 +76,9 @@ class Pretraining(nn.Module):
         """The loss of a batch of labeled images, by domain."""
         config, (images, labels) = self.config, self._views(parts)
         both = torch.cat([images, distort(config.distortion, images)])
-        features, both_labels = on_coarse_grid(net.features(both), labels.repeat(2, 1, 1), net.stride, config.stride)
+        features, both_labels = on_coarse_grid(
+            net.features(both), labels.repeat(2, 1, 1), net.stride, config.stride, align_corners=True
+        )
         pixels, copies = self.projector(features).chunk(2)
         labels = both_labels[: len(pixels)]
         if config.loss == "batch":

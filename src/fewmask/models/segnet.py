@@ -142,7 +142,7 @@ class SegNet(nn.Module):
 
 
 def on_grid(
-    maps: Shaped[Tensor, "b h w"], grid: tuple[int, int], stride: int, fill: float | int
+    maps: Shaped[Tensor, "b h w"], grid: tuple[int, int], stride: int, fill: float | int, align_corners: bool = False
 ) -> Shaped[Tensor, "b hs ws"]:
     """A per-pixel map, sampled where the features are: entry i of the flat map belongs to row i of the flat features.
 
@@ -151,29 +151,40 @@ def on_grid(
         grid: height and width of the features.
         stride: of the network (`SegNet.stride`).
         fill: the value of the padding, such as IGNORE or a confidence of 0.
-
-    Returns:
-        The same type. Cell (i, j) takes the pixel at (i H / hs, j W / ws), rounded down, of the padded map:
-        where the receptive field of a convolutional encoder is centered, and what the released code of Alonso et al.
-        takes. The logits of `classify`, whose corners are aligned, put the last cell at the last pixel instead.
+        align_corners: the last cell takes the last pixel, where `classify` puts it, and the nearest pixel counts: so in
+            the released code of Zhao et al. Else cell (i, j) takes the pixel at (i H / hs, j W / ws), rounded down, of
+            the padded map: where the receptive field of a convolutional encoder is centered, and what the released
+            code of Alonso et al. takes.
     """
     padded = _pad(maps, stride, fill)
-    height, width = padded.shape[-2:]
-    rows = torch.arange(grid[0], device=maps.device) * height // grid[0]
-    columns = torch.arange(grid[1], device=maps.device) * width // grid[1]
+    rows, columns = (
+        _nearest_pixels(cells, pixels, maps.device) if align_corners else _first_pixels(cells, pixels, maps.device)
+        for cells, pixels in zip(grid, padded.shape[-2:], strict=True)
+    )
     return padded[:, rows[:, None], columns]
 
 
+def _first_pixels(cells: int, pixels: int, device: torch.device) -> Tensor:
+    return torch.arange(cells, device=device) * pixels // cells
+
+
+def _nearest_pixels(cells: int, pixels: int, device: torch.device) -> Tensor:
+    """Of halves the later one."""
+    gaps = max(cells - 1, 1)
+    return (2 * torch.arange(cells, device=device) * (pixels - 1) + gaps) // (2 * gaps)
+
+
 def on_coarse_grid(
-    features: Features, labels: Labels, stride: int, cell: int
+    features: Features, labels: Labels, stride: int, cell: int, align_corners: bool = False
 ) -> tuple[Float[Tensor, "b d hg wg"], Int64[Tensor, "b hg wg"]]:
     """Features and their labels on a grid of about `cell` pixels: of a finer map, every so many rows and columns.
 
-    `stride` is that of the network; IGNORE fills the padding.
+    `stride` is that of the network; IGNORE fills the padding; `align_corners` as in `on_grid`.
     """
     height, width = features.shape[-2:]
     skip = max(1, cell * width // _round_up(labels.shape[-1], stride))
-    return features[:, :, ::skip, ::skip], on_grid(labels, (height, width), stride, IGNORE)[:, ::skip, ::skip]
+    classes = on_grid(labels, (height, width), stride, IGNORE, align_corners)
+    return features[:, :, ::skip, ::skip], classes[:, ::skip, ::skip]
 
 
 def _pad(maps: Tensor, stride: int, fill: float | int) -> Tensor:
