@@ -31,26 +31,29 @@ class ClassClusters(nn.Module):
         alive and need no start: the first ones are rows.
         """
         with torch.autocast(rows.device.type, enabled=False):
-            units = F.normalize(rows.float(), dim=2)
-            nearest, fit = self._nearest(units)
+            rows = rows.float()
+            length = torch.linalg.vector_norm(rows, dim=2, keepdim=True).clamp(min=1e-12)  # no copy of the bank
+            nearest, fit = self._nearest(rows, length)
             cluster = torch.arange(self.centers.shape[1], device=rows.device)
             member = (nearest[:, :, None] == cluster) & in_use[:, :, None]
-            sums = einsum(member.float(), units, "k m c, k m d -> k c d")
+            sums = einsum(member / length, rows, "k m c, k m d -> k c d")
             is_lost = ~member.any(dim=1)
-            self.centers.copy_(torch.where(is_lost[:, :, None], self._worst_rows(units, fit, in_use, is_lost), sums))
+            self.centers.copy_(torch.where(is_lost[:, :, None], self._worst_rows(rows, fit, in_use, is_lost), sums))
             self.centers.copy_(F.normalize(self.centers, dim=2))
-            return self._nearest(units)[0]
+            return self._nearest(rows, length)[0]
 
-    def _nearest(self, units: Float[Tensor, "k m d"]) -> tuple[Int64[Tensor, "k m"], Float[Tensor, "k m"]]:
+    def _nearest(
+        self, rows: Float[Tensor, "k m d"], length: Float[Tensor, "k m 1"]
+    ) -> tuple[Int64[Tensor, "k m"], Float[Tensor, "k m"]]:
         """The nearest center of every row and the cosine to it; a center of 0 is never the nearest."""
-        cosine = einsum(units, self.centers, "k m d, k c d -> k m c")
+        cosine = einsum(rows, self.centers, "k m d, k c d -> k m c") / length
         unborn = rearrange((self.centers == 0).all(dim=2), "k c -> k 1 c")
         fit, nearest = cosine.masked_fill(unborn, -2.0).max(dim=2)
         return nearest, fit
 
     def _worst_rows(
         self,
-        units: Float[Tensor, "k m d"],
+        rows: Float[Tensor, "k m d"],
         fit: Float[Tensor, "k m"],
         in_use: Bool[Tensor, "k m"],
         is_lost: Bool[Tensor, "k c"],
@@ -59,6 +62,6 @@ class ClassClusters(nn.Module):
         order = fit.masked_fill(~in_use, 3.0).argsort(dim=1, stable=True)
         place = (is_lost.long().cumsum(dim=1) - 1).clamp(min=0, max=order.shape[1] - 1)
         row = order.gather(1, place)
-        found = units.gather(1, rearrange(row, "k c -> k c 1").expand(-1, -1, units.shape[2]))
+        found = rows.gather(1, rearrange(row, "k c -> k c 1").expand(-1, -1, rows.shape[2]))
         exists = in_use.gather(1, row) & (is_lost.long().cumsum(dim=1) <= in_use.sum(dim=1, keepdim=True))
         return torch.where(exists[:, :, None], found, 0.0)
