@@ -268,5 +268,7 @@ def test_pretraining_by_name_has_its_defaults_and_by_another_name_is_refused() -
     assert make_recipe(SMALLEST).pretrain is None
     with pytest.raises(UserError, match="there is only label_contrast"):
         make_recipe(SMALLEST, {"pretrain": "class_bank"})
+    with pytest.raises(UserError, match=r"^pretrain: the method dmt trains 2 networks"):
+        make_recipe(SMALLEST | {"method": "dmt"}, {"pretrain": "label_contrast"})
     with pytest.raises(UserError, match=r"there is no setting pretrain\.temprature.*temperature"):
         make_recipe(SMALLEST, {"pretrain.temprature": 1})

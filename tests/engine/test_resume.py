@@ -15,8 +15,10 @@ STEPS = 20
 OFTEN = {"steps": STEPS, "checkpoint_every": 2, "log_every": 5}
 SHORT = 20_000  # bytes; less than a checkpoint or a model, more than the small files of a run
 TIMES = ("steps_per_second", "data_share", "memory_gib")
+CLASS_BANK = {"name": "class_bank", "quality_filter": False, "bank_slots": 64, "teacher_momentum": 0.9}
 METHODS = {  # the bank fills from the first step on, whatever the network says
-    "class_bank": {"name": "class_bank", "quality_filter": False, "bank_slots": 64, "teacher_momentum": 0.9},
+    "class_bank": CLASS_BANK,
+    "pretrain": CLASS_BANK,  # after a stage of label contrast
     "label_contrast": {"name": "label_contrast", "pseudo_labels": True, "contrast": {"dim": 16}},
     "s4gan": {"name": "s4gan", "threshold": 0.0},  # a critic, with an optimizer of its own
     "supervised": "supervised",
@@ -33,8 +35,10 @@ class Unbroken(NamedTuple):
 def unbroken(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, dataset: Path) -> Unbroken:
     folder = tmp_path_factory.mktemp(request.param)
     recipe = write_recipe(folder / "recipe.yaml", dataset, METHODS[request.param], **OFTEN)
+    if request.param == "pretrain":
+        recipe.write_text(recipe.read_text() + "pretrain: {dim: 16}\n")
     assert train(folder, recipe, folder / "run").answer().code == 0
-    if request.param == "class_bank":  # else a resumed bank would be no test
+    if METHODS[request.param] == CLASS_BANK:  # else a resumed bank would be no test
         last = rows(folder / "run")[-1]
         assert float(last["bank_filled/car"]) > 0.5
         assert float(last["loss/contr_unlabeled"]) > 0
@@ -298,7 +302,7 @@ def rows(run: Path) -> list[dict[str, Any]]:
 
 
 def assert_equal_runs(run: Path, unbroken: Unbroken) -> None:
-    models = ["student.safetensors"] + (["teacher.safetensors"] if unbroken.method == "class_bank" else [])
+    models = ["student.safetensors"] + (["teacher.safetensors"] if METHODS[unbroken.method] == CLASS_BANK else [])
     assert sorted(path.name for path in run.glob("*.safetensors")) == models
     for model in models:
         assert (run / model).read_bytes() == (unbroken.run / model).read_bytes()

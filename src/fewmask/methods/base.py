@@ -32,6 +32,11 @@ class MethodConfig(BaseModel):
         """Whether batches hold images of a source domain: where the recipe has one, always, never, or no others."""
         return "optional"
 
+    @property
+    def num_networks(self) -> int:
+        """How many networks learn to segment."""
+        return 1
+
     def with_weights(self, change: Callable[[str], str]) -> "MethodConfig":
         """The settings with every path of pretrained weights changed; most methods have none besides the network's."""
         return self

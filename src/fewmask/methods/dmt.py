@@ -53,6 +53,10 @@ class DMTConfig(SupervisedConfig):
     def uses_unlabeled(self) -> bool:
         return True
 
+    @property
+    def num_networks(self) -> int:
+        return 2
+
     def with_weights(self, change: Callable[[str], str]) -> "DMTConfig":
         if self.other_weights is None:
             return self

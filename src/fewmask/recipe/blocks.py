@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator
 
 from fewmask.errors import UserError, choices
 from fewmask.methods import METHODS, ContrastConfig, LabelContrast, Method, MethodConfig
@@ -130,6 +130,15 @@ class Recipe(Block):
             raise ValueError(f"there is only {LabelContrast.name}, or a block of its settings")
         block = {} if isinstance(value, str) else value
         return _over_defaults(ContrastConfig(), block) if isinstance(block, Mapping) else block
+
+    @field_validator("pretrain")
+    @classmethod
+    def _pretrains_all(cls, value: ContrastConfig | None, info: ValidationInfo) -> ContrastConfig | None:
+        method = info.data.get("method")
+        if value is not None and method is not None and method.num_networks > 1:
+            what = f"the method {method.name} trains {method.num_networks} networks, and the contrast pre-trains one"
+            raise UserError(what, "pretrain", "Leave it out, or choose another method.")
+        return value
 
     @property
     def method_type(self) -> type[Method]:
