@@ -1,7 +1,7 @@
 """A table of Alonso et al., ICCV 2021: the commands of its runs, what they cost, and their scores beside the paper's.
 
     python benchmarks/paper.py 2 --data cityscapes=CITYSCAPES --coco resnet101COCO-41f33a49.pth
-    python benchmarks/paper.py 4 --measure 20                # times a step of every recipe of the table on this device
+    python benchmarks/paper.py 4 --measure 20                # times steps of every recipe of the table on this device
 
 Tables: 2 (Cityscapes), 3 (Pascal VOC), 4 (GTA5 to Cityscapes); rows and recipes are in recipes/paper/. The commands are
 those of the runs that are not finished, for a shell in the root of the checkout; they alone go to stdout, so `| sh`
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs") / "paper", help="where run folders go")
     parser.add_argument("--split-seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--step-seconds", type=Path, default=HERE / "paper_steps.csv", help="the measured steps")
-    parser.add_argument("--measure", type=int, metavar="N", help="time N steps of every recipe and method, and end")
+    parser.add_argument("--measure", type=int, metavar="N", help="time N steps of every stage of every run, and end")
     args = parser.parse_args()
     table = read_table(args.table)
     if args.measure:

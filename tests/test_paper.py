@@ -12,10 +12,11 @@ from rich.console import Console
 
 import paper
 import paper_steps
+from fewmask.data.batch import Batch
 from fewmask.engine.model import load
 from fewmask.engine.run_folder import RunFolder
 from fewmask.engine.train import train_recipe
-from fewmask.methods import S4GAN
+from fewmask.methods import CBC, S4GAN, ContrastConfig, Now, Step
 from fewmask.models.build import NetConfig, build_net
 from fewmask.recipe import Recipe, make_recipe, recipe_yaml
 from miniatures import make_cityscapes, make_gta5, make_voc, save_mask
@@ -23,6 +24,7 @@ from toy import NET
 
 TABLES = {number: paper.read_table(number) for number in (2, 3, 4)}
 ONE_OF_EACH = {(run.recipe, run.method): run for table in TABLES.values() for run in paper.runs_of(table, [0])}
+OF_EACH_METHOD = {run.method: run for run in ONE_OF_EACH.values()}
 NETS = {
     net.model_dump_json(): net
     for run in ONE_OF_EACH.values()
@@ -31,10 +33,11 @@ NETS = {
 SEEDS = [0, 1, 2]
 SMALL: dict[str, dict[str, Any]] = {
     "class_bank": {"method.dim": 8, "method.bank_slots": 4},
-    "dmt": {"method.other_weights": None},
+    "cbc": {"method.num_rounds": 1},
+    "dmt": {"method.num_phases": 1},
     "ecs": {"method.corrector_encoder": NET["encoder"], "data.labels": 2},
 }
-"""What a method is set to besides, so that a step of it is small."""
+"""What a method is set to besides, so that its steps are small and its stages few."""
 RUN = paper.Run("cityscapes_deeplabv2_imagenet", "class_bank", 100, 0)
 
 
@@ -65,8 +68,9 @@ def miniature(recipe: Recipe) -> Recipe:
 
 @pytest.mark.parametrize("run", ONE_OF_EACH.values(), ids=lambda run: f"{run.recipe}-{run.method}")
 def test_recipe_trains_and_is_scored_on_its_data(run: Any, places: dict[str, str], tmp_path: Path) -> None:
-    recipe, _ = paper.planned(run, places)
-    train_recipe(miniature(recipe), tmp_path / run.name, Console(quiet=True))
+    recipe = miniature(paper.planned(run, places)[0])
+    offline = recipe.model_copy(update={"method": recipe.method.with_weights(lambda _: "none")})
+    train_recipe(offline, tmp_path / run.name, Console(quiet=True))
     scores = load(tmp_path / run.name).evaluate("val")
     assert paper.scored(tmp_path / run.name) == 100 * scores["miou"]
 
@@ -171,15 +175,33 @@ def test_run_by_another_recipe_is_told(tmp_path: Path) -> None:
     assert paper.deviations(runs, tmp_path, {}) == [f"{other} is not by its recipe: training.steps 5, not 150000"]
 
 
-@pytest.mark.parametrize(
-    "run", [run for run in ONE_OF_EACH.values() if run.recipe.startswith("gta5")], ids=lambda run: run.method
-)
-def test_step_of_a_recipe_is_timed_on_noise(run: Any) -> None:
-    recipe, _ = paper.planned(run, {})
-    row = paper_steps.measure_step(miniature(recipe), 19, 1)
+@pytest.mark.parametrize("run", OF_EACH_METHOD.values(), ids=lambda run: run.method)
+def test_steps_of_every_method_are_timed_on_noise_without_the_hub(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fewmask.models.build.hub_or_cache", lambda: pytest.fail("pretrained weights are asked for"))
+    row = paper_steps.measure_step(miniature(paper.planned(run, {})[0]), 19, 1)
     assert row["device"] == "cpu"
     assert float(row["seconds"]) > 0
     assert float(row["peak_mib"]) > 0
+
+
+def test_a_late_step_of_every_stage_counts_by_the_share_of_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = []
+
+    def step(method: CBC, batch: Batch, now: Now) -> Step:
+        timed.append(now)
+        return original(method, batch, now)
+
+    def median_seconds(steps: dict[str, Any], *_: Any) -> dict[str, float]:
+        return {stage: {"pretrain": 9.0, "train": 4.5}.get(stage, 2.25) for stage in steps}
+
+    original = CBC.step
+    monkeypatch.setattr(CBC, "step", step)
+    monkeypatch.setattr(paper_steps, "median_seconds", median_seconds)
+    recipe = miniature(paper.planned(OF_EACH_METHOD["cbc"], {})[0])
+    recipe = recipe.model_copy(update={"pretrain": ContrastConfig(dim=8)})
+    assert paper_steps.measure_step(recipe, 19, 1)["seconds"] == "5"  # 9 / 3 + 4.5 * 2 / 9 + 2.25 * 4 / 9
+    assert {now.stage for now in timed} == {"train", "round1"}
+    assert all(now.progress >= 0.9 for now in timed)
 
 
 def test_step_measured_once_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
