@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from rich.console import Console
 
@@ -79,6 +80,13 @@ def test_recipe_trains_and_is_scored_on_its_data(run: Any, places: dict[str, str
 def test_network_of_a_recipe_exists(net: NetConfig) -> None:
     with torch.device("meta"):
         assert build_net(net, 19).num_classes == 19
+
+
+@pytest.mark.parametrize("net", NETS.values(), ids=lambda net: net.arch)
+def test_imagenet_weights_are_those_of_torchvision(
+    net: NetConfig,
+) -> None:  # with COCO's, those of dmt's second network
+    assert timm.get_pretrained_cfg(net.encoder).tag == "tv_in1k"
 
 
 def test_every_cell_has_a_column_and_every_number_is_a_percentage() -> None:

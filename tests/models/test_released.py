@@ -78,8 +78,8 @@ def test_the_coco_network_has_the_grid_of_a_pooling_that_rounds_up(tmp_path):
 @pytest.mark.parametrize(
     ("arch", "encoder", "tensors", "num_tensors"),
     [
-        ("deeplabv2", "resnet101", partial(deeplabv2, RESNET101), 528),  # as others count in the COCO file
-        ("deeplabv3plus_full", "resnet50", partial(deeplabv3plus, RESNET50), 312),
+        ("deeplabv2", "resnet101.tv_in1k", partial(deeplabv2, RESNET101), 528),  # as others count in the COCO file
+        ("deeplabv3plus_full", "resnet50.tv_in1k", partial(deeplabv3plus, RESNET50), 312),
     ],
 )
 def test_a_file_of_full_size_fills_the_network_to_the_last_tensor(arch, encoder, tensors, num_tensors):
@@ -179,11 +179,12 @@ def test_released_heads_and_selectors_compute_what_their_modules_compute(prefix,
         assert_close(selectors(rows, classes), torch.tensor(expected))
 
 
-def test_a_resnet_of_torchvision_loads_into_any_architecture(tmp_path):
+@pytest.mark.parametrize("encoder", ["resnet50", "resnet50.tv_in1k"])
+def test_a_resnet_of_torchvision_loads_into_any_architecture(encoder, tmp_path):
     original = torchvision.models.ResNet(torchvision.models.resnet.Bottleneck, [1, 2, 1, 1]).eval()
     path = save(original.state_dict(), tmp_path / "resnet50.pth")
     options = {"layers": [1, 2, 1, 1]}
-    net = build_net(NetConfig(arch="fpn", encoder="resnet50", weights=path, options=options), 5).eval()
+    net = build_net(NetConfig(arch="fpn", encoder=encoder, weights=path, options=options), 5).eval()
     images = torch.rand(1, 3, 64, 96)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     normalized = (images - mean) / std
