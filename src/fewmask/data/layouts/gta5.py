@@ -41,7 +41,7 @@ def _read(root: Path, mistakes: list[UserError]) -> Folder:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         has_one_size = dict(zip(samples, pool.map(_has_one_size, samples), strict=True))
     train = tuple(sample for sample in samples if has_one_size[sample])
-    left_out = tuple(masks[sample.name] for sample in samples if not has_one_size[sample])
+    left_out = tuple(sample for sample in samples if not has_one_size[sample])
     first = next(iter(masks.values()), None)
     has_colors = first is not None and _header(first)[25:] in (b"\x02", b"\x06")
     return Folder(root, LABEL_COLORS if has_colors else LABEL_IDS, train, (), (), (), left_out=left_out)

@@ -27,22 +27,30 @@ class Layout(NamedTuple):
     read: Callable[[Path, list[UserError]], Folder]
     guide: str
 
+    @property
+    def advice(self) -> str:
+        """The guide, and the way out for a folder that only looks like this dataset."""
+        return f"{self.guide} For images of your own write a dataset.yaml."
+
     def fits(self, root: Path) -> bool:
         """Whether the folder is meant to be this dataset."""
         return root.is_dir() and any(any(root.glob(sign)) for sign in self.signs)
+
+    def missing(self, root: Path) -> list[str]:
+        """The parts that are not there."""
+        return [part for part in self.parts if not any(root.glob(part))]
 
     def survey(self, root: Path) -> tuple[Folder, list[UserError]]:
         """The samples and every mistake in the names of the files; no samples where a part is missing."""
         mistakes: list[UserError] = []
         try:
-            missing = [part for part in self.parts if not any(root.glob(part))]
-            if missing:
+            if missing := self.missing(root):
                 what = f"this looks like {self.name}, but there is no {' and no '.join(missing)}"
-                raise UserError(what, root, self.guide)
-            folder = replace(self.read(root, mistakes), layout=self.name)
+                raise UserError(what, root, self.advice)
+            folder = replace(self.read(root, mistakes), layout=self.name, guide=self.advice)
         except UserError as mistake:
-            return Folder(root, UNKNOWN_CLASSES, (), (), (), (), self.name), [mistake]
+            return Folder(root, UNKNOWN_CLASSES, (), (), (), (), self.name, self.advice), [mistake]
         if not any(sample.mask for sample in folder.train):
             what = f"this looks like {self.name}, but no train image has a mask"
-            mistakes.append(UserError(what, root, self.guide))
+            mistakes.append(UserError(what, root, self.advice))
         return folder, mistakes
