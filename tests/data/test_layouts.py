@@ -180,10 +180,28 @@ def test_gta5_pairs_of_two_sizes_are_left_out_and_told(gta5):
     assert "size of its image" in problem.text
 
 
-def test_gta5_empty_file_is_not_taken_for_another_size(gta5):
-    (gta5 / "labels/00002.png").write_bytes(b"")
+@pytest.mark.parametrize("content", ["nothing", "a page", "the start of a PNG", "a JPEG", "a folder"])
+def test_gta5_file_that_is_no_png_is_not_taken_for_another_size(gta5, content):
+    mask = gta5 / "labels/00001.png"
+    start = mask.read_bytes()[:20]
+    mask.unlink()
+    if content == "a folder":
+        mask.mkdir()
+    elif content == "a JPEG":
+        save_picture(mask.with_suffix(".jpg"))
+        mask.with_suffix(".jpg").rename(mask)
+    else:
+        mask.write_bytes({"nothing": b"", "a page": b"<html>" * 9, "the start of a PNG": start}[content])
     errors = [problem for problem in examine(gta5).problems if problem.level == "error"]
-    assert [(problem.file, "cannot be read" in problem.text) for problem in errors] == [("labels/00002.png", True)]
+    what = "the mask is a JPEG" if content == "a JPEG" else "cannot be read"
+    assert [(problem.file, what in problem.text) for problem in errors] == [("labels/00001.png", True)]
+
+
+def test_gta5_masks_that_other_projects_add_are_ignored(gta5):
+    for name in ("00001", "00002", "15188"):
+        save_mask(gta5 / f"labels/{name}_labelTrainIds.png", [0, 1])
+    assert _names(read_folder(gta5).train) == ["00001", "00002"]
+    assert examine(gta5).exit_code() == 0
 
 
 def test_camvid_of_segnet_ignores_the_twelfth_value(camvid):
