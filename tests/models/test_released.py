@@ -205,12 +205,29 @@ def test_a_resnet_of_torchvision_loads_into_any_architecture(encoder, tmp_path):
         ),
         (deeplabv2(channels=(8, 12, 16, 32)), {}, r"layer4.* \(32 x 64 x 1 x 1 in the file, 24 x 64 x 1 x 1 in the"),
         (checkpoint(deeplabv3plus(), "imagenet", "cityscapes"), {"arch": "deeplabv3plus"}, r"decoder\.aspp\.0\.convs"),
-        (deeplabv3plus(), {"arch": "deeplabv3plus_full"}, r"its config has no 'dataset'"),
+        (deeplabv3plus(), {"arch": "deeplabv3plus_full"}, r"its config has dataset None and"),
     ],
 )
 def test_a_file_that_does_not_fit_names_its_first_tensors(tensors, settings, match, tmp_path):
     with pytest.raises(UserError, match=match) as caught:
         small_net(save(tensors, tmp_path / "coco.pth"), **settings)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"training": "COCO"}, "dataset 'cityscapes' and training.pretraining None"),
+        ({"training": {"pretraining": ["COCO"]}}, r"training.pretraining \['COCO'\]"),
+        ({"dataset": ["cityscapes"]}, r"dataset \['cityscapes'\] and training.pretraining 'COCO'"),
+        ({"dataset": "GTA5"}, "dataset 'GTA5' and .* known datasets are pascal_voc, cityscapes"),
+    ],
+)
+def test_a_checkpoint_of_an_unknown_training_is_one_line(changes, match, tmp_path):
+    file = checkpoint(deeplabv3plus(), "COCO", "cityscapes")
+    file["config"] |= changes
+    with pytest.raises(UserError, match=match) as caught:
+        small_net(save(file, tmp_path / "best_model.pth"), arch="deeplabv3plus_full")
     assert "\n" not in str(caught.value)
 
 
