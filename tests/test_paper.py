@@ -17,7 +17,7 @@ from fewmask.data.batch import Batch
 from fewmask.engine.model import load
 from fewmask.engine.run_folder import RunFolder
 from fewmask.engine.train import train_recipe
-from fewmask.methods import CBC, S4GAN, ContrastConfig, Now, Step
+from fewmask.methods import CBC, S4GAN, ClassBankMethod, ContrastConfig, Now, Step
 from fewmask.models.build import NetConfig, build_net
 from fewmask.recipe import Recipe, make_recipe, recipe_yaml
 from miniatures import make_cityscapes, make_gta5, make_voc, save_mask
@@ -30,6 +30,16 @@ NETS = {
     net.model_dump_json(): net
     for run in ONE_OF_EACH.values()
     for net in [paper.planned(run, {})[0].net.model_copy(update={"weights": "none"})]
+}
+TRAINED = "steps, learning rate, labeled and unlabeled images in a batch, crop, resize, class balance"
+PAPER = {  # sections 4.1 and 4.2, in the order of TRAINED; unlabeled images: half of the labeled ones, as in the code
+    "cityscapes_deeplabv2_coco": (150000, 2e-4, 5, 2, 512, 0.5, True),
+    "cityscapes_deeplabv2_imagenet": (150000, 2e-4, 5, 2, 512, 0.5, True),
+    "cityscapes_deeplabv3plus": (150000, 4e-4, 7, 3, 512, None, True),
+    "gta5_cityscapes_deeplabv2_imagenet": (150000, 2e-4, 5, 2, 512, 0.5, True),
+    "voc_deeplabv2_coco": (150000, 2e-4, 14, 7, 321, None, False),
+    "voc_deeplabv2_imagenet": (150000, 2e-4, 14, 7, 321, None, False),
+    "voc_deeplabv3plus": (150000, 4e-4, 20, 10, 321, None, False),
 }
 SEEDS = [0, 1, 2]
 SMALL: dict[str, dict[str, Any]] = {
@@ -87,6 +97,23 @@ def test_imagenet_weights_are_those_of_torchvision(
     net: NetConfig,
 ) -> None:  # with COCO's, those of dmt's second network
     assert timm.get_pretrained_cfg(net.encoder).tag == "tv_in1k"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (paper.ROOT / paper.FOLDER).glob("*_*.yaml")))
+def test_recipe_has_the_values_of_the_paper(name: str) -> None:
+    recipe = paper.planned(paper.Run(name, "class_bank", 100, 0), {})[0]
+    training, data, method = recipe.training, recipe.data, recipe.method
+    assert isinstance(method, ClassBankMethod.Config)
+    batches = (training.labeled_batch, training.unlabeled_batch)
+    found = (training.steps, training.learning_rate, *batches, data.crop, data.resize, method.class_balance)
+    assert found == PAPER[name], TRAINED
+    assert (training.optimizer, training.momentum, training.poly_power, training.weight_decay) == (
+        "sgd",
+        0.9,
+        0.9,
+        5e-4,
+    )
+    assert recipe.source is None or recipe.source.resize == data.resize
 
 
 def test_every_cell_has_a_column_and_every_number_is_a_percentage() -> None:
@@ -183,6 +210,18 @@ def test_run_by_another_recipe_is_told(tmp_path: Path) -> None:
     assert paper.deviations(runs, tmp_path, {}) == [f"{other} is not by its recipe: training.steps 5, not 150000"]
 
 
+def test_weights_of_another_name_make_another_run_and_their_place_does_not(tmp_path: Path) -> None:
+    run = RUN._replace(recipe="cityscapes_deeplabv2_coco")
+    for seed, weights in ((0, "/there/resnet101COCO-41f33a49.pth"), (1, "/there/other.pth")):
+        files = RunFolder(tmp_path / run._replace(seed=seed).name)
+        write_scores(files.path, 0.5)
+        recipe, _ = paper.planned(run._replace(seed=seed), {"cityscapes": "here", "coco": weights})
+        files.recipe_file.write_text(recipe_yaml(recipe))
+    (line,) = paper.deviations([run._replace(seed=seed) for seed in SEEDS], tmp_path, {})
+    other = run._replace(seed=1).name
+    assert line == f"{other} is not by its recipe: net.weights /there/other.pth, not resnet101COCO-41f33a49.pth"
+
+
 @pytest.mark.parametrize("run", OF_EACH_METHOD.values(), ids=lambda run: run.method)
 def test_steps_of_every_method_are_timed_on_noise_without_the_hub(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fewmask.models.build.hub_or_cache", lambda: pytest.fail("pretrained weights are asked for"))
@@ -232,3 +271,33 @@ def test_step_measured_once_is_not_measured_again(tmp_path: Path, monkeypatch: p
 def test_place_needs_a_known_name_and_a_path(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is not NAME=PATH with one of cityscapes, voc, gta5"):
         paper.place(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--measure 0", "argument --measure: '0' is no whole number of 1 or more"),
+        ("--measure few", "argument --measure: 'few' is no whole number of 1 or more"),
+        ("--split-seeds 0 -1", "argument --split-seeds: '-1' is no whole number of 0 or more"),
+        ("--split-seeds 0 1 0", "argument --split-seeds: a seed stands there twice"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(
+    words: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["paper.py", "2", *words.split()])
+    with pytest.raises(SystemExit, match="2"):
+        paper.main()
+    assert capsys.readouterr().err.endswith(f"paper.py: error: {message}\n")
+
+
+def test_a_mistake_of_a_person_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_scores(tmp_path / RUN.name, 0.5)  # without the recipe of the run
+    monkeypatch.setattr("sys.argv", ["paper.py", "2", "--runs", str(tmp_path)])
+    with pytest.raises(SystemExit, match="2"):
+        paper.main()
+    assert (
+        capsys.readouterr().err.splitlines()[-1].startswith(f"paper.py: {tmp_path / RUN.name}: this is no run folder")
+    )
