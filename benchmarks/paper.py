@@ -1,7 +1,7 @@
 """A table of Alonso et al., ICCV 2021: the commands of its runs, what they cost, and their scores beside the paper's.
 
     python benchmarks/paper.py 2 --data cityscapes=CITYSCAPES --coco resnet101COCO-41f33a49.pth
-    python benchmarks/paper.py 4 --measure 20                # times a step of every recipe of the table on this device
+    python benchmarks/paper.py 4 --measure 20                # times steps of every recipe of the table on this device
 
 Tables: 2 (Cityscapes), 3 (Pascal VOC), 4 (GTA5 to Cityscapes); rows and recipes are in recipes/paper/. The commands are
 those of the runs that are not finished, for a shell in the root of the checkout; they alone go to stdout, so `| sh`
@@ -13,7 +13,7 @@ import argparse
 import csv
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from types import MappingProxyType
@@ -25,6 +25,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from fewmask.engine.run_folder import RunFolder
+from fewmask.errors import UserError
 from fewmask.methods import METHODS
 from fewmask.recipe import Recipe, changed_settings, read_recipe, with_absolute_paths
 from paper_steps import measure_step
@@ -81,10 +82,22 @@ def main() -> None:
     parser.add_argument("--data", nargs="*", type=place, default=[], metavar="NAME=PATH", help=f"of {', '.join(DATA)}")
     parser.add_argument("--coco", help="the file of the COCO weights")
     parser.add_argument("--runs", type=Path, default=Path("runs") / "paper", help="where run folders go")
-    parser.add_argument("--split-seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--split-seeds", type=whole_from(0), nargs="+", default=[0, 1, 2])
     parser.add_argument("--step-seconds", type=Path, default=HERE / "paper_steps.csv", help="the measured steps")
-    parser.add_argument("--measure", type=int, metavar="N", help="time N steps of every recipe and method, and end")
+    parser.add_argument(
+        "--measure", type=whole_from(1), metavar="N", help="time N steps of every stage of every run, and end"
+    )
     args = parser.parse_args()
+    if len(set(args.split_seeds)) < len(args.split_seeds):
+        parser.error("argument --split-seeds: a seed stands there twice")
+    try:
+        carry_out(args)
+    except UserError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+
+
+def carry_out(args: argparse.Namespace) -> None:
+    """Measures, or prints the commands, the table, and what differs from it."""
     table = read_table(args.table)
     if args.measure:
         add_steps(table, args.step_seconds, args.measure)
@@ -106,6 +119,17 @@ def place(text: str) -> tuple[str, str]:
     if name not in DATA or not path:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=PATH with one of {', '.join(DATA)}")
     return name, path
+
+
+def whole_from(least: int) -> Callable[[str], int]:
+    """A reader of whole numbers that are not less."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of {least} or more")
+        return int(text)
+
+    return number
 
 
 def read_table(number: int) -> PaperTable:
@@ -168,9 +192,14 @@ def deviations(runs: Sequence[Run], folder: Path, places: Mapping[str, str]) -> 
         files = RunFolder(folder / run.name)
         if files.scores_file("val").exists():
             changed = changed_settings(with_absolute_paths(planned(run, places)[0]), files.recipe())
-            said = [f"{key} {new}, not {old}" for key, (old, new) in changed.items() if key not in OF_THE_MACHINE]
+            said = [f"{key} {new}, not {old}" for key, (old, new) in changed.items() if _is_another(key, old, new)]
             lines += [f"{run.name} is not by its recipe: {'; '.join(said)}"] if said else []
     return lines
+
+
+def _is_another(key: str, old: Any, new: Any) -> bool:
+    """Whether the setting makes another run: of a file of weights the name does, and not where it lies."""
+    return Path(old).name != Path(new).name if key == "net.weights" else key not in OF_THE_MACHINE
 
 
 def print_table(

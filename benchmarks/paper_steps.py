@@ -1,10 +1,11 @@
 """Seconds and memory of a training step by a recipe of recipes/paper/, on the present device.
 
-Images are noise of the size of the crop, the network starts from random weights, and the batch lies on the device
-already: what is timed is the step itself, past the warm-up, without reading, scoring or saving.
+Images are noise of the size of the crop, every network starts from random weights, and the batch lies on the device
+already: what is timed is the step itself, late in every stage, without reading, labeling the pool, scoring or saving.
 """
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,20 @@ from fewmask.engine.fit import build_optimizers
 from fewmask.engine.prepare import prepare_data
 from fewmask.engine.reading import reading
 from fewmask.engine.train import build_method
+from fewmask.methods import Now
 from fewmask.recipe import Recipe, make_recipe
 from measure import median_seconds, peak_mib
-from step import LATE, write_noise
+from step import write_noise
 
 _NUM_LABELED = 8  # of the 16 images of noise
 
 
 def measure_step(recipe: Recipe, num_classes: int, repeats: int) -> dict[str, Any]:
-    """The columns `device`, `seconds` (the median of the repeats) and `peak_mib` (beyond model and optimizers)."""
+    """The columns `device`, `seconds` and `peak_mib`.
+
+    Seconds are the mean over the steps of a run: the median of the repeats in every stage, by the stage's share.
+    Memory is that of the stage that needs most, beyond model and optimizers.
+    """
     with tempfile.TemporaryDirectory() as folder:
         noisy = _on_noise(recipe, Path(folder), num_classes)
         data, fabric = prepare_data(noisy), launch_fabric(noisy.training)
@@ -33,26 +39,30 @@ def measure_step(recipe: Recipe, num_classes: int, repeats: int) -> dict[str, An
         with reading(data, noisy.training, Position(0, 0), 1, fabric) as batches:
             batch = next(batches).to(fabric.device)
 
-    def step() -> None:
+    def step(now: Now) -> None:
         with fabric.autocast():
-            losses = method.step(batch, LATE).losses
+            losses = method.step(batch, now).losses
         for optimizer in optimizers:
             optimizer.zero_grad()
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
         for optimizer in optimizers:
             optimizer.step()
-        method.after_update(LATE)
+        method.after_update(now)
 
-    memory = peak_mib(step, fabric.device)
-    seconds = median_seconds({"step": step}, repeats, fabric.device)["step"]
+    stages = method.stages()
+    steps = {stage.name: partial(step, Now(900, 1000, stage.name)) for stage in stages}
+    memory = max(peak_mib(run, fabric.device) for run in steps.values())
+    medians = median_seconds(steps, repeats, fabric.device)
+    seconds = sum(stage.share * medians[stage.name] for stage in stages)
     return {"device": fabric.device.type, "seconds": f"{seconds:.4g}", "peak_mib": f"{memory:.0f}"}
 
 
 def _on_noise(recipe: Recipe, folder: Path, num_classes: int) -> Recipe:
-    """The recipe with noise for its data, and for its source domain."""
+    """The recipe with noise for its data, and for its source domain, and without pretrained weights."""
     assert isinstance(recipe.data.crop, int)
-    write_noise(folder, (recipe.data.crop, recipe.data.crop), num_classes)
-    changes: dict[str, Any] = {"data.root": str(folder), "data.labels": _NUM_LABELED, "data.resize": None}
-    if recipe.source is not None:
-        changes |= {"source.root": str(folder), "source.resize": None}
-    return make_recipe(recipe.model_dump(mode="json"), changes | {"net.weights": "none"})
+    changes: dict[str, Any] = {"data.labels": _NUM_LABELED, "net.weights": "none"}
+    for domain in ("data", "source") if recipe.source else ("data",):
+        write_noise(folder / domain, (recipe.data.crop, recipe.data.crop), num_classes)
+        changes |= {f"{domain}.root": str(folder / domain), f"{domain}.resize": None}
+    noisy = make_recipe(recipe.model_dump(mode="json"), changes)
+    return noisy.model_copy(update={"method": noisy.method.with_weights(lambda _: "none")})

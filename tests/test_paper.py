@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 from rich.console import Console
 
 import paper
 import paper_steps
+from fewmask.data.batch import Batch
 from fewmask.engine.model import load
 from fewmask.engine.run_folder import RunFolder
 from fewmask.engine.train import train_recipe
-from fewmask.methods import S4GAN
+from fewmask.methods import CBC, S4GAN, ClassBankMethod, ContrastConfig, Now, Step
 from fewmask.models.build import NetConfig, build_net
 from fewmask.recipe import Recipe, make_recipe, recipe_yaml
 from miniatures import make_cityscapes, make_gta5, make_voc, save_mask
@@ -23,18 +25,30 @@ from toy import NET
 
 TABLES = {number: paper.read_table(number) for number in (2, 3, 4)}
 ONE_OF_EACH = {(run.recipe, run.method): run for table in TABLES.values() for run in paper.runs_of(table, [0])}
+OF_EACH_METHOD = {run.method: run for run in ONE_OF_EACH.values()}
 NETS = {
     net.model_dump_json(): net
     for run in ONE_OF_EACH.values()
     for net in [paper.planned(run, {})[0].net.model_copy(update={"weights": "none"})]
 }
+TRAINED = "steps, learning rate, labeled and unlabeled images in a batch, crop, resize, class balance"
+PAPER = {  # sections 4.1 and 4.2, in the order of TRAINED; unlabeled images: half of the labeled ones, as in the code
+    "cityscapes_deeplabv2_coco": (150000, 2e-4, 5, 2, 512, 0.5, True),
+    "cityscapes_deeplabv2_imagenet": (150000, 2e-4, 5, 2, 512, 0.5, True),
+    "cityscapes_deeplabv3plus": (150000, 4e-4, 7, 3, 512, None, True),
+    "gta5_cityscapes_deeplabv2_imagenet": (150000, 2e-4, 5, 2, 512, 0.5, True),
+    "voc_deeplabv2_coco": (150000, 2e-4, 14, 7, 321, None, False),
+    "voc_deeplabv2_imagenet": (150000, 2e-4, 14, 7, 321, None, False),
+    "voc_deeplabv3plus": (150000, 4e-4, 20, 10, 321, None, False),
+}
 SEEDS = [0, 1, 2]
 SMALL: dict[str, dict[str, Any]] = {
     "class_bank": {"method.dim": 8, "method.bank_slots": 4},
-    "dmt": {"method.other_weights": None},
+    "cbc": {"method.num_rounds": 1},
+    "dmt": {"method.num_phases": 1},
     "ecs": {"method.corrector_encoder": NET["encoder"], "data.labels": 2},
 }
-"""What a method is set to besides, so that a step of it is small."""
+"""What a method is set to besides, so that its steps are small and its stages few."""
 RUN = paper.Run("cityscapes_deeplabv2_imagenet", "class_bank", 100, 0)
 
 
@@ -65,8 +79,9 @@ def miniature(recipe: Recipe) -> Recipe:
 
 @pytest.mark.parametrize("run", ONE_OF_EACH.values(), ids=lambda run: f"{run.recipe}-{run.method}")
 def test_recipe_trains_and_is_scored_on_its_data(run: Any, places: dict[str, str], tmp_path: Path) -> None:
-    recipe, _ = paper.planned(run, places)
-    train_recipe(miniature(recipe), tmp_path / run.name, Console(quiet=True))
+    recipe = miniature(paper.planned(run, places)[0])
+    offline = recipe.model_copy(update={"method": recipe.method.with_weights(lambda _: "none")})
+    train_recipe(offline, tmp_path / run.name, Console(quiet=True))
     scores = load(tmp_path / run.name).evaluate("val")
     assert paper.scored(tmp_path / run.name) == 100 * scores["miou"]
 
@@ -75,6 +90,30 @@ def test_recipe_trains_and_is_scored_on_its_data(run: Any, places: dict[str, str
 def test_network_of_a_recipe_exists(net: NetConfig) -> None:
     with torch.device("meta"):
         assert build_net(net, 19).num_classes == 19
+
+
+@pytest.mark.parametrize("net", NETS.values(), ids=lambda net: net.arch)
+def test_imagenet_weights_are_those_of_torchvision(
+    net: NetConfig,
+) -> None:  # with COCO's, those of dmt's second network
+    assert timm.get_pretrained_cfg(net.encoder).tag == "tv_in1k"
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (paper.ROOT / paper.FOLDER).glob("*_*.yaml")))
+def test_recipe_has_the_values_of_the_paper(name: str) -> None:
+    recipe = paper.planned(paper.Run(name, "class_bank", 100, 0), {})[0]
+    training, data, method = recipe.training, recipe.data, recipe.method
+    assert isinstance(method, ClassBankMethod.Config)
+    batches = (training.labeled_batch, training.unlabeled_batch)
+    found = (training.steps, training.learning_rate, *batches, data.crop, data.resize, method.class_balance)
+    assert found == PAPER[name], TRAINED
+    assert (training.optimizer, training.momentum, training.poly_power, training.weight_decay) == (
+        "sgd",
+        0.9,
+        0.9,
+        5e-4,
+    )
+    assert recipe.source is None or recipe.source.resize == data.resize
 
 
 def test_every_cell_has_a_column_and_every_number_is_a_percentage() -> None:
@@ -171,15 +210,45 @@ def test_run_by_another_recipe_is_told(tmp_path: Path) -> None:
     assert paper.deviations(runs, tmp_path, {}) == [f"{other} is not by its recipe: training.steps 5, not 150000"]
 
 
-@pytest.mark.parametrize(
-    "run", [run for run in ONE_OF_EACH.values() if run.recipe.startswith("gta5")], ids=lambda run: run.method
-)
-def test_step_of_a_recipe_is_timed_on_noise(run: Any) -> None:
-    recipe, _ = paper.planned(run, {})
-    row = paper_steps.measure_step(miniature(recipe), 19, 1)
+def test_weights_of_another_name_make_another_run_and_their_place_does_not(tmp_path: Path) -> None:
+    run = RUN._replace(recipe="cityscapes_deeplabv2_coco")
+    for seed, weights in ((0, "/there/resnet101COCO-41f33a49.pth"), (1, "/there/other.pth")):
+        files = RunFolder(tmp_path / run._replace(seed=seed).name)
+        write_scores(files.path, 0.5)
+        recipe, _ = paper.planned(run._replace(seed=seed), {"cityscapes": "here", "coco": weights})
+        files.recipe_file.write_text(recipe_yaml(recipe))
+    (line,) = paper.deviations([run._replace(seed=seed) for seed in SEEDS], tmp_path, {})
+    other = run._replace(seed=1).name
+    assert line == f"{other} is not by its recipe: net.weights /there/other.pth, not resnet101COCO-41f33a49.pth"
+
+
+@pytest.mark.parametrize("run", OF_EACH_METHOD.values(), ids=lambda run: run.method)
+def test_steps_of_every_method_are_timed_on_noise_without_the_hub(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fewmask.models.build.hub_or_cache", lambda: pytest.fail("pretrained weights are asked for"))
+    row = paper_steps.measure_step(miniature(paper.planned(run, {})[0]), 19, 1)
     assert row["device"] == "cpu"
     assert float(row["seconds"]) > 0
     assert float(row["peak_mib"]) > 0
+
+
+def test_a_late_step_of_every_stage_counts_by_the_share_of_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed = []
+
+    def step(method: CBC, batch: Batch, now: Now) -> Step:
+        timed.append(now)
+        return original(method, batch, now)
+
+    def median_seconds(steps: dict[str, Any], *_: Any) -> dict[str, float]:
+        return {stage: {"pretrain": 9.0, "train": 4.5}.get(stage, 2.25) for stage in steps}
+
+    original = CBC.step
+    monkeypatch.setattr(CBC, "step", step)
+    monkeypatch.setattr(paper_steps, "median_seconds", median_seconds)
+    recipe = miniature(paper.planned(OF_EACH_METHOD["cbc"], {})[0])
+    recipe = recipe.model_copy(update={"pretrain": ContrastConfig(dim=8)})
+    assert paper_steps.measure_step(recipe, 19, 1)["seconds"] == "5"  # 9 / 3 + 4.5 * 2 / 9 + 2.25 * 4 / 9
+    assert {now.stage for now in timed} == {"train", "round1"}
+    assert all(now.progress >= 0.9 for now in timed)
 
 
 def test_step_measured_once_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,3 +271,33 @@ def test_step_measured_once_is_not_measured_again(tmp_path: Path, monkeypatch: p
 def test_place_needs_a_known_name_and_a_path(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is not NAME=PATH with one of cityscapes, voc, gta5"):
         paper.place(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--measure 0", "argument --measure: '0' is no whole number of 1 or more"),
+        ("--measure few", "argument --measure: 'few' is no whole number of 1 or more"),
+        ("--split-seeds 0 -1", "argument --split-seeds: '-1' is no whole number of 0 or more"),
+        ("--split-seeds 0 1 0", "argument --split-seeds: a seed stands there twice"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(
+    words: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["paper.py", "2", *words.split()])
+    with pytest.raises(SystemExit, match="2"):
+        paper.main()
+    assert capsys.readouterr().err.endswith(f"paper.py: error: {message}\n")
+
+
+def test_a_mistake_of_a_person_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_scores(tmp_path / RUN.name, 0.5)  # without the recipe of the run
+    monkeypatch.setattr("sys.argv", ["paper.py", "2", "--runs", str(tmp_path)])
+    with pytest.raises(SystemExit, match="2"):
+        paper.main()
+    assert (
+        capsys.readouterr().err.splitlines()[-1].startswith(f"paper.py: {tmp_path / RUN.name}: this is no run folder")
+    )

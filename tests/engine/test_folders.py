@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fewmask.data.folder import read_folder
 from fewmask.engine.folders import source_folder, target_folder
 from fewmask.engine.prepare import prepare_data
 from fewmask.errors import UserError
 from fewmask.recipe import DataConfig, SourceConfig, make_method_config, read_recipe
+from miniatures import make_cityscapes, make_gta5
 from toy import assert_mistake, command, make_dataset, write_recipe
 
 Capsys = pytest.CaptureFixture[str]
@@ -46,6 +48,15 @@ def test_a_name_in_a_list_that_is_in_no_split_is_refused(tmp_path: Path, dataset
         target_folder(DataConfig(root=dataset, val_list=_list(tmp_path / "val.txt", "val9")))
     with pytest.raises(UserError, match="No such file"):
         target_folder(DataConfig(root=dataset, val_list=tmp_path / "absent.txt"))
+
+
+def test_lists_may_name_the_pairs_of_two_sizes_that_are_left_out(tmp_path: Path) -> None:
+    gta5, cityscapes = make_gta5(tmp_path / "gta5"), make_cityscapes(tmp_path / "cityscapes")
+    everything = _list(tmp_path / "train.txt", "00001.png", "00002.png", "15188.png")
+    target = target_folder(DataConfig(root=gta5, train_list=everything))
+    source = source_folder(SourceConfig(root=gta5, train_list=everything), read_folder(cityscapes))
+    for folder in (target, source):
+        assert [sample.name for sample in folder.train] == ["00001", "00002"]
 
 
 def test_the_source_is_its_train_images_with_masks(source: Path, dataset: Path) -> None:

@@ -78,8 +78,8 @@ def test_the_coco_network_has_the_grid_of_a_pooling_that_rounds_up(tmp_path):
 @pytest.mark.parametrize(
     ("arch", "encoder", "tensors", "num_tensors"),
     [
-        ("deeplabv2", "resnet101", partial(deeplabv2, RESNET101), 528),  # as others count in the COCO file
-        ("deeplabv3plus_full", "resnet50", partial(deeplabv3plus, RESNET50), 312),
+        ("deeplabv2", "resnet101.tv_in1k", partial(deeplabv2, RESNET101), 528),  # as others count in the COCO file
+        ("deeplabv3plus_full", "resnet50.tv_in1k", partial(deeplabv3plus, RESNET50), 312),
     ],
 )
 def test_a_file_of_full_size_fills_the_network_to_the_last_tensor(arch, encoder, tensors, num_tensors):
@@ -179,11 +179,12 @@ def test_released_heads_and_selectors_compute_what_their_modules_compute(prefix,
         assert_close(selectors(rows, classes), torch.tensor(expected))
 
 
-def test_a_resnet_of_torchvision_loads_into_any_architecture(tmp_path):
+@pytest.mark.parametrize("encoder", ["resnet50", "resnet50.tv_in1k"])
+def test_a_resnet_of_torchvision_loads_into_any_architecture(encoder, tmp_path):
     original = torchvision.models.ResNet(torchvision.models.resnet.Bottleneck, [1, 2, 1, 1]).eval()
     path = save(original.state_dict(), tmp_path / "resnet50.pth")
     options = {"layers": [1, 2, 1, 1]}
-    net = build_net(NetConfig(arch="fpn", encoder="resnet50", weights=path, options=options), 5).eval()
+    net = build_net(NetConfig(arch="fpn", encoder=encoder, weights=path, options=options), 5).eval()
     images = torch.rand(1, 3, 64, 96)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     normalized = (images - mean) / std
@@ -204,12 +205,29 @@ def test_a_resnet_of_torchvision_loads_into_any_architecture(tmp_path):
         ),
         (deeplabv2(channels=(8, 12, 16, 32)), {}, r"layer4.* \(32 x 64 x 1 x 1 in the file, 24 x 64 x 1 x 1 in the"),
         (checkpoint(deeplabv3plus(), "imagenet", "cityscapes"), {"arch": "deeplabv3plus"}, r"decoder\.aspp\.0\.convs"),
-        (deeplabv3plus(), {"arch": "deeplabv3plus_full"}, r"its config has no 'dataset'"),
+        (deeplabv3plus(), {"arch": "deeplabv3plus_full"}, r"its config has dataset None and"),
     ],
 )
 def test_a_file_that_does_not_fit_names_its_first_tensors(tensors, settings, match, tmp_path):
     with pytest.raises(UserError, match=match) as caught:
         small_net(save(tensors, tmp_path / "coco.pth"), **settings)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"training": "COCO"}, "dataset 'cityscapes' and training.pretraining None"),
+        ({"training": {"pretraining": ["COCO"]}}, r"training.pretraining \['COCO'\]"),
+        ({"dataset": ["cityscapes"]}, r"dataset \['cityscapes'\] and training.pretraining 'COCO'"),
+        ({"dataset": "GTA5"}, "dataset 'GTA5' and .* known datasets are pascal_voc, cityscapes"),
+    ],
+)
+def test_a_checkpoint_of_an_unknown_training_is_one_line(changes, match, tmp_path):
+    file = checkpoint(deeplabv3plus(), "COCO", "cityscapes")
+    file["config"] |= changes
+    with pytest.raises(UserError, match=match) as caught:
+        small_net(save(file, tmp_path / "best_model.pth"), arch="deeplabv3plus_full")
     assert "\n" not in str(caught.value)
 
 

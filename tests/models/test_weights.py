@@ -128,6 +128,18 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     torch.save({"net": whole_model()}, tmp_path / "objects.pth")
     with pytest.raises(UserError, match="Python objects"):
         random_net(weights=str(tmp_path / "objects.pth"))
-    torch.save(torch.zeros(3), tmp_path / "tensor.pth")
+
+
+@pytest.mark.parametrize("text", ["hello\n", "resnet50\nabc", "a: 1\n", "(", "PK\x03\x04", "version https://git-lfs"])
+def test_a_text_in_place_of_weights_is_one_line(text, tmp_path):
+    (tmp_path / "encoder.pth").write_text(text)
+    with pytest.raises(UserError, match=r"net\.weights: .*encoder\.pth") as caught:
+        random_net(weights=str(tmp_path / "encoder.pth"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [torch.zeros(3), {0: torch.zeros(3)}, {"epoch": 3}, {"model": {1: torch.zeros(1)}}])
+def test_a_file_without_named_tensors_is_told(content, tmp_path):
+    torch.save(content, tmp_path / "tensor.pth")
     with pytest.raises(UserError, match="no named tensors"):
         random_net(weights=str(tmp_path / "tensor.pth"))

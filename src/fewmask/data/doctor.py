@@ -74,7 +74,7 @@ def examine(root: Path | str, progress: Progress | None = None) -> Diagnosis:
     folder, mistakes = survey_folder(root)
     known = None if folder.classes is UNKNOWN_CLASSES else folder.classes
     splits = {"train": folder.train, "unlabeled": folder.unlabeled, "val": folder.val, "test": folder.test}
-    tally = _read_all(splits, folder.classes, root, progress)
+    tally = _read_all(splits, folder, progress)
     problems = [*(as_problem(mistake, root) for mistake in mistakes), *tally.problems, *_split_problems(folder)]
     problems += _left_out(folder) if folder.layout else _unused_files(root)
     if known:
@@ -129,12 +129,12 @@ class _Tally:
         return Problem("warning", relative_to(self.root, image), text, f"Remove the one in {split}.")
 
 
-def _read_all(splits: Splits, classes: Classes, root: Path, progress: Progress | None) -> _Tally:
-    tally = _Tally(root, pixels={split: np.zeros(IGNORE + 1, dtype=np.int64) for split in splits})
+def _read_all(splits: Splits, folder: Folder, progress: Progress | None) -> _Tally:
+    tally = _Tally(folder.root, pixels={split: np.zeros(IGNORE + 1, dtype=np.int64) for split in splits})
     work = [(split, sample) for split, samples in splits.items() for sample in samples]
     bar = progress.add_task("reading every file", total=len(work)) if progress else None
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        findings = pool.map(lambda item: examine_sample(item[1], classes, root), work)
+        findings = pool.map(lambda item: examine_sample(item[1], folder.classes, folder.root, folder.guide), work)
         for (split, sample), finding in zip(work, findings, strict=True):
             tally.add(split, sample, finding)
             if progress is not None and bar is not None:
@@ -157,10 +157,11 @@ def _split_problems(folder: Folder) -> Iterator[Problem]:
         num_missing = len(samples) - _num_labeled(samples)
         if num_missing:
             text = f"{num_missing} of {len(samples)} images have no mask"
-            if folder.layout:
+            if split in folder.published_bare:
                 yield Problem("note", split, text, "They were published without, and are not scored.")
             else:
-                yield Problem("warning", split, text, "Images without a mask are not scored: add it, or remove them.")
+                fix = folder.guide or "Images without a mask are not scored: add it, or remove them."
+                yield Problem("warning", split, text, fix)
 
 
 def _class_problems(classes: Classes, tally: _Tally, place: str) -> Iterator[Problem]:
@@ -182,10 +183,11 @@ def _class_problems(classes: Classes, tally: _Tally, place: str) -> Iterator[Pro
 
 
 def _left_out(folder: Folder) -> Iterator[Problem]:
-    for mask in folder.left_out:
+    for sample in folder.left_out:
+        assert sample.mask is not None
         text = "the mask is not of the size of its image, and both are left out"
         fix = f"Nothing needs to be done: {folder.layout} is known for a few such."
-        yield Problem("note", relative_to(folder.root, mask), text, fix)
+        yield Problem("note", relative_to(folder.root, sample.mask), text, fix)
 
 
 def _unused_files(root: Path) -> Iterator[Problem]:

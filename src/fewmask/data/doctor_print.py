@@ -19,7 +19,9 @@ STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
     """Two tables, then the problems, those with the same remedy together."""
-    layout = f": {diagnosis.layout}" if diagnosis.layout else ""
+    layout = (
+        f": {diagnosis.layout} (a dataset.yaml there would make it a folder of your own)" if diagnosis.layout else ""
+    )
     console.print(f"\n[bold]{escape(str(diagnosis.root))}[/]{layout}")
     console.print(_splits_table(diagnosis))
     if any(diagnosis.pixel_share.values()):

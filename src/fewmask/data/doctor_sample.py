@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fewmask.data.classes import Classes
 from fewmask.data.folder import Sample
-from fewmask.data.images import read_image, read_mask
+from fewmask.data.images import ClassesError, read_image, read_mask
 from fewmask.errors import UserError
 from fewmask.shapes import IGNORE, ByteImage
 
@@ -36,8 +36,11 @@ class Finding(NamedTuple):
     problems: list[Problem]
 
 
-def examine_sample(sample: Sample, classes: Classes, root: Path) -> Finding:
-    """Decode the image and the mask and compare them; every mistake becomes a problem."""
+def examine_sample(sample: Sample, classes: Classes, root: Path, guide: str = "") -> Finding:
+    """Decode the image and the mask and compare them; every mistake becomes a problem.
+
+    For a public dataset its guide is what to do about a mask of other classes: a dataset.yaml is for folders of ours.
+    """
     problems: list[Problem] = []
     size, digest, counts = None, None, None
     try:
@@ -56,6 +59,8 @@ def examine_sample(sample: Sample, classes: Classes, root: Path) -> Finding:
     if sample.mask is not None:
         try:
             label = read_mask(sample.mask, classes).numpy()
+        except ClassesError as mistake:
+            problems.append(as_problem(UserError(mistake.what, mistake.where, guide or mistake.fix), root))
         except UserError as mistake:
             problems.append(as_problem(mistake, root))
         else:

@@ -69,10 +69,15 @@ def survey_folder(root: Path) -> tuple[Folder, list[UserError]]:
 
 def _in_no_layout(root: Path, mistake: UserError) -> UserError:
     """The mistake of a folder without classes, with the way to a public dataset."""
-    for path in sorted(root.iterdir()):
-        layout = layout_of(path)
-        if layout is not None:
+    below = [(path, layout) for path in sorted(root.iterdir()) if (layout := layout_of(path)) is not None]
+    for path, layout in below:
+        if not layout.missing(path):
             return UserError(f"the folder holds {layout.name} one level down, in {path.name}", root, f"Give {path}.")
+    if below and not (root / "train" / "images").is_dir():
+        path, layout = below[0]
+        return UserError(
+            f"the folder holds a part of {layout.name} one level down, in {path.name}", root, layout.advice
+        )
     known = ", ".join(dict.fromkeys(layout.name for layout in LAYOUTS))
     return UserError(mistake.what, mistake.where, f"{mistake.fix} Public datasets are read as they come: {known}.")
 

@@ -19,6 +19,10 @@ MANY_VALUES = 20  # so many unknown values come from blended edges, not from for
 GRAY_STEPS = {"L;2": 85, "L;4": 17}  # Pillow stretches 2- and 4-bit gray to 0..255 by this factor
 
 
+class ClassesError(UserError):
+    """A mask holds what is none of the classes; the fix is for a folder with a dataset.yaml."""
+
+
 def read_image(path: Path) -> ByteImage:
     """The picture as RGB, upright by its EXIF orientation.
 
@@ -58,7 +62,8 @@ def read_mask(path: Path, classes: Classes) -> ByteLabel:
     """The label of each pixel, 0..k-1 or IGNORE, by `classes.encoding`.
 
     Raises:
-        UserError: the file is unreadable or a JPEG, or holds a value that is neither a class nor ignored.
+        UserError: the file is unreadable or a JPEG.
+        ClassesError: it holds a value that is neither a class nor ignored.
     """
     image, gray_step = _load(path)
     if image.format == "JPEG":
@@ -123,7 +128,7 @@ def _index_codes(image: Image.Image, gray_step: int, path: Path, classes: Classe
         if np.array_equal(red, green) and np.array_equal(red, blue):
             return red
         fix = "Write `encoding: rgb` and the `colors` of the classes in dataset.yaml."
-        raise UserError(f"the mask holds colors, but the encoding is {classes.encoding}", path, fix)
+        raise ClassesError(f"the mask holds colors, but the encoding is {classes.encoding}", path, fix)
     raise _unusual_mode(image, path)
 
 
@@ -147,7 +152,7 @@ def _pack(color: tuple[int, int, int]) -> int:
     return color[0] | color[1] << 8 | color[2] << 16
 
 
-def _outside(path: Path, classes: Classes, found: list[int], unknown: list[int], mode: str) -> UserError:
+def _outside(path: Path, classes: Classes, found: list[int], unknown: list[int], mode: str) -> ClassesError:
     """The error for values outside the classes, with the likely way out."""
     what = f"the mask holds {_listed(unknown, classes)}, but {_expected(classes)}"
     is_rgb, is_binary = classes.encoding == "rgb", classes.encoding == "binary"
@@ -165,7 +170,7 @@ def _outside(path: Path, classes: Classes, found: list[int], unknown: list[int],
         fix = f"Add class {unknown[0]} to dataset.yaml or map it to 255 (`ignore: {unknown}`)."
     else:
         fix = f"Add these classes to dataset.yaml or map them to 255 (`ignore: {unknown}`)."
-    return UserError(what, path, fix)
+    return ClassesError(what, path, fix)
 
 
 def _listed(codes: list[int], classes: Classes) -> str:

@@ -23,12 +23,7 @@ def listed_names(path: Path, samples: Sequence[Sample], kind: str) -> list[str]:
     Raises:
         UserError: no such file, not text, empty, or a line that is none of the samples.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise UserError("the list of images is not UTF-8 text", path, _FORM) from None
-    except OSError as error:
-        raise UserError(f"the list of images cannot be read ({error.strerror})", path, _FORM) from None
+    text = list_text(path)
     stripped = {number: re.split(r"(?:^|\s)#", line)[0].strip() for number, line in enumerate(text.splitlines(), 1)}
     lines = {number: line for number, line in stripped.items() if line}
     if not lines:
@@ -43,6 +38,20 @@ def listed_names(path: Path, samples: Sequence[Sample], kind: str) -> list[str]:
         nearest = difflib.get_close_matches(PureWindowsPath(first.split()[0]).stem, known, n=1, cutoff=0)
         raise UserError(what + more, path, f"Correct it (nearest: {nearest[0]}).")
     return [name for name in names.values() if name is not None]
+
+
+def list_text(path: Path) -> str:
+    """What a list holds.
+
+    Raises:
+        UserError: no such file, or not text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UserError("the list of images is not UTF-8 text", path, _FORM) from None
+    except OSError as error:
+        raise UserError(f"the list of images cannot be read ({error.strerror})", path, _FORM) from None
 
 
 def _name_in(line: str, known: Mapping[str, str]) -> str | None:

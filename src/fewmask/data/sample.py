@@ -26,7 +26,9 @@ class Folder:
 
     Attributes:
         layout: the public dataset it is laid out as; empty for our own layout.
-        left_out: masks that are not of the size of their image, where that is known to occur: not in any split.
+        guide: where to get that and how to lay it out; empty likewise.
+        published_bare: the splits of it that are published without masks.
+        left_out: pairs of two sizes, where that is known to occur: not in any split.
     """
 
     root: Path
@@ -36,7 +38,9 @@ class Folder:
     val: tuple[Sample, ...]
     test: tuple[Sample, ...]
     layout: str = ""
-    left_out: tuple[Path, ...] = ()
+    guide: str = ""
+    published_bare: tuple[str, ...] = ()
+    left_out: tuple[Sample, ...] = ()
 
 
 def files_by_stem(folder: Path, suffixes: set[str], mistakes: list[UserError]) -> dict[str, Path]:

@@ -18,7 +18,7 @@ def target_folder(data: DataConfig) -> Folder:
     folder = read_folder(data.root)
     return replace(
         folder,
-        train=_in_list(folder.train, data.train_list, "train"),
+        train=_in_list(folder.train, data.train_list, "train", folder.left_out),
         val=_in_list(folder.val, data.val_list, "val"),
         test=_in_list(folder.test, data.test_list, "test"),
     )
@@ -34,7 +34,7 @@ def source_folder(source: SourceConfig, target: Folder) -> Folder:
     if folder.classes.names != target.classes.names:
         what = f"the source has the classes {', '.join(folder.classes.names)}; the target has others"
         raise UserError(what, source.root, f"Both need these, in this order: {', '.join(target.classes.names)}.")
-    listed = _in_list(folder.train, source.train_list, "train")
+    listed = _in_list(folder.train, source.train_list, "train", folder.left_out)
     labeled = tuple(sample for sample in listed if sample.mask is not None)
     if not labeled:
         raise UserError("no train image of the source has a mask", source.root, "A source domain is a labeled one.")
@@ -57,8 +57,11 @@ def _check_apart(labeled: tuple[Sample, ...], target: Folder, source: SourceConf
         raise UserError(what, source.root, fix)
 
 
-def _in_list(samples: tuple[Sample, ...], path: Path | None, split: str) -> tuple[Sample, ...]:
+def _in_list(
+    samples: tuple[Sample, ...], path: Path | None, split: str, left_out: tuple[Sample, ...] = ()
+) -> tuple[Sample, ...]:
+    """Those of the samples that the list names; it may also name what is left out of them."""
     if path is None:
         return samples
-    names = set(listed_names(path, samples, f"{split} image"))
+    names = set(listed_names(path, (*samples, *left_out), f"{split} image"))
     return tuple(sample for sample in samples if sample.name in names)

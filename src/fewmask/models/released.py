@@ -88,14 +88,16 @@ def released_heads(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _training(config: Mapping[str, Any]) -> tuple[tuple[float, float, float], bool]:
     """The mean that was subtracted from RGB, and whether the network took BGR."""
-    try:
-        return MEANS[config["dataset"]], config["training"]["pretraining"] == "COCO"
-    except KeyError as key:
+    dataset, training = config.get("dataset"), config.get("training")
+    pretraining = training.get("pretraining") if isinstance(training, Mapping) else None
+    if not (isinstance(dataset, str) and dataset in MEANS and isinstance(pretraining, str)):
         raise UserError(
-            f"a checkpoint of Alonso et al.'s code does not say what its network is fed: its config has no {key}",
+            "a checkpoint of Alonso et al.'s code does not say what its network is fed: its config has "
+            f"dataset {dataset!r} and training.pretraining {pretraining!r}",
             "net.weights",
-            "Give the file as the training wrote it, with `model` and `config`.",
-        ) from None
+            f"Give the file as the training wrote it, with `config`; known datasets are {', '.join(MEANS)}.",
+        )
+    return MEANS[dataset], pretraining == "COCO"
 
 
 def _renamed(name: str, prefixes: Mapping[str, str]) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 import timm
 import torch
 from huggingface_hub import constants, get_session
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -111,18 +110,22 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
             "net.weights",
             "Save the state_dict alone, best as .safetensors.",
         ) from error
-    except (SafetensorError, RuntimeError, EOFError) as error:
+    except Exception as error:  # torch answers a file of another kind with every kind of error
         raise UserError(
-            f"{path} cannot be read as weights: {error}", "net.weights", "Copy or download it again."
+            f"{path} cannot be read as weights: {error!r}",
+            "net.weights",
+            "Copy or download it again, or give another .safetensors or .pth file.",
         ) from error
-    if not isinstance(content, Mapping):
+    config, tensors = None, {}
+    if isinstance(content, Mapping):
+        config = content.get("config")
+        while container := next((key for key in CONTAINERS if isinstance(content.get(key), Mapping)), None):
+            content = content[container]
+        tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    if not tensors:
         raise UserError(
             f"{path} holds no named tensors", "net.weights", "Save the state_dict of an encoder or a network."
         )
-    config = content.get("config")
-    while container := next((key for key in CONTAINERS if isinstance(content.get(key), Mapping)), None):
-        content = content[container]
-    tensors = {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
     return tensors, config if isinstance(config, Mapping) else {}
 
 

@@ -38,7 +38,7 @@ TRAIN_IDS = Classes(names=_NAMES, colors=_COLORS)
 
 
 def _read(root: Path, mistakes: list[UserError]) -> Folder:
-    has_label_ids = any(root.glob("gtFine/*/*/*_gtFine_labelIds.png"))
+    has_label_ids = any(root.glob("gtFine/*/*/[!.]*_gtFine_labelIds.png"))
     classes, ids = (LABEL_IDS, "labelIds") if has_label_ids else (TRAIN_IDS, "labelTrainIds")
 
     def samples(split: str, has_labels: bool = True) -> tuple[Sample, ...]:
@@ -47,12 +47,12 @@ def _read(root: Path, mistakes: list[UserError]) -> Folder:
         return paired(images, masks, mistakes)
 
     unlabeled, test = samples("train_extra", has_labels=False), samples("test", has_labels=False)
-    return Folder(root, classes, samples("train"), unlabeled, samples("val"), test)
+    return Folder(root, classes, samples("train"), unlabeled, samples("val"), test, published_bare=("test",))
 
 
 def _files(split: Path, ending: str) -> dict[str, Path]:
     """The files of all cities by name, e.g. aachen_000000_000019."""
-    return {path.name.removesuffix(ending): path for path in sorted(split.glob(f"*/*{ending}"))}
+    return {path.name.removesuffix(ending): path for path in sorted(split.glob(f"*/[!.]*{ending}"))}
 
 
 CITYSCAPES = Layout(

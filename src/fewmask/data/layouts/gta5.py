@@ -1,4 +1,6 @@
-"""GTA5: 24966 frames of a game with the label ids and colors of Cityscapes; there is no val and no test.
+"""GTA5: 24966 frames of a game with the label ids and colors of Cityscapes; all are train.
+
+Others publish a split of them (split.mat); data.train_list and source.train_list take lists of names.
 
 Playing for Data: Ground Truth from Computer Games, ECCV 2016, https://download.visinf.tu-darmstadt.de/data/from_games
 """
@@ -35,28 +37,40 @@ LABEL_COLORS = Classes(
 which is ignored, from the car that has the same color."""
 
 
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_CONVERTED = "_labelTrainIds"
+"""Ends the names of masks that other projects write beside the published ones."""
+
+
 def _read(root: Path, mistakes: list[UserError]) -> Folder:
-    images, masks = (files_by_stem(root / part, {".png"}, mistakes) for part in ("images", "labels"))
+    images, labels = (files_by_stem(root / part, {".png"}, mistakes) for part in ("images", "labels"))
+    masks = {name: mask for name, mask in labels.items() if not name.endswith(_CONVERTED)}
     samples = paired(images, masks, mistakes)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         has_one_size = dict(zip(samples, pool.map(_has_one_size, samples), strict=True))
-    train = tuple(sample for sample in samples if has_one_size[sample])
-    left_out = tuple(masks[sample.name] for sample in samples if not has_one_size[sample])
-    first = next(iter(masks.values()), None)
-    has_colors = first is not None and _header(first)[25:] in (b"\x02", b"\x06")
+    train, left_out = (tuple(sample for sample in samples if has_one_size[sample] == kept) for kept in (True, False))
+    first = next((header for mask in masks.values() if (header := _header(mask))), b"")
+    has_colors = first[25:] in (b"\x02", b"\x06")
     return Folder(root, LABEL_COLORS if has_colors else LABEL_IDS, train, (), (), (), left_out=left_out)
 
 
 def _has_one_size(sample: Sample) -> bool:
-    """Whether image and mask agree; an empty file is left to those who decode it."""
+    """Whether image and mask agree; a file that is no PNG is left to those who decode it."""
     sizes = {_header(path)[16:24] for path in (sample.image, sample.mask) if path is not None}
     return len(sizes - {b""}) <= 1
 
 
 def _header(path: Path) -> bytes:
-    """The first bytes of a PNG: width and height are 16 to 23, the kind of pixels is 25 (2 and 6 are RGB)."""
-    with path.open("rb") as file:
-        return file.read(26)
+    """The first bytes of a PNG: width and height are 16 to 23, the kind of pixels is 25 (2 and 6 are RGB).
+
+    None of what is no PNG.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(26)
+    except OSError:  # a folder of this name, say
+        return b""
+    return header if header.startswith(_SIGNATURE) and len(header) == 26 else b""
 
 
 GTA5 = Layout(

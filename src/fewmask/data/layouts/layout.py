@@ -15,8 +15,9 @@ class Layout(NamedTuple):
     Attributes:
         name: as people call it.
         signs: patterns of paths; a folder that holds any of them is meant to be this dataset.
-        parts: the paths it cannot do without.
-        read: its samples and classes, from the names of files; adds to the list what is wrong with them.
+        parts: patterns of the paths it cannot do without.
+        read: its samples and classes, from the names of files; adds to the list what is wrong with them, and raises a
+            UserError where that leaves nothing to read.
         guide: where to get it and how to lay it out.
     """
 
@@ -26,19 +27,30 @@ class Layout(NamedTuple):
     read: Callable[[Path, list[UserError]], Folder]
     guide: str
 
+    @property
+    def advice(self) -> str:
+        """The guide, and the way out for a folder that only looks like this dataset."""
+        return f"{self.guide} For images of your own write a dataset.yaml."
+
     def fits(self, root: Path) -> bool:
         """Whether the folder is meant to be this dataset."""
         return root.is_dir() and any(any(root.glob(sign)) for sign in self.signs)
 
+    def missing(self, root: Path) -> list[str]:
+        """The parts that are not there."""
+        return [part for part in self.parts if not any(root.glob(part))]
+
     def survey(self, root: Path) -> tuple[Folder, list[UserError]]:
         """The samples and every mistake in the names of the files; no samples where a part is missing."""
-        missing = [part for part in self.parts if not (root / part).exists()]
-        if missing:
-            what = f"this looks like {self.name}, but there is no {' and no '.join(missing)}"
-            return Folder(root, UNKNOWN_CLASSES, (), (), (), (), self.name), [UserError(what, root, self.guide)]
         mistakes: list[UserError] = []
-        folder = replace(self.read(root, mistakes), layout=self.name)
+        try:
+            if missing := self.missing(root):
+                what = f"this looks like {self.name}, but there is no {' and no '.join(missing)}"
+                raise UserError(what, root, self.advice)
+            folder = replace(self.read(root, mistakes), layout=self.name, guide=self.advice)
+        except UserError as mistake:
+            return Folder(root, UNKNOWN_CLASSES, (), (), (), (), self.name, self.advice), [mistake]
         if not any(sample.mask for sample in folder.train):
             what = f"this looks like {self.name}, but no train image has a mask"
-            mistakes.append(UserError(what, root, self.guide))
+            mistakes.append(UserError(what, root, self.advice))
         return folder, mistakes

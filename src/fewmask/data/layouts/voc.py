@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fewmask.data.classes import Classes
 from fewmask.data.layouts.layout import Layout
+from fewmask.data.lists import list_text
 from fewmask.data.sample import Folder, Sample, files_by_stem
 from fewmask.errors import UserError
 
@@ -41,8 +42,9 @@ _TRAIN_LIST, _VAL_LIST = (f"ImageSets/Segmentation/{split}.txt" for split in ("t
 def _read(root: Path, mistakes: list[UserError]) -> Folder:
     """SBD adds to train every mask outside val: these are the 10582 images that others list as trainaug.
 
-    Where both have a mask, that of VOC counts: it was drawn with more care. The other images (detection, action) are
-    not used: among them may be those of test.
+    VOC itself has no mask outside train and val, so the masks of SBD may also lie in its own folder. Where both folders
+    have a mask, that of VOC counts: it was drawn with more care. The other images (detection, action) are not used:
+    among them may be those of test.
     """
     images = files_by_stem(root / "JPEGImages", {".jpg"}, mistakes)
     added = files_by_stem(root / "SegmentationClassAug", {".png"}, mistakes)
@@ -56,15 +58,15 @@ def _read(root: Path, mistakes: list[UserError]) -> Folder:
                 mistakes.append(UserError(what + (", ..." if len(missing) > 3 else ""), root, VOC.guide))
         return tuple(Sample(name, images[name], masks[name]) for name in sorted(names & set(images) & set(masks)))
 
-    train, val = (set((root / path).read_text(encoding="utf-8").split()) for path in (_TRAIN_LIST, _VAL_LIST))
+    train, val = (set(list_text(root / path).split()) for path in (_TRAIN_LIST, _VAL_LIST))
     classes = Classes(names=_NAMES, colors=_COLORS)
-    return Folder(root, classes, samples("train", train | set(added) - val), (), samples("val", val), ())
+    return Folder(root, classes, samples("train", train | set(masks) - val), (), samples("val", val), ())
 
 
 VOC = Layout(
     "PASCAL VOC",
     signs=("JPEGImages", "SegmentationClass", "SegmentationClassAug"),
-    parts=("JPEGImages", "SegmentationClass", _TRAIN_LIST, _VAL_LIST),
+    parts=("JPEGImages", "SegmentationClass*", _TRAIN_LIST, _VAL_LIST),
     read=_read,
     guide="Unpack VOCtrainval_11-May-2012.tar of host.robots.ox.ac.uk/pascal/VOC/voc2012 and give VOCdevkit/VOC2012: "
     "JPEGImages/*.jpg, SegmentationClass/*.png, ImageSets/Segmentation/{train,val}.txt. For the masks of SBD add "
