@@ -15,7 +15,7 @@ from fewmask.shapes import IGNORE
 
 def test_rounds_share_evenly_what_the_supervised_stage_leaves(tiny_net):
     stages = build(CBC, tiny_net, num_rounds=2, first_share=0.5).stages()
-    assert [tuple(stage) for stage in stages] == [("train", 0.5), ("round1", 0.25), ("round2", 0.25)]
+    assert [stage[:2] for stage in stages] == [("train", 0.5), ("round1", 0.25), ("round2", 0.25)]
     assert len(build(CBC, tiny_net).stages()) == 6
 
 
