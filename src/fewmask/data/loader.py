@@ -12,11 +12,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from fewmask.data.batch import Batch, Labeled, Unlabeled
 from fewmask.data.store import Picture, PictureStore
+from fewmask.models.segnet import IMAGENET_MEAN
 from fewmask.ops.draw import Purpose, seed_at
 from fewmask.shapes import IGNORE
 
 _LABELED, _UNLABELED, _SOURCE = 0, 1, 2  # the streams of draws
-_MEAN_COLOR = torch.tensor([124, 116, 104], dtype=torch.uint8)  # of ImageNet; 0, near enough, to a normalizing network
+_MEAN_COLOR = torch.tensor([round(255 * mean) for mean in IMAGENET_MEAN], dtype=torch.uint8)  # as SegNet pads, nearly
 
 
 class Draws(NamedTuple):

@@ -74,11 +74,11 @@ def _chosen(data: TrainingData, recipe: Recipe) -> dict[str, torch.Tensor]:
     with_masks = {split: [sample for sample in samples if sample.mask] for split, samples in splits.items()}
     split, samples = next((split, samples) for split, samples in with_masks.items() if samples)
     count = min(_SHOWN, len(samples))
-    spaced = [samples[index * len(samples) // count] for index in range(count)]
-    store = PictureStore(spaced, data.classes, recipe.data.resize, cached=False)
+    own = split == "labeled"  # which may be of a source domain, with another encoding and size
+    store = data.labeled if own else PictureStore(samples, data.classes, recipe.data.resize, cached=False)
     tensors = {}
     for index in range(count):
-        image, labels = store[index]
+        image, labels = store[index * len(samples) // count]
         assert labels is not None
         tensors[f"{split}.{index}.image"], tensors[f"{split}.{index}.labels"] = _middle(image), _middle(labels)
     return tensors

@@ -155,6 +155,9 @@ def on_grid(
             the released code of Zhao et al. Else cell (i, j) takes the pixel at (i H / hs, j W / ws), rounded down, of
             the padded map: where the receptive field of a convolutional encoder is centered, and what the released
             code of Alonso et al. takes.
+
+    Returns:
+        The same type.
     """
     padded = _pad(maps, stride, fill)
     rows, columns = (
