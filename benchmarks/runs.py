@@ -43,7 +43,7 @@ def add_row(table: Table, key: dict[str, Any], recipe: Recipe, folder: Path, spl
             row |= {f"test_{name}": percent(iou) for name, iou in scores["per_class"].items()}
     row["seconds"] = round(seconds)
     row |= step_figures(folder)
-    table.append(row)
+    table.append(row, recipe.training.precision)
 
 
 def _train(recipe: Recipe, folder: Path) -> None:

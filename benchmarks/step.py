@@ -72,7 +72,7 @@ def main() -> None:
         key["precision"] = args.precision
         if table.holds(**key):
             return
-        table.append(key | measure(recipe, data, fabric, args.repeats))
+        table.append(key | measure(recipe, data, fabric, args.repeats), args.precision)
         Console().print(table.rows()[-1])
 
 

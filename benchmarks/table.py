@@ -31,9 +31,9 @@ class Table:
         """Whether there is a row of this key already."""
         return any(all(row[name] == str(key[name]) for name in self.keys) for row in self.rows())
 
-    def append(self, row: Mapping[str, Any]) -> None:
-        """Adds the row with its origin: command, commit, machine, date."""
-        full = {**row, **origin()}
+    def append(self, row: Mapping[str, Any], precision: str = "auto") -> None:
+        """Adds the row with its origin: command, commit, machine with what `training.precision` computes in, date."""
+        full = {**row, **origin(precision)}
         is_new = not self.path.exists()
         with self.path.open("a", newline="") as file:
             writer = csv.DictWriter(file, list(full), lineterminator="\n")
@@ -42,13 +42,13 @@ class Table:
             writer.writerow(full)
 
 
-def origin() -> dict[str, str]:
+def origin(precision: str) -> dict[str, str]:
     """What a number came from."""
     script = Path(sys.argv[0]).resolve().relative_to(ROOT)
     return {
         "command": shlex.join(["python", str(script), *sys.argv[1:]]),
         "commit": commit(),
-        "machine": machine(),
+        "machine": machine(precision),
         "date": datetime.now(UTC).date().isoformat(),
     }
 
@@ -63,8 +63,8 @@ def commit() -> str:
     return short.stdout.strip() + ("+" if changed.stdout.strip() else "")
 
 
-def machine() -> str:
-    """The GPU, or the processor with its cores and what `training.precision=auto` computes in there."""
+def machine(precision: str = "auto") -> str:
+    """The GPU, or the processor with its cores and what it computes in."""
     import torch
 
     if torch.cuda.is_available():
@@ -76,8 +76,9 @@ def machine() -> str:
             line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
         ]
         model = names[0] if names else model
-    precision = "bfloat16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "float32"
-    return f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {precision}"
+    auto = "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32"
+    numbers = {"32": "float32", "bf16": "bfloat16"}[auto if precision == "auto" else precision]
+    return f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {numbers}"
 
 
 def percent(value: float | None) -> str:

@@ -46,6 +46,13 @@ def test_baseline_is_the_same_recipe_with_another_method(tmp_path: Path, dataset
     assert (baseline.data, baseline.net, baseline.training) == (recipe.data, recipe.net, recipe.training)
 
 
+def test_baseline_keeps_the_settings_that_both_methods_know(tmp_path: Path, dataset: Path) -> None:
+    method = {"name": "class_bank", "class_balance": False, "weak": {"classmix_probability": 0.0}}
+    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset, method))
+    expected = make_method_config({**method, "name": "supervised"})
+    assert baseline_of(recipe).method == expected != make_method_config("supervised")
+
+
 def test_comparison_says_when_the_unlabeled_images_cost(tmp_path: Path, dataset: Path) -> None:
     recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset))
     console = Console(file=io.StringIO(), width=200)
@@ -55,6 +62,15 @@ def test_comparison_says_when_the_unlabeled_images_cost(tmp_path: Path, dataset:
     assert compared(bad, good).count("points of mIoU. Use the baseline in") == 1
     assert "points of mIoU" not in compared(good, bad)
     assert "points of mIoU" not in compared(good, good)
+
+
+def test_comparison_of_a_method_without_unlabeled_images_names_the_method(tmp_path: Path, dataset: Path) -> None:
+    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset, {"name": "label_contrast"}, steps=4))
+    console = Console(file=io.StringIO(), width=200)
+    ours = train_recipe(recipe, tmp_path / "ours", console)
+    said = compared(ours, train_recipe(baseline_of(recipe), tmp_path / "theirs", console))
+    assert "what label_contrast gave, IoU on val" in said
+    assert "unlabeled images" not in said
 
 
 def compared(run: RunFolder, baseline: RunFolder) -> str:

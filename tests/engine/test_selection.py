@@ -66,6 +66,24 @@ def test_the_best_look_is_the_result_when_asked_for(tmp_path: Path, dataset: Pat
     assert f"step {best['step']:.0f} of 7, the best on val. Scores on val flatter them." in shown
 
 
+def test_the_network_that_predicts_decides_also_after_a_stage_before(
+    tmp_path: Path, dataset: Path, capsys: Capsys
+) -> None:
+    method = {"name": "cutmix", "teacher_momentum": 0.5}
+    recipe = write_recipe(
+        tmp_path / "recipe.yaml", dataset, method, **TRAINING | {"learning_rate": 0.8, "poly_power": 0}
+    )
+    settings = ("--set", "training.select=best_val", "--set", "training.score_every=1", "--set", "pretrain.share=0.3")
+    answer = command(capsys, "train", recipe, "--out", tmp_path / "run", *settings)
+    assert answer.code == 0, answer.err
+    best = {net: max(looks(tmp_path / "run"), key=lambda look: look[net]) for net in ("student", "teacher")}
+    assert best["student"]["step"] != best["teacher"]["step"]  # else this would show nothing
+    scores = evaluated(capsys, tmp_path / "run")
+    assert scores["predictor"] == "teacher"
+    assert scores["selected"]["step"] == best["teacher"]["step"]
+    assert scores["miou"] == pytest.approx(best["teacher"]["teacher"], abs=1e-6)
+
+
 def test_a_selecting_run_that_was_killed_ends_as_the_unbroken_one(tmp_path: Path, dataset: Path) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, BANK, **TRAINING, score_every=1, select="best_val")
     unbroken, run = tmp_path / "unbroken", tmp_path / "run"

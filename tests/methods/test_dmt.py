@@ -22,7 +22,7 @@ def equal(one, other):
 
 def test_networks_take_turns_in_stages_that_share_the_run(tiny_net):
     stages = build(DMT, tiny_net, num_phases=2, first_share=0.4).stages()
-    names = ["train", "train_other", "phase1", "phase1_other", "phase2", "phase2_other"]
+    names = ["train", "train_other", "phase1_other", "phase1", "phase2_other", "phase2"]
     assert [stage.name for stage in stages] == names
     assert [stage.share for stage in stages] == pytest.approx([0.2, 0.2, 0.15, 0.15, 0.15, 0.15])
 
@@ -72,16 +72,25 @@ def test_the_network_that_does_not_learn_stays_bit_identical(tiny_net, stage):
 
 def test_in_a_phase_each_learns_from_the_other_as_it_was_before_the_phase(tiny_net):
     method, batch = build(DMT, tiny_net), toy_batch(DMT)
-    nudge(method.net)
-    begin(method, stage_named(method, "phase1"), batch)
-    first = state(method.net)
-    thresholds = method.thresholds.clone()
-    nudge(method.net)  # it learns
+    nudge(method.other)
     begin(method, stage_named(method, "phase1_other"), batch)
-    assert equal(state(method.former.network), first)
+    second = state(method.other)
+    thresholds = method.thresholds.clone()
+    nudge(method.other)  # it learns
+    begin(method, stage_named(method, "phase1"), batch)
+    assert equal(state(method.former.network), second)
     assert not torch.equal(method.thresholds, thresholds)
-    begin(method, stage_named(method, "phase2"), batch)
-    assert not equal(state(method.former.network), first)
+    begin(method, stage_named(method, "phase2_other"), batch)
+    assert not equal(state(method.former.network), second)
+
+
+def test_the_network_that_is_scored_learns_in_the_last_stage(tiny_net):
+    """Looks at val are in that stage."""
+    method, batch = build(DMT, tiny_net), toy_batch(DMT)
+    last = method.stages()[-1]
+    begin(method, last, batch)
+    sum(method.step(batch, Now(0, 10, last.name)).losses.values()).backward()
+    assert any(parameter.grad is not None for parameter in method.student.parameters())
 
 
 @pytest.mark.parametrize("stage", ["phase1", "phase1_other"])
@@ -91,7 +100,7 @@ def test_a_phase_weights_pseudo_labels_by_agreement_and_probability(tiny_net, st
     batch.unlabeled.valid[:, -6:] = False
     for net in (method.net, method.other):
         nudge(net)
-    begin(method, stage_named(method, "phase1"), batch)
+    begin(method, stage_named(method, "phase1_other"), batch)
     begin(method, stage_named(method, stage), batch)
     learner, labeler = (method.net, method.other) if stage == "phase1" else (method.other, method.net)
     labeler = copy.deepcopy(labeler).eval()
@@ -116,15 +125,15 @@ def test_a_phase_weights_pseudo_labels_by_agreement_and_probability(tiny_net, st
 
 def test_a_phase_goes_on_from_a_state_dict(tiny_net):
     method, batch = build(DMT, tiny_net), toy_batch(DMT)
-    begin(method, stage_named(method, "phase1"), batch)
-    nudge(method.net)
     begin(method, stage_named(method, "phase1_other"), batch)
+    nudge(method.other)
+    begin(method, stage_named(method, "phase1"), batch)
     restored = build(DMT, tiny_net, seed=1)
     restored.load_state_dict(method.state_dict())
     found = []
     for each in (method, restored):
         torch.manual_seed(5)
-        found.append(each.step(batch, Now(1, 10, "phase1_other")).losses)
+        found.append(each.step(batch, Now(1, 10, "phase1")).losses)
     assert found[0] == found[1]
 
 

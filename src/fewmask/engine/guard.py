@@ -12,7 +12,8 @@ from fewmask.engine.say import say
 from fewmask.engine.tables import print_columns
 from fewmask.engine.train import create_run, resume_run
 from fewmask.errors import UserError
-from fewmask.recipe import Recipe, make_method_config
+from fewmask.methods import Supervised
+from fewmask.recipe import Recipe
 
 BASELINE = "supervised"
 
@@ -47,19 +48,20 @@ def resume_with_baseline(out: Path, console: Console | None = None) -> RunFolder
 
 
 def baseline_of(recipe: Recipe) -> Recipe:
-    """The same recipe with the method `supervised`."""
-    return recipe.model_copy(update={"method": make_method_config(BASELINE)})
+    """The same recipe with the method `supervised`, which has the settings that both methods know."""
+    shared = Supervised.Config.model_fields.keys() & type(recipe.method).model_fields.keys() - {"name"}
+    config = Supervised.Config(**{name: getattr(recipe.method, name) for name in shared})
+    return recipe.model_copy(update={"method": config})
 
 
 def compare_with_baseline(run: RunFolder, baseline: RunFolder, console: Console) -> None:
     """Prints per class what the unlabeled images gave, and warns where they cost."""
     ours, theirs = load(run.path).evaluate("val"), load(baseline.path).evaluate("val")
-    name = run.recipe().method.name
-    print_columns("what the unlabeled images gave, IoU on val", {BASELINE: theirs, name: ours}, console, gain=True)
+    method = run.recipe().method
+    what = "the unlabeled images" if method.uses_unlabeled else method.name
+    print_columns(f"what {what} gave, IoU on val", {BASELINE: theirs, method.name: ours}, console, gain=True)
     cost = 100 * ((theirs["miou"] or 0) - (ours["miou"] or 0))  # None where val holds no class at all
     if cost > 0:
-        text = (
-            f"The unlabeled images cost {cost:.1f} points of mIoU. "
-            f"Use the baseline in {baseline.path}, or train longer: pseudo-labels pay in long runs."
-        )
-        say(console, text, style="red")
+        longer = ", or train longer: pseudo-labels pay in long runs" if method.uses_unlabeled else ""
+        text = f"{what} cost {cost:.1f} points of mIoU. Use the baseline in {baseline.path}{longer}."
+        say(console, text[0].upper() + text[1:], style="red")

@@ -35,7 +35,7 @@ class Validation:
         scores = score(nets, samples, self._folder.classes, self._recipe)
         self._method.train()
         self._looks.append(Look(step, {name: found.miou or 0.0 for name, found in scores.items()}))
-        is_best = best_look(self._looks, self._method.predictor) is self._looks[-1]
+        is_best = best_look(self._looks, self._recipe.method_type.predictor) is self._looks[-1]
         try:
             if is_best and selects(self._recipe):
                 self._run.checkpoints.mkdir(exist_ok=True)

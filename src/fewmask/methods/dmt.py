@@ -66,8 +66,9 @@ class DMTConfig(SupervisedConfig):
 class DMT(Supervised):
     """Both networks learn from the labels; then, in phases, one after the other from what the other one labels.
 
-    The first network is the one that is scored and shipped. In a phase it learns first; the second one then learns from
-    the first as it was before the phase, as in the released scripts. The steps of a run are those of both.
+    The first network is the one that is scored and shipped. In a phase each learns from the other as it was before the
+    phase; the first one learns last, so that looks at val, which are in the last stage, see it learn. (In the released
+    scripts it learns first, which is the same but for the draws.) The steps of a run are those of both.
 
     Different from the original: the networks see the same labels (the paper also has two samples of them that differ
     as much as possible), so that, with the same weights to start from, what makes them differ are the drawn weights of
@@ -86,11 +87,11 @@ class DMT(Supervised):
         super().__init__(config, tools)
         start = tools.net.model_copy(update={"weights": config.other_weights or tools.net.weights})
         self.other = build_net(start, tools.num_classes)
-        self.former = Teacher(self.net)  # the first network as it was before the phase
+        self.former = Teacher(self.other)  # the second network as it was before the phase
         self.register_buffer("thresholds", torch.zeros(tools.num_classes))  # keeps everything
         count = config.num_phases
         self._label_shares = {
-            f"phase{number}{which}": number / count for number in range(1, count + 1) for which in ("", OTHER)
+            f"phase{number}{which}": number / count for number in range(1, count + 1) for which in (OTHER, "")
         }
 
     def stages(self) -> tuple[Stage, ...]:
@@ -104,8 +105,8 @@ class DMT(Supervised):
     def begin(self, stage: Stage, pool: Pool) -> None:
         if stage.name not in self._label_shares:
             return
-        if not stage.name.endswith(OTHER):
-            self.former.follow(self.net, momentum=0.0)
+        if stage.name.endswith(OTHER):
+            self.former.follow(self.other, momentum=0.0)
         share, every = self._label_shares[stage.name], self.config.sample_every
         self.thresholds.copy_(pool_thresholds(self._labeler(stage.name), pool, share, every))
 
@@ -132,7 +133,7 @@ class DMT(Supervised):
         """The network that labels for the one that learns in this stage."""
         former = self.former.network
         assert isinstance(former, SegNet)
-        return former if stage.endswith(OTHER) else self.other
+        return self.net if stage.endswith(OTHER) else former
 
     @torch.no_grad()
     def _pseudo_labels(self, labeler: SegNet, unlabeled: Unlabeled) -> tuple[Labels, Confidence]:
