@@ -104,6 +104,8 @@ class PatchContrast(Joint):
         return classes.masked_fill(~sure, IGNORE)
 
     def _patches(self, features: Features, labels: Labels) -> _Patches:
+        bottom, right = (-length % self.net.stride for length in labels.shape[-2:])
+        labels = F.pad(labels, (0, right, 0, bottom), value=IGNORE)  # as the network pads the images
         height, width = labels.shape[-2:]
         grid = patch_grid(height, width, self.config.patch_size or max(1, min(height, width) // 4))
         vectors = self.projector(F.adaptive_avg_pool2d(features, grid))
