@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,15 @@ def test_every_command_has_help(words: tuple[str, ...], capsys: Capsys) -> None:
     answer = command(capsys, *words, "--help")
     assert answer.code == 0
     assert "Usage: " in answer.out
+
+
+def test_version_is_that_of_the_package(capsys: Capsys) -> None:
+    assert command(capsys, "--version").out == f"fewmask {version('fewmask')}\n"
+
+
+def test_demo_in_a_file_is_one_line(tmp_path: Path, capsys: Capsys) -> None:
+    (tmp_path / "notes").touch()
+    assert_mistake(command(capsys, "demo", "--out", tmp_path / "notes"), "notes: cannot write there (Not a directory)")
 
 
 # ---- evaluate
@@ -203,6 +213,17 @@ def test_prediction_over_existing_files_needs_force(run: Path, dataset: Path, tm
     assert not (out / "masks" / "test0.png").exists()
     assert command(capsys, "predict", run, images, "--out", out, "--force").code == 0
     assert (out / "overlays" / "test1.png").read_bytes() != b"mine"
+
+
+def test_unreadable_images_stop_no_prediction_of_the_others(run: Path, tmp_path: Path, capsys: Capsys) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    for index, name in enumerate(("a", "c")):
+        save(draw_scene(np.random.default_rng(index))[0], images / f"{name}.png")
+    for name in ("b", "d"):
+        (images / f"{name}.png").write_text("no image")
+    answer = command(capsys, "predict", run, images, "--out", out)
+    assert_mistake(answer, "b.png: the file cannot be read: it is no image, and 1 more like it; the other 2 images are")
+    assert sorted(path.name for path in (out / "masks").iterdir()) == ["a.png", "c.png"]
 
 
 def test_what_cannot_be_predicted_is_one_line(run: Path, tmp_path: Path, capsys: Capsys) -> None:

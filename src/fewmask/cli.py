@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,21 @@ app = typer.Typer(
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting of the recipe: training.steps=2000.")
 ]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fewmask {version('fewmask')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What comes before a command."""
 
 
 @app.command()
@@ -175,8 +191,9 @@ def main() -> None:
 
 
 def _console() -> Console:
-    """Where a person reads; of several ranks, the first one speaks."""
-    return Console(quiet=os.environ.get("RANK", "0") != "0")
+    """Where a person reads; of several ranks, torchrun's or those of `training.devices`, the first one speaks."""
+    rank = os.environ.get("RANK") or os.environ.get("LOCAL_RANK", "0")
+    return Console(quiet=rank != "0")
 
 
 def _progress() -> Progress:

@@ -139,6 +139,13 @@ def test_mask_without_any_label_is_a_warning(healthy):
     assert _found(examine(healthy)) == [("warning", "train/masks/0.png")]
 
 
+def test_masks_without_any_label_at_all_are_an_error(healthy):
+    (healthy / "dataset.yaml").write_text("names: [background, cat, dog]\n")
+    for index in range(6):
+        _mask(healthy / f"train/masks/{index}.png", np.full((12, 16), 255))
+    assert ("error", "train/masks") in _found(examine(healthy))
+
+
 def test_jpeg_mask_is_named_once(healthy):
     _mask(healthy / "train/masks/6.jpg")
     assert _found(examine(healthy)) == [("error", "train/masks/6.jpg")]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -15,7 +16,7 @@ from toy import TRAINING
 
 
 def test_auto_takes_the_best_device_there_is() -> None:
-    wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    wanted = "cuda" if torch.cuda.is_available() else "cpu"
     assert choose_device("auto", "training.device") == wanted
     assert choose_device("cpu", "training.device") == "cpu"
 
@@ -34,6 +35,21 @@ def test_precision_is_that_of_the_recipe(precision: str, dtype: torch.dtype) -> 
     with fabric.autocast():
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == dtype
+
+
+def test_training_on_mps_which_has_no_float64_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(UserError, match=r"^training.device: mps has no float64.*Choose auto, cpu or cuda"):
+        launch_fabric(TrainingConfig(device="mps"))
+
+
+def test_several_devices_train_together_and_may_leave_parameters_unused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Fabric, "launch", lambda fabric: None)
+    for devices in (None, 1, 2):
+        fabric = launch_fabric(TrainingConfig(**TRAINING | {"devices": devices}))
+        assert fabric.world_size == (devices or 1)
+        options = getattr(fabric.strategy, "_ddp_kwargs", None)
+        assert options == ({"find_unused_parameters": True} if devices == 2 else None)
 
 
 @pytest.fixture

@@ -17,10 +17,13 @@ from safetensors.torch import load_file
 
 from fewmask.data.batch import Unlabeled
 from fewmask.data.pool import PicturePool
+from fewmask.engine.checkpoint import latest_checkpoint
 from fewmask.engine.fit import Interrupted, build_optimizers, stage_lengths, stop_flag
 from fewmask.engine.prepare import prepare_data
+from fewmask.engine.run_folder import RunFolder
 from fewmask.engine.train import build_method
 from fewmask.methods import ClassBankMethod
+from fewmask.ops.draw import Purpose, seed_at
 from fewmask.recipe import Recipe, TrainingConfig, read_recipe
 from toy import command, write_recipe
 
@@ -120,6 +123,29 @@ def test_learning_rate_of_the_fine_tuning_starts_at_its_share(tmp_path: Path, da
     with (run / "metrics.csv").open(newline="") as file:
         rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
     assert rates == pytest.approx([0.01, 0.01 * 0.5**0.5, 0.001, 0.001 * 0.5**0.5], rel=1e-4)
+
+
+def test_a_stage_draws_anew_and_starts_without_momenta(
+    tmp_path: Path, dataset: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = []
+    monkeypatch.setattr("fewmask.engine.fit.seed_at", lambda *place: places.append(place) or seed_at(*place))
+    run = train(capsys, tmp_path, dataset, "run", "training.seed=3", "pretrain={share: 0.5}")
+    assert places == [(Purpose.STEP, 3, stage, step, 0) for stage in (0, 1) for step in (0, 1)]
+    checkpoint = latest_checkpoint(RunFolder(run))
+    assert checkpoint is not None
+    (optimizer,) = torch.load(checkpoint / "training.pt", weights_only=True)["optimizers"]
+    assert {int(state["step"]) for state in optimizer["state"].values()} == {2}
+
+
+def test_the_teacher_follows_what_the_step_has_made_of_the_student(
+    tmp_path: Path, dataset: Path, capsys: Capsys
+) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, "classmix", steps=1)
+    assert command(capsys, "train", recipe, "--out", tmp_path / "run").code == 0
+    teacher = load_file(tmp_path / "run" / "teacher.safetensors")
+    for name, tensor in weights(tmp_path / "run").items():  # after one step, the average is of this one
+        assert torch.equal(teacher[name], tensor) or not tensor.is_floating_point(), name
 
 
 def test_encoder_that_does_not_learn_stays_as_it_started(

@@ -105,11 +105,13 @@ def test_supervised_is_no_baseline_of_itself(tmp_path: Path, dataset: Path, caps
     assert answer.err.startswith("fewmask: --baseline: supervised is the baseline itself. Leave it out")
 
 
+@pytest.mark.parametrize(("started", "devices"), [("2", None), (None, 2)])
 def test_baseline_is_refused_where_a_run_has_several_ranks(
-    tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
+    started: str | None, devices: int | None, tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset))
+    if started:
+        monkeypatch.setenv("WORLD_SIZE", started)
+    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset, devices=devices))
     with pytest.raises(UserError, match="in one process"):
         train_with_baseline(recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -117,6 +117,14 @@ def test_warm_up_has_neither_pseudo_labels_nor_contrast_and_the_bank_fills_from_
     assert pseudo_counts == [False] * 3 + [True] * 3
 
 
+def test_the_excess_of_pseudo_labels_is_watched_while_they_count(make, batch):
+    """Before, it would be that of lost classes, and raise an alarm for every class."""
+    method, silent = make(warmup_share=0.4), make(warmup_share=0.0, pseudo_weight=0.0)
+    assert "pseudo_excess" not in method.step(batch, Now(3, 10)).watch
+    assert "pseudo_excess" in method.step(batch, Now(4, 10)).watch
+    assert "pseudo_excess" not in silent.step(batch, Now(9, 10)).watch
+
+
 @pytest.mark.parametrize(("steps", "first"), [(150_000, 2000), (20_000, 2000), (2000, 300), (20, 3)])
 def test_the_warm_up_is_the_papers_and_of_a_short_run_a_part(make, batch, steps, first):
     method = make(**PLAIN | {"warmup_share": None})
@@ -175,6 +183,35 @@ def test_a_large_bank_is_scored_in_turn(make):
     torch.testing.assert_close(bank.scores, expected)
 
 
+def test_rows_that_are_ranked_lowest_first_weigh_as_their_scores(make):
+    method = make(bank_slots=16, rescored_slots=6, deviations={"lowest_ranked"})
+    method.bank.filled.fill_(16)
+    method.bank.scores.fill_(-0.123)  # as they were pushed
+    weights = method._bank_weights(Now(0, 10))
+    assert weights[:, 6:].tolist() == [[pytest.approx(0.123)] * 10] * 4
+
+
+@pytest.mark.parametrize(("num_labeled", "per_image"), [(4, 4), (10, 2), (100, 1)])
+def test_an_image_gives_its_part_of_the_slots_at_least_one_row(make, batch, num_labeled, per_image):
+    method = make(num_labeled=num_labeled, quality_filter=False)  # 16 slots
+    method.step(batch, SETTLED)
+    cells = batch.labeled.labels[:, ::STRIDE, ::STRIDE].flatten(1)
+    for label in range(4):
+        expected = sum(min(per_image, int((image == label).sum())) for image in cells)
+        assert method.bank.filled[label] == expected
+
+
+def test_without_attention_all_rows_of_a_class_are_attended(make, batch):
+    method = make(attention=False, quality_filter=False)
+    assert torch.equal(method.step(batch, SETTLED).watch["bank_attended"], (method.bank.filled > 0).float())
+
+
+def test_pixels_outside_the_image_have_neither_pseudo_label_nor_confidence(make, batch):
+    pseudo_labels, confidence = make()._pseudo_labels(batch.unlabeled)
+    assert torch.equal(pseudo_labels != IGNORE, batch.unlabeled.valid)
+    assert torch.equal(confidence > 0, batch.unlabeled.valid)
+
+
 def test_clusters_change_the_contrast_and_nothing_else(make, batch):
     paper, clustered = (make(**PLAIN, bank_clusters=number) for number in (1, 3))
     for method in (paper, clustered):
@@ -229,14 +266,15 @@ def test_the_filter_lets_nothing_in_that_is_wrong_or_unsure(make, batch):
     assert not unsure.bank.filled.any()
 
 
-def test_the_threshold_is_compared_with_the_teachers_confidence(make, batch):
+def test_the_threshold_is_that_of_the_teachers_confidence_which_has_to_pass_it(make, batch):
     confidence, predicted = make().teacher(batch.labeled.images).logits.softmax(dim=1).max(dim=1)
-    middle = confidence.median().item()
-    method = make(num_labeled=1, quality_threshold=middle)
+    cells = confidence[:, ::STRIDE, ::STRIDE]
+    sixth = cells.flatten().topk(6).values[-1].item()
+    method = make(num_labeled=1, quality_threshold=sixth)
     method.step(with_labels(batch, predicted), SETTLED)
-    sure = (confidence > middle)[:, ::STRIDE, ::STRIDE]
-    expected = [min(16, int((sure & (predicted[:, ::STRIDE, ::STRIDE] == label)).sum())) for label in range(4)]
-    assert method.bank.filled.tolist() == expected
+    passed = predicted[:, ::STRIDE, ::STRIDE][cells > sixth]
+    assert len(passed) == 5
+    assert method.bank.filled.tolist() == passed.bincount(minlength=4).tolist()
 
 
 @pytest.mark.parametrize(

@@ -101,9 +101,11 @@ def test_a_phase_weights_pseudo_labels_by_agreement_and_probability(tiny_net, st
     for net in (method.net, method.other):
         nudge(net)
     begin(method, stage_named(method, "phase1_other"), batch)
-    begin(method, stage_named(method, stage), batch)
     learner, labeler = (method.net, method.other) if stage == "phase1" else (method.other, method.net)
     labeler = copy.deepcopy(labeler).eval()
+    if stage == "phase1":
+        nudge(method.other)  # it has learned before the first one's turn
+        begin(method, stage_named(method, stage), batch)
     found = method.step(batch, Now(0, 10, stage))
 
     images = batch.unlabeled.images

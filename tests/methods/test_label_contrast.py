@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from contract import NUM_CLASSES, OFF, build, last_steps, toy_batch, train
+from contract import NUM_CLASSES, OFF, begin, build, last_steps, stage_named, toy_batch, train
 from torch.nn import functional as F
 
 from fewmask.data.batch import Batch, Labeled
@@ -152,9 +152,9 @@ def test_the_second_round_adds_the_pool_with_the_labels_of_the_network_that_ende
         for parameter in method.student.parameters():
             parameter += 0.01
     before = method.labeler.network.state_dict()
-    method.after_update(Now(8, 10, "train"))
+    begin(method, stage_named(method, "train"), batch)
     assert any(not torch.equal(before[name], tensor) for name, tensor in method.student.state_dict().items())
-    method.after_update(Now(9, 10, "train"))
+    begin(method, stage_named(method, "contrast_again"), batch)
     after = method.labeler.network.state_dict()
     assert all(
         torch.equal(after[name], tensor)
@@ -219,6 +219,14 @@ def test_before_a_method_with_a_contrast_of_its_own_both_are_trained(tiny_net):
     for now in last_steps(method):
         sum(method.step(toy_batch(LabelContrast), now).losses.values()).backward()
     assert all(parameter.grad is not None for parameter in method.parameters() if parameter.requires_grad)
+
+
+def test_a_pre_trained_method_begins_its_own_stages_alone(tiny_net):
+    method, begun = Pretrained(ContrastConfig(dim=16), build(Supervised, tiny_net)), []
+    method.method.begin = lambda stage, pool: begun.append(stage.name)
+    for stage in method.stages():
+        method.begin(stage, [])
+    assert begun == ["train"]
 
 
 def test_before_class_bank_the_selectors_keep_their_own_group(tiny_net):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from contract import OFF, SETTLED, build, gradients, settled, toy_batch
+from torch import nn
 from torch.nn import functional as F
 
 from fewmask.methods import PatchContrast
@@ -59,6 +60,17 @@ def test_images_smaller_than_a_patch_are_one_patch_each(tiny_net, batch):
     assert patches.vectors.shape == (2, 16)
     assert patches.descriptors.shape == (2, 21 * 4)
     assert method.step(batch, SETTLED).losses["patch"].isfinite()
+
+
+def test_a_patch_has_the_features_of_its_own_pixels_where_the_network_pads_the_image(tiny_net):
+    method = build(PatchContrast, tiny_net, patch_size=8)
+    method.projector = nn.Identity()
+    labels = torch.randint(0, 2, (2, 36, 52))
+    features = F.pad(labels, (0, 4, 0, 4))[:, None].float()  # to a multiple of 8, as the tiny network's are
+    vectors, descriptors, _ = method._patches(features, labels)
+    shares = 6 * descriptors[:, 1:2]  # of class 1 in the whole patch: a half of a third of the disparity
+    inside = (slice(None), slice(4), slice(6))
+    torch.testing.assert_close(vectors.view(2, 5, 7)[inside], shares.view(2, 5, 7)[inside])
 
 
 def test_pseudo_labels_are_the_sure_pixels_inside_the_image(tiny_net, batch):

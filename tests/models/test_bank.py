@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fewmask.models import bank as bank_module
 from fewmask.models.bank import ClassBank
 from fewmask.shapes import IGNORE
 
@@ -83,6 +84,14 @@ def test_the_last_stay_when_more_come_than_there_are_slots():
     bank = ClassBank(K, SLOTS, dim=2)
     push(bank, [1, 2, 3, 4, 5, 6], [(0, -float(place), 0) for place in range(6)], per_class=6)
     assert held(bank, 0) == [3, 4, 5, 6]
+
+
+def test_no_slot_is_written_twice_in_a_push(monkeypatch):
+    """A GPU writes in any order."""
+    written = []
+    monkeypatch.setattr(bank_module, "_write", lambda slots, slot, rows, wanted: written.append(slot[wanted].tolist()))
+    push(ClassBank(K, SLOTS, dim=2), range(6), [(0, -float(place), 0) for place in range(6)], per_class=6)
+    assert [sorted(slots) for slots in written] == [[0, 1, 2, 3]] * 2
 
 
 @pytest.mark.parametrize("label", [-1, K, IGNORE])

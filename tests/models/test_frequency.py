@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fewmask.models.frequency import ClassFrequency
+from fewmask.models.frequency import DECAY, ClassFrequency
 from fewmask.ops.losses import balanced_class_weights
 from fewmask.shapes import IGNORE
 
@@ -50,13 +50,12 @@ def test_a_class_that_pseudo_labels_favor_loses_weight():
 
 
 def test_pseudo_labels_fade_and_labels_do_not():
-    frequency = ClassFrequency(2, num_labeled=1, num_unlabeled=1, window=4.0)
+    frequency = ClassFrequency(2, num_labeled=1, num_unlabeled=1)
     frequency.observe(labels(0, 1))
     frequency.observe_pseudo(labels(0, 0))
     for _ in range(3):
         frequency.observe_pseudo(labels(1, 1))
-    decay = 0.75
-    assert frequency.pseudo.tolist() == pytest.approx([2 * decay**3, 2 * (1 + decay + decay**2)])
+    assert frequency.pseudo.tolist() == pytest.approx([2 * DECAY**3, 2 * (1 + DECAY + DECAY**2)])
     assert frequency.labeled.tolist() == [1, 1]
 
 
@@ -65,7 +64,13 @@ def test_excess_is_the_pseudo_share_over_the_labeled_share():
     frequency.observe(labels(0, 0, 0, 1))
     frequency.observe_pseudo(labels(0, 1, 1, 1, IGNORE))
     assert frequency.excess()[:2].tolist() == pytest.approx([0.25 / 0.75, 0.75 / 0.25])
-    assert frequency.excess()[2] == 0  # not labeled, not predicted
+
+
+def test_excess_tells_a_class_that_is_lost_from_one_that_never_was():
+    frequency = ClassFrequency(3, num_labeled=1, num_unlabeled=1)
+    frequency.observe(labels(0, 0, 0, 1))
+    frequency.observe_pseudo(labels(0, 0))
+    assert frequency.excess().tolist() == pytest.approx([1 / 0.75, 0, 1], abs=1e-5)
 
 
 def test_excess_of_a_class_that_no_label_shows_is_finite_and_large():
@@ -80,7 +85,7 @@ def test_only_ignored_pixels_change_nothing():
     frequency.observe(labels(IGNORE))
     frequency.observe_pseudo(labels(IGNORE))
     assert frequency.weights().tolist() == [1, 1]
-    assert frequency.excess().tolist() == [0, 0]
+    assert frequency.excess().tolist() == [1, 1]
 
 
 def test_counts_survive_a_state_dict_and_change_in_place():

@@ -155,10 +155,11 @@ def test_an_empty_bank_gives_zero_and_no_gradient():
 def test_bfloat16_is_rounded_once_and_then_computed_in_float32():
     rounded = random_case([0, 1, 1, 2, IGNORE], [3, 0, SLOTS], torch.bfloat16)
     exact = [tensor.float() if tensor.is_floating_point() else tensor for tensor in rounded]
-    assert bank_contrast(*rounded) == bank_contrast(*exact)
+    expected = bank_contrast(*exact)
+    assert expected.dtype == torch.float32
+    assert bank_contrast(*rounded) == expected
     with torch.autocast("cpu", torch.bfloat16):
-        assert bank_contrast(*exact) == bank_contrast(*rounded)
-    assert bank_contrast(*rounded).dtype == torch.float32
+        assert bank_contrast(*rounded) == expected
 
 
 def test_the_effective_share_of_equal_weights_is_1_of_one_row_1_over_n_and_without_rows_0():

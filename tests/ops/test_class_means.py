@@ -41,3 +41,10 @@ def test_half_precision_is_summed_in_float32():
     features = torch.full((1, 1, 64, 64), 0.1, dtype=torch.bfloat16)
     means, _ = class_means(features, torch.zeros(1, 64, 64, dtype=torch.int64), 1)
     torch.testing.assert_close(means, torch.full((1, 1, 1), features.float()[0, 0, 0, 0].item()))
+
+
+def test_autocast_rounds_nothing():
+    features, labels = torch.randn(2, 5, 8, 8), torch.randint(0, 3, (2, 8, 8))
+    expected, _ = class_means(features, labels, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(class_means(features, labels, 3)[0], expected)

@@ -94,6 +94,12 @@ def test_the_plain_rule_never_relabels():
     assert confidence.flatten().tolist() == pytest.approx([0.6, 0.9, 0.8, 0])
 
 
+def test_a_pixel_just_at_the_threshold_of_its_class_is_kept():
+    halves, valid, at_threshold = torch.zeros(1, 2, 1, 1), torch.ones(1, 1, 1, dtype=torch.bool), torch.full((2,), 0.5)
+    assert normalized_pseudo_labels(halves, valid, at_threshold).item() == 0
+    assert confident_pseudo_labels(halves, valid, at_threshold)[0].item() == 0
+
+
 def test_thresholds_of_zero_keep_the_plain_argmax_of_every_valid_pixel():
     logits, valid = 5 * torch.randn(2, 4, 6, 7), torch.rand(2, 6, 7) > 0.2
     expected = logits.argmax(dim=1).masked_fill(~valid, IGNORE)

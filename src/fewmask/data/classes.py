@@ -109,7 +109,10 @@ def read_classes(root: Path | str) -> Classes:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         found = "" if first["type"] == "missing" else f", but is {first['input']!r}"
-        raise UserError(f"`{key}`: {first['msg'].lower()}{found}", path, MINIMAL_YAML) from None
+        reason = first["msg"].lower().replace("valid tuple", "list").replace("valid string", "text")
+        quotes = "Put the name in quotes: YAML takes numbers, yes, no, on and off for something else than text."
+        fix = quotes if first["type"] == "string_type" else MINIMAL_YAML
+        raise UserError(f"`{key}`: {reason}{found}", path, fix) from None
 
 
 def write_classes(classes: Classes, path: Path | str) -> None:

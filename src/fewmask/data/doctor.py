@@ -173,6 +173,9 @@ def _class_problems(classes: Classes, tally: _Tally, place: str) -> Iterator[Pro
         fix = f"If 255 means {classes.names[1]}, write `encoding: binary` in dataset.yaml."
         yield Problem("error", place, text, fix)
         return
+    if not pixels[: len(classes)].any():
+        yield Problem("error", place, "no pixel of any mask is labeled: all are ignored", "Label some.")
+        return
     for name, num_images in zip(classes.names, tally.num_train_images, strict=False):
         if num_images == 0:
             fix = "Label it in at least one image, or take it out of the classes."

@@ -14,6 +14,7 @@ from fewmask.engine.model import Model, load
 from fewmask.engine.run_folder import RunFolder
 from fewmask.engine.tables import print_columns
 from fewmask.engine.train import resume_run, train_recipe
+from fewmask.errors import UserError
 from fewmask.recipe import Recipe, make_recipe
 
 TRAIN_IMAGES, MASKS, TEST_IMAGES = 200, 8, 60
@@ -30,7 +31,10 @@ def run_demo(out: Path, console: Console, steps: int | None = None) -> dict[str,
     data = out / "scenes"
     if not (data / "test" / "masks").exists():
         console.print(f"Drawing {TRAIN_IMAGES + TEST_IMAGES} street scenes; masks for {MASKS} of {TRAIN_IMAGES} ...")
-        write_scenes(data, train=TRAIN_IMAGES, labeled=MASKS, test=TEST_IMAGES)
+        try:
+            write_scenes(data, train=TRAIN_IMAGES, labeled=MASKS, test=TEST_IMAGES)
+        except OSError as error:
+            raise UserError(f"cannot write there ({error.strerror})", out, "Choose another --out.") from None
     models, scores = {}, {}
     for method in METHODS:
         folder = out / method

@@ -14,24 +14,32 @@ from fewmask.recipe import TrainingConfig
 
 
 def launch_fabric(training: TrainingConfig) -> Fabric:
-    """One process on one device, or one of the ranks that torchrun or SLURM started (DDP)."""
+    """One process on one device, or one of several ranks (DDP): those of torchrun or SLURM, or `training.devices`.
+
+    Raises:
+        UserError: the device is not there, or cannot train.
+    """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells the precision, and more, on stderr
     device = choose_device(training.device, "training.device")
-    ranks = int(os.environ.get("WORLD_SIZE", 1))
-    precision = {"32": "32-true", "bf16": "bf16-mixed"}[_precision(training.precision, device)]
-    if ranks > 1:
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", ranks))
-        fabric = Fabric(
-            accelerator=device,
-            strategy="ddp_find_unused_parameters_true",
-            devices=local,
-            num_nodes=max(1, ranks // local),
-            precision=precision,
-        )
-    else:
-        fabric = Fabric(accelerator=device, devices=training.devices or 1, precision=precision)
+    if device == "mps":
+        what = "mps has no float64, in which the pixels of every class are counted"
+        raise UserError(what, "training.device", "Choose auto, cpu or cuda.")
+    ranks = num_processes(training)
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", ranks))
+    fabric = Fabric(
+        accelerator=device,
+        strategy="ddp_find_unused_parameters_true" if ranks > 1 else "auto",  # terms that wait leave heads unused
+        devices=local,
+        num_nodes=max(1, ranks // local),
+        precision={"32": "32-true", "bf16": "bf16-mixed"}[_precision(training.precision, device)],
+    )
     fabric.launch()
     return fabric
+
+
+def num_processes(training: TrainingConfig) -> int:
+    """Of a run: those that torchrun started, or else one for each of `training.devices`."""
+    return int(os.environ.get("WORLD_SIZE", training.devices or 1))
 
 
 def leave_bank_out_of_broadcast(method: nn.Module) -> None:
@@ -46,10 +54,14 @@ def leave_bank_out_of_broadcast(method: nn.Module) -> None:
 
 
 def choose_device(wanted: str, where: str) -> str:
-    """`cpu`, `cuda` or `mps` as wanted in the setting or flag `where`; for `auto` the best that is there."""
+    """`cpu`, `cuda` or `mps` as wanted in the setting or flag `where`; for `auto` cuda where it is there, else cpu.
+
+    Raises:
+        UserError: there is no such device.
+    """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if wanted == "auto":
-        return next(name for name in ("cuda", "mps", "cpu") if available[name])
+        return "cuda" if available["cuda"] else "cpu"
     if wanted not in available:
         raise UserError(f"there is no device {wanted!r}", where, "Choose auto, cpu, cuda or mps.")
     if not available[wanted]:

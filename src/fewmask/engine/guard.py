@@ -1,10 +1,10 @@
 """The guard: the supervised baseline beside a semi-supervised run, and what the unlabeled data gave or cost."""
 
-import os
 from pathlib import Path
 
 from rich.console import Console
 
+from fewmask.engine.device import num_processes
 from fewmask.engine.folders import target_folder
 from fewmask.engine.model import load
 from fewmask.engine.run_folder import RunFolder
@@ -26,7 +26,7 @@ def train_with_baseline(recipe: Recipe, out: Path, console: Console | None = Non
     """
     if recipe.method.name == BASELINE:
         raise UserError(f"{BASELINE} is the baseline itself", "--baseline", "Leave it out, or choose another --method.")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if num_processes(recipe.training) > 1:
         fix = "Start two runs, one with --method supervised, and compare their scores."
         raise UserError("--baseline works in one process, and this run has several", "--baseline", fix)
     folder = target_folder(recipe.data)

@@ -46,8 +46,8 @@ def predict_files(model: Model, images: Path, out: Path, force: bool = False, ti
     Masks hold class positions with the classes' palette; confidence is 0..255 for 0..1. Names and folders are kept.
 
     Raises:
-        UserError: an output exists already and `force` is not set (nothing is written then), or two images would
-            share a name.
+        UserError: an output exists already and `force` is not set, or two images would share a name (nothing is written
+            then); an output cannot be written; or images cannot be read, once all others are predicted.
     """
     files = find_images(images, out)
     root = images if images.is_dir() else images.parent
@@ -58,8 +58,14 @@ def predict_files(model: Model, images: Path, out: Path, force: bool = False, ti
     if existing and not force:
         what = f"it and {len(existing) - 1} more files exist" if len(existing) > 1 else "it exists"
         raise UserError(f"{what} already", existing[0], "Choose another --out, or add --force.")
+    unreadable: list[UserError] = []
     for file, group in zip(files, targets, strict=True):
-        pixels = read_image(file).permute(1, 2, 0).numpy()
+        tick(len(files))
+        try:
+            pixels = read_image(file).permute(1, 2, 0).numpy()
+        except UserError as error:
+            unreadable.append(error)
+            continue
         prediction = model.predict_one(pixels)
         pictures = (
             mask_picture(prediction, model.classes),
@@ -68,7 +74,10 @@ def predict_files(model: Model, images: Path, out: Path, force: bool = False, ti
         )
         for target, picture in zip(group, pictures, strict=True):
             _save(picture, target)
-        tick(len(files))
+    if unreadable:
+        first, rest = unreadable[0], len(files) - len(unreadable)
+        more = f", and {len(unreadable) - 1} more like it" if len(unreadable) > 1 else ""
+        raise UserError(f"{first.what}{more}; the other {rest} images are predicted", first.where, first.fix)
     return len(files)
 
 

@@ -15,6 +15,7 @@ from fewmask.methods import Tools
 from fewmask.recipe import Recipe
 
 _LARGEST_CROP = 512
+_MOST_PADDING = 8  # times an image: a slip of the finger
 _MOST_WORKERS = 8
 
 
@@ -94,9 +95,13 @@ def _source(recipe: Recipe, target: Folder) -> tuple[Folder | None, Resize]:
 
 
 def _crop(crop: int | tuple[int, int] | None, sizes: list[tuple[int, int]]) -> tuple[int, int]:
-    if isinstance(crop, int):
-        return crop, crop
-    if crop is not None:
-        return crop
     heights, widths = zip(*sizes, strict=True)
-    return min(max(heights), _LARGEST_CROP), min(max(widths), _LARGEST_CROP)
+    largest = max(heights), max(widths)
+    if crop is None:
+        return min(largest[0], _LARGEST_CROP), min(largest[1], _LARGEST_CROP)
+    height, width = (crop, crop) if isinstance(crop, int) else crop
+    if height > _MOST_PADDING * largest[0] or width > _MOST_PADDING * largest[1]:
+        most = f"{largest[1]} x {largest[0]} (width x height)"
+        what = f"crops are to be {width} x {height}, but no image is larger than {most}"
+        raise UserError(what, "data.crop", "Make it smaller: nothing is learned from what lies beyond an image.")
+    return height, width

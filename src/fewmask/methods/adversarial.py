@@ -8,7 +8,7 @@ of an unlabeled image counts for no loss; scores are upsampled with corners not 
 both kinds of images are augmented alike, weakly, as everywhere here.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -30,6 +30,7 @@ class AdversarialConfig(SupervisedConfig):
     """The weights of the terms, and which pixels an image without labels teaches."""
 
     name: Literal["adversarial"] = "adversarial"  # type: ignore[assignment]
+    uses_unlabeled: ClassVar[bool] = True
     class_balance: bool = False
     adv_weight: float = Field(0.01, ge=0)
     adv_unlabeled_weight: float = Field(0.001, ge=0)
@@ -40,10 +41,6 @@ class AdversarialConfig(SupervisedConfig):
     """A pixel is taught its own prediction if the discriminator holds it for true with at least this probability."""
     discriminator_rate: float = Field(1e-4, gt=0)
     """Learning rate of the discriminator's Adam, whatever that of the segmenter."""
-
-    @property
-    def uses_unlabeled(self) -> bool:
-        return True
 
 
 class Adversarial(Supervised):

@@ -12,7 +12,7 @@ Chosen by us: the discriminator of class vectors (an MLP that is told the class)
 augmented, as the target of the global alignment, one output level, and no warm-up.
 """
 
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -33,16 +33,13 @@ class SemanticShiftConfig(JointConfig):
     """The weights of the two alignments, and how their discriminators learn."""
 
     name: Literal["ass"] = "ass"  # type: ignore[assignment]
+    uses_unlabeled: ClassVar[bool] = True
     global_weight: float = Field(0.001, ge=0)
     semantic_weight: float = Field(0.001, ge=0)
     discriminator_rate: float = Field(1e-4, gt=0)
     """Learning rate of the discriminators' Adam, whatever that of the segmenter."""
     stride: int = Field(8, ge=1)
     """Class vectors are means over a grid of this many pixels, as of DeepLabv2's features; a finer map is sampled."""
-
-    @property
-    def uses_unlabeled(self) -> bool:
-        return True
 
 
 class SemanticShift(Joint):

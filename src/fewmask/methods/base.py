@@ -21,21 +21,15 @@ class MethodConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
+    source_use: ClassVar[SourceUse] = "optional"
+    """Whether batches hold images of a source domain: where the recipe has one, always, never, or no others."""
+    num_networks: ClassVar[int] = 1
+    """How many networks learn to segment."""
 
     @property
     def uses_unlabeled(self) -> bool:
         """Whether batches hold unlabeled images."""
         return True
-
-    @property
-    def source_use(self) -> SourceUse:
-        """Whether batches hold images of a source domain: where the recipe has one, always, never, or no others."""
-        return "optional"
-
-    @property
-    def num_networks(self) -> int:
-        """How many networks learn to segment."""
-        return 1
 
     def with_weights(self, change: Callable[[str], str]) -> "MethodConfig":
         """The settings with every path of pretrained weights changed; most methods have none besides the network's."""

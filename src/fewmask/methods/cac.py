@@ -10,7 +10,7 @@ alone.
 """
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from einops import rearrange, reduce
@@ -49,6 +49,7 @@ class ContextConsistencyConfig(SupervisedConfig):
     """The windows, which pixels are pulled, and from how many they are pushed."""
 
     name: Literal["cac"] = "cac"  # type: ignore[assignment]
+    uses_unlabeled: ClassVar[bool] = True
     class_balance: bool = False
     window_share: float = Field(0.75, gt=0, le=1)
     """Of each side of the crop, rounded to a multiple of what the network takes without padding."""
@@ -65,10 +66,6 @@ class ContextConsistencyConfig(SupervisedConfig):
     """First share of the run with labels alone."""
     dim: int = Field(128, ge=1)
     hidden_dim: int = Field(256, ge=1)
-
-    @property
-    def uses_unlabeled(self) -> bool:
-        return True
 
 
 class ContextConsistency(Supervised):

@@ -4,7 +4,7 @@ Feng, Zhou, Cheng, Tan, Shi and Ma, Semi-Supervised Semantic Segmentation via Dy
 Curriculum (CBC, or DST-CBC), 2020, https://arxiv.org/abs/2004.08514v1.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -26,6 +26,7 @@ class CBCConfig(SupervisedConfig):
     """The rounds, and how fast trust falls with probability."""
 
     name: Literal["cbc"] = "cbc"  # type: ignore[assignment]
+    uses_unlabeled: ClassVar[bool] = True
     class_balance: bool = False
     """The original weights no class; where it is on, it is for the labeled pixels alone."""
     num_rounds: int = Field(5, ge=1)
@@ -36,10 +37,6 @@ class CBCConfig(SupervisedConfig):
     """The released scripts' for VOC; that for Cityscapes is not known."""
     sample_every: int = Field(16, ge=1)
     """One pixel in so many finds the thresholds."""
-
-    @property
-    def uses_unlabeled(self) -> bool:
-        return True
 
 
 class CBC(Supervised):

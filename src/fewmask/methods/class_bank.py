@@ -135,11 +135,11 @@ class ClassBankMethod(Method):
         assert batch.unlabeled is not None
         warmup_share = _warmup_share(now.steps) if config.warmup_share is None else config.warmup_share
         warm = now.progress >= warmup_share
-        contrasting = config.contrast_weight > 0 and warm
+        learns_pseudo = config.pseudo_weight > 0 and warm
 
         pseudo_labels, confidence = self._pseudo_labels(batch.unlabeled)
         self.frequency.observe(batch.labeled.labels)
-        if warm and config.pseudo_weight > 0:
+        if learns_pseudo:
             self.frequency.observe_pseudo(pseudo_labels)
         weights = self.frequency.weights() if config.class_balance else None
 
@@ -151,14 +151,16 @@ class ClassBankMethod(Method):
         losses = {"sup": cross_entropy(labeled_output.logits, labeled.labels, weights)}
         if config.entropy_weight > 0:
             losses["ent"] = config.entropy_weight * entropy(strong_output.logits, strong.labels != IGNORE)
-        if warm and config.pseudo_weight > 0:
+        if learns_pseudo:
             pseudo = cross_entropy(strong_output.logits, strong.labels, weights, sharpened)
             losses["pseudo"] = config.pseudo_weight * pseudo
         if config.contrast_weight > 0 and now.progress >= warmup_share / 2:
             with in_eval_mode(self.learner):  # without teacher features it is the student that is read
                 self._fill_bank(batch.target)
-        watch = self._watch(confidence)
-        if contrasting:
+        watch = {"confidence": confidence.mean(), "bank_filled": self.bank.filled / config.bank_slots}
+        if learns_pseudo:
+            watch["pseudo_excess"] = self.frequency.excess()
+        if config.contrast_weight > 0 and warm:
             target, watch["bank_attended"] = self._target(now)
             for name, output, labels in (
                 ("contr_labeled", labeled_output, labeled.labels),
@@ -254,13 +256,6 @@ class ClassBankMethod(Method):
         else:
             weights = torch.ones(len(predictions), device=predictions.device)
         return mean_contrast(predictions, rows.classes, target, weights)
-
-    def _watch(self, confidence: Confidence) -> dict[str, Tensor]:
-        return {
-            "confidence": confidence.mean(),
-            "bank_filled": self.bank.filled / self.bank.rows.shape[1],
-            "pseudo_excess": self.frequency.excess(),
-        }
 
 
 def _warmup_share(steps: int) -> float:

@@ -5,7 +5,7 @@ Recognition 2022, https://arxiv.org/abs/2004.08514.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -33,6 +33,8 @@ class DMTConfig(SupervisedConfig):
     """The start of the second network, the phases, and how fast trust falls with probability."""
 
     name: Literal["dmt"] = "dmt"  # type: ignore[assignment]
+    uses_unlabeled: ClassVar[bool] = True
+    num_networks: ClassVar[int] = 2
     class_balance: bool = False
     """The original weights no class; where it is on, it is for the labeled pixels alone."""
     other_weights: str | None = None
@@ -48,14 +50,6 @@ class DMTConfig(SupervisedConfig):
     """gamma2, where it does not and is less sure; the same."""
     sample_every: int = Field(16, ge=1)
     """One pixel in so many finds the thresholds."""
-
-    @property
-    def uses_unlabeled(self) -> bool:
-        return True
-
-    @property
-    def num_networks(self) -> int:
-        return 2
 
     def with_weights(self, change: Callable[[str], str]) -> "DMTConfig":
         if self.other_weights is None:

@@ -3,7 +3,7 @@
 Rows that every comparison of adaptation methods has beside the methods; Table 4 of Alonso et al., ICCV 2021.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from fewmask.methods.base import SourceUse
 from fewmask.methods.supervised import Supervised, SupervisedConfig
@@ -13,10 +13,7 @@ class SourceOnlyConfig(SupervisedConfig):
     """As of supervised training."""
 
     name: Literal["source_only"] = "source_only"  # type: ignore[assignment]
-
-    @property
-    def source_use(self) -> SourceUse:
-        return "alone"
+    source_use: ClassVar[SourceUse] = "alone"
 
 
 class SourceOnly(Supervised):
@@ -34,10 +31,7 @@ class TargetOnlyConfig(SupervisedConfig):
     """As of supervised training."""
 
     name: Literal["target_only"] = "target_only"  # type: ignore[assignment]
-
-    @property
-    def source_use(self) -> SourceUse:
-        return "never"
+    source_use: ClassVar[SourceUse] = "never"
 
 
 class TargetOnly(Supervised):
@@ -52,10 +46,7 @@ class JointConfig(SupervisedConfig):
     """As of supervised training."""
 
     name: Literal["joint"] = "joint"  # type: ignore[assignment]
-
-    @property
-    def source_use(self) -> SourceUse:
-        return "required"
+    source_use: ClassVar[SourceUse] = "required"
 
 
 class Joint(Supervised):

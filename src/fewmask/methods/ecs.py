@@ -12,7 +12,7 @@ the unlabeled images join, that these are not augmented, and that only the pass 
 running statistics of its BatchNorms: every pass normalizes by its batch.
 """
 
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -32,6 +32,7 @@ class ErrorCorrectionConfig(SupervisedConfig):
     """The corrector, the weights of the terms, and when the unlabeled images join."""
 
     name: Literal["ecs"] = "ecs"  # type: ignore[assignment]
+    uses_unlabeled: ClassVar[bool] = True
     class_balance: bool = False
     corrector_encoder: str = "resnet18"
     correct_weight: float = Field(0.2, gt=0)
@@ -42,10 +43,6 @@ class ErrorCorrectionConfig(SupervisedConfig):
     """Share of the run after which the unlabeled images join."""
     corrector_rate: float = Field(1e-4, gt=0)
     """Learning rate of the corrector's Adam, whatever that of the segmenter."""
-
-    @property
-    def uses_unlabeled(self) -> bool:
-        return True
 
 
 class ErrorCorrection(Supervised):

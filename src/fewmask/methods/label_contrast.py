@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 
 from fewmask.data.batch import Batch, Labeled
+from fewmask.data.pool import Pool
 from fewmask.methods.base import Now, Stage, Step, Tools
 from fewmask.methods.pretraining import STAGE, ContrastConfig, Pretraining
 from fewmask.methods.supervised import Supervised, SupervisedConfig
@@ -26,7 +27,7 @@ class LabelContrastConfig(SupervisedConfig):
     """Halves of the run: labels, then labels and pseudo-labels."""
 
     @property
-    def uses_unlabeled(self) -> bool:
+    def uses_unlabeled(self) -> bool:  # type: ignore[override]
         return self.pseudo_labels
 
 
@@ -60,8 +61,8 @@ class LabelContrast(Supervised):
             return Step({"contrast": self.pretraining(self.net, batch.domains)}, {})
         return super().step(batch, now)
 
-    def after_update(self, now: Now) -> None:
-        if self.labeler is not None and now.stage == "train" and now.step + 1 == now.steps:
+    def begin(self, stage: Stage, pool: Pool) -> None:
+        if self.labeler is not None and stage.name == STAGE + AGAIN:
             self.labeler.follow(self.net, momentum=0.0)
 
     @torch.no_grad()

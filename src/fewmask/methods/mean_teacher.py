@@ -3,6 +3,8 @@
 Tarvainen and Valpola, Mean teachers are better role models, NeurIPS 2017, https://arxiv.org/abs/1703.01780.
 """
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from fewmask.methods.base import Now, Tools
@@ -14,11 +16,8 @@ from fewmask.models.teacher import Teacher
 class MeanTeacherConfig(SupervisedConfig):
     """As of supervised training, and how slowly the teacher follows."""
 
+    uses_unlabeled: ClassVar[bool] = True
     teacher_momentum: float = Field(0.99, ge=0, lt=1)
-
-    @property
-    def uses_unlabeled(self) -> bool:
-        return True
 
 
 class MeanTeacher(Supervised):

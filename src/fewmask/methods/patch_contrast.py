@@ -13,7 +13,7 @@ Pseudo-labels are those of the network as it is in this step, without gradient: 
 no teacher. They serve the comparison of patches alone, not a cross-entropy.
 """
 
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from einops import rearrange
@@ -34,6 +34,7 @@ class PatchContrastConfig(JointConfig):
     """What a patch is, which are alike, and how they are contrasted."""
 
     name: Literal["patch_contrast"] = "patch_contrast"  # type: ignore[assignment]
+    uses_unlabeled: ClassVar[bool] = True
     patch_size: int | None = Field(None, ge=4)
     """Side of a patch in pixels, at most that of the images; None: a quarter of their shorter side, 128 of 512."""
     positive_disparity: Probability = 0.2
@@ -47,10 +48,6 @@ class PatchContrastConfig(JointConfig):
     temperature: float = Field(0.07, gt=0)
     contrast_weight: float = Field(0.1, ge=0)
     dim: int = Field(128, ge=1)
-
-    @property
-    def uses_unlabeled(self) -> bool:
-        return True
 
 
 class _Patches(NamedTuple):
@@ -104,6 +101,8 @@ class PatchContrast(Joint):
         return classes.masked_fill(~sure, IGNORE)
 
     def _patches(self, features: Features, labels: Labels) -> _Patches:
+        bottom, right = (-length % self.net.stride for length in labels.shape[-2:])
+        labels = F.pad(labels, (0, right, 0, bottom), value=IGNORE)  # as the network pads the images
         height, width = labels.shape[-2:]
         grid = patch_grid(height, width, self.config.patch_size or max(1, min(height, width) // 4))
         vectors = self.projector(F.adaptive_avg_pool2d(features, grid))

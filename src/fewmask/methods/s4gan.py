@@ -10,7 +10,7 @@ pass over them serves both the matching and the discriminator; class maps are 0 
 those of labels are; and both kinds of images are augmented alike, weakly, as everywhere here.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from einops import rearrange
 from pydantic import Field
@@ -31,6 +31,7 @@ class S4GANConfig(SupervisedConfig):
     """The weights of the terms, and which images without labels teach."""
 
     name: Literal["s4gan"] = "s4gan"  # type: ignore[assignment]
+    uses_unlabeled: ClassVar[bool] = True
     class_balance: bool = False
     feature_matching_weight: float = Field(0.1, ge=0)
     self_training_weight: float = Field(1.0, ge=0)
@@ -38,10 +39,6 @@ class S4GANConfig(SupervisedConfig):
     """An image is taught its own prediction if it is held for true with more than this probability; Cityscapes: 0.7."""
     discriminator_rate: float = Field(1e-4, gt=0)
     """Learning rate of the discriminator's Adam, whatever that of the segmenter; Cityscapes: 1e-5."""
-
-    @property
-    def uses_unlabeled(self) -> bool:
-        return True
 
 
 class S4GAN(Supervised):

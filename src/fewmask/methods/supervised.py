@@ -1,6 +1,6 @@
 """Supervised training on the labeled images alone: the baseline that every other method has to beat."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from fewmask.data.batch import Batch
 from fewmask.data.views import WEAK, Augmentation, View, augment_apart
@@ -15,12 +15,9 @@ class SupervisedConfig(MethodConfig):
     """`class_balance` weights class c by sqrt(median / frequency_c) over the labels (Alonso et al., section 4.2)."""
 
     name: Literal["supervised"] = "supervised"
+    uses_unlabeled: ClassVar[bool] = False
     class_balance: bool = True
     weak: Augmentation = WEAK
-
-    @property
-    def uses_unlabeled(self) -> bool:
-        return False
 
 
 class Supervised(Method):

@@ -12,25 +12,28 @@ from fewmask.models.ranks import summed_over_ranks
 from fewmask.ops.losses import balanced_class_weights, class_counts
 from fewmask.shapes import Labels, PerClass
 
+DECAY = 0.99
+"""What a step leaves of older pseudo-labels: they count for some 100 steps. The released code keeps one pass over the
+unlabeled images (docs/differences.md: 20)."""
+
+_NEXT_TO_NONE = 1e-6
+
 
 class ClassFrequency(nn.Module):
-    """Class shares of the labeled images and, over a moving window, of the pseudo-labeled ones.
+    """Class shares of the labeled images and, in a fading memory, of the pseudo-labeled ones.
 
     Args:
         num_classes: k.
         num_labeled: images with labels; how much their shares count for.
         num_unlabeled: images without, likewise; 0 where a method has none.
-        window: how many steps a pseudo-label counts for (the time constant of an exponential average). The released
-            code keeps one pass over the unlabeled images (docs/differences.md: 20).
     """
 
     labeled: Tensor
     pseudo: Tensor
 
-    def __init__(self, num_classes: int, num_labeled: int, num_unlabeled: int, window: float = 100.0) -> None:
+    def __init__(self, num_classes: int, num_labeled: int, num_unlabeled: int) -> None:
         super().__init__()
         self.num_labeled, self.num_unlabeled = num_labeled, num_unlabeled
-        self.decay = 1 - 1 / max(window, 1.0)
         self.register_buffer("labeled", torch.zeros(num_classes, dtype=torch.float64))
         self.register_buffer("pseudo", torch.zeros(num_classes, dtype=torch.float64))
 
@@ -43,7 +46,7 @@ class ClassFrequency(nn.Module):
     def observe_pseudo(self, pseudo_labels: Labels) -> None:
         """Adds the pseudo-labels of one step and lets the older ones fade."""
         counts = summed_over_ranks(class_counts(pseudo_labels, len(self.pseudo)))
-        self.pseudo.mul_(self.decay).add_(counts)
+        self.pseudo.mul_(DECAY).add_(counts)
 
     def weights(self) -> PerClass:
         """alpha_c = sqrt(median / frequency) over all images, labeled and pseudo-labeled, as section 4.2."""
@@ -51,11 +54,11 @@ class ClassFrequency(nn.Module):
         return balanced_class_weights(pooled)
 
     def excess(self) -> PerClass:
-        """Share of each class among the pseudo-labels over its share among the labels; 1 is even, 0 is a lost class.
+        """Share of each class among the pseudo-labels over its share among the labels; 1 is even, near 0 a lost class.
 
-        A class that the labels have not shown counts as one pixel in a million.
+        A class that has not occurred counts as one pixel in a million: where it is in neither, that is even.
         """
-        return (_share(self.pseudo) / _share(self.labeled).clamp(min=1e-6)).float()
+        return (_share(self.pseudo).clamp(min=_NEXT_TO_NONE) / _share(self.labeled).clamp(min=_NEXT_TO_NONE)).float()
 
 
 def _share(counts: Tensor) -> Tensor:

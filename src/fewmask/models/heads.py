@@ -22,12 +22,12 @@ class GroupedBatchNorm(nn.Module):
     variance to follow. Computed in float32.
     """
 
+    momentum, eps = 0.1, 1e-5
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, num_groups: int, dim: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
+    def __init__(self, num_groups: int, dim: int) -> None:
         super().__init__()
-        self.momentum, self.eps = momentum, eps
         self.weight = nn.Parameter(torch.ones(num_groups, dim))
         self.bias = nn.Parameter(torch.zeros(num_groups, dim))
         self.register_buffer("running_mean", torch.zeros(num_groups, dim))

@@ -9,6 +9,8 @@ from fewmask.errors import UserError, choices
 from fewmask.methods import METHODS
 from fewmask.recipe.blocks import Recipe
 
+_WORDS = {"Input should": "it should", "Tuple should": "it should", "valid tuple": "list", " after validation": ""}
+
 
 def explained(error: ValidationError, source: str) -> UserError:
     """The first mistake that pydantic found in the settings from `source`."""
@@ -49,5 +51,7 @@ def _located(config: type[BaseModel], location: Sequence[str | int]) -> tuple[li
 
 def _reason(mistake: Any) -> str:
     own = {"model_type": "it should be a block of settings", "path_type": "it should be a path"}
-    message = str(mistake["msg"]).partition(", unable to parse")[0]
-    return own.get(mistake["type"]) or message.replace("Input should", "it should", 1)
+    message = str(mistake["msg"]).partition(", unable to")[0]
+    for pydantics, ours in _WORDS.items():
+        message = message.replace(pydantics, ours, 1)
+    return own.get(mistake["type"]) or message

@@ -24,7 +24,7 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
     settings = {}
     for text in texts:
         path, equals, value = text.partition("=")
-        if not equals:
+        if not equals or not path.strip():
             raise UserError(f"{text!r} is not a setting", "--set", "Write it as training.steps=2000.")
         try:
             settings[path.strip()] = yaml.safe_load(value)
@@ -128,4 +128,4 @@ def _apply(tree: dict[str, Any], path: str, value: Any) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return " ".join(str(error).replace(' in "<unicode string>",', " at").split())

@@ -123,8 +123,7 @@ class _UnitSums(torch.autograd.Function):
         rows, member, weights, length = ctx.saved_tensors
         of_rows = member @ gradient
         along = einsum(of_rows, rows, "n d, n d -> n") / length
-        turned = torch.where(length > _TINY, along / length, 0.0)  # a row of length 0 has no direction to keep to
-        of_rows.addcmul_(rows, rearrange(turned, "n -> n 1"), value=-1)
+        of_rows.addcmul_(rows, rearrange(along / length, "n -> n 1"), value=-1)
         return of_rows.mul_(rearrange(weights / length, "n -> n 1")), None, along
 
 

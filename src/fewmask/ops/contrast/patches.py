@@ -4,7 +4,6 @@ After Liu et al., Domain Adaptation for Semantic Segmentation via Patch-Wise Con
 https://arxiv.org/abs/2104.11056; our reading, for neither the paper's formulas nor its code could be had.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -36,16 +35,13 @@ def patch_grid(height: int, width: int, size: int) -> tuple[int, int]:
     return height // side, width // side
 
 
-def label_patches(
-    labels: Labels, grid: tuple[int, int], num_classes: int, level_weights: Sequence[float] = (1.0, 1.0, 1.0)
-) -> LabelPatches:
+def label_patches(labels: Labels, grid: tuple[int, int], num_classes: int) -> LabelPatches:
     """Class histograms of every patch and of its parts, scaled so that `disparity` is their L1 distance.
 
     Args:
         labels: [b h w] in 0..k-1; any other value (IGNORE) is unlabeled.
         grid: rows and columns of patches, which divide the map evenly up to one pixel.
         num_classes: k.
-        level_weights: of the comparison of wholes, quarters and sixteenths; at least 0, one of them above.
 
     Returns:
         Descriptors of 21 k numbers. The histogram of a part sums to 1 before it is scaled; to 0 if nothing in it is
@@ -67,19 +63,19 @@ def label_patches(
     whole = reduce(counts, "b (r i) (c j) k -> b (r c) k", "sum", r=grid[0], c=grid[1])
     labeled_share = whole[..., :-1].sum(dim=-1) / whole.sum(dim=-1).clamp(min=1)
     descriptors = []
-    for side, weight in zip(SIDES, level_weights, strict=True):
+    for side in SIDES:
         pattern = "b (r s i) (c t j) k -> b (r c) (s t) k"
         level = reduce(counts, pattern, "sum", r=grid[0], c=grid[1], s=side, t=side)
         histograms = level[..., :-1] / level[..., :-1].sum(dim=-1, keepdim=True).clamp(min=1)
-        descriptors.append(histograms.flatten(2) * weight / (2 * side**2 * sum(level_weights)))
+        descriptors.append(histograms.flatten(2) / (2 * side**2 * len(SIDES)))
     return LabelPatches(torch.cat(descriptors, dim=2), labeled_share)
 
 
 def disparity(one: Float[Tensor, "n e"], other: Float[Tensor, "m e"]) -> Float[Tensor, "n m"]:
     """How much patches differ, in [0, 1]: the share of a part's pixels that would have to change class.
 
-    It is the mean over the parts of a level of half the L1 distance of their histograms, and over the levels by their
-    weights. Takes the descriptors of `label_patches`.
+    It is the mean over the levels, and over the parts of a level, of half the L1 distance of their histograms. Takes
+    the descriptors of `label_patches`.
     """
     return torch.cdist(one, other, p=1).clamp(max=1)  # which rounding may pass
 
