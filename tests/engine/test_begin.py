@@ -58,7 +58,7 @@ def test_every_stage_begins_once_without_gradient_in_eval_mode_with_the_whole_po
     [
         (CBC, CBC_BLOCK, "round1", 1, ["round2"]),
         (CBC, CBC_BLOCK, "round2", 0, ["round2"]),  # the checkpoint of a stage's start comes before its begin
-        (DMT, DMT_BLOCK, "phase1_other", 1, []),
+        (DMT, DMT_BLOCK, "phase1", 1, []),
     ],
 )
 def test_run_that_broke_off_in_a_round_or_between_rounds_ends_as_the_unbroken_one(
