@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from toy import HEIGHT, NAMES, WIDTH, Child, assert_mistake, command, draw_scene, read, save, save_lying, write_recipe
 
@@ -25,6 +26,12 @@ def run(tmp_path_factory: pytest.TempPathFactory, dataset: Path) -> Path:
 def data(tmp_path: Path, dataset: Path) -> Path:
     """A dataset to be broken."""
     return Path(shutil.copytree(dataset, tmp_path / "data"))
+
+
+def test_large_images_are_read_without_a_word(data: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH - 1)  # Pillow warns above, and refuses above twice
+    answer = command(capsys, "doctor", data)
+    assert (answer.code, answer.err) == (0, "")
 
 
 def test_training_tells_what_it_does_and_how_to_go_on(tmp_path: Path, dataset: Path, capsys: Capsys) -> None:

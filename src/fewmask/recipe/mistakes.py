@@ -1,11 +1,11 @@
 """A mistake in a recipe as one line: the key, what stands there, and the nearest that would do."""
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
-from fewmask.errors import UserError, choices
+from fewmask.errors import UserError, choices, reason_of
 from fewmask.methods import METHODS
 from fewmask.recipe.blocks import Recipe
 
@@ -28,7 +28,7 @@ def explained(error: ValidationError, source: str) -> UserError:
         )
     if first["type"] == "missing" and len(keys) == len(first["loc"]):
         return UserError(f"{place} is missing", source, "Add it, or pass it with --set.")
-    reasons = {_reason(mistake) for mistake in mistakes if _located(config, mistake["loc"])[0] == keys}
+    reasons = {reason_of(mistake) for mistake in mistakes if _located(config, mistake["loc"])[0] == keys}
     return UserError(f"{place} is {first['input']!r}: {', or '.join(sorted(reasons))}", source, "Correct this setting.")
 
 
@@ -45,9 +45,3 @@ def _located(config: type[BaseModel], location: Sequence[str | int]) -> tuple[li
             break
         block = inner
     return keys, holder
-
-
-def _reason(mistake: Any) -> str:
-    own = {"model_type": "it should be a block of settings", "path_type": "it should be a path"}
-    message = str(mistake["msg"]).partition(", unable to parse")[0]
-    return own.get(mistake["type"]) or message.replace("Input should", "it should", 1)

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from fewmask.errors import UserError
+from fewmask.errors import UserError, one_line
 from fewmask.recipe.blocks import Block, Recipe, make_method_config
 from fewmask.recipe.mistakes import explained
 
@@ -60,7 +60,7 @@ def read_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
         raise UserError(f"the recipe cannot be read ({error.strerror})", path, "Give a recipe .yaml file.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(
-            f"this is not YAML ({_one_line(error)})", path, "Correct it, or start from one in recipes/."
+            f"this is not YAML ({one_line(error)})", path, "Correct it, or start from one in recipes/."
         ) from None
     if not isinstance(settings, dict):
         raise UserError("a recipe has the keys data, net, method and training", path, "Start from one in recipes/.")
@@ -125,7 +125,3 @@ def _apply(tree: dict[str, Any], path: str, value: Any) -> None:
         block[key] = dict(inner) if isinstance(inner, Mapping) else {}
         block = block[key]
     block[last] = value
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
