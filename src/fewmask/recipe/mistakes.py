@@ -7,7 +7,10 @@ from pydantic import BaseModel, ValidationError
 
 from fewmask.errors import UserError, choices, reason_of
 from fewmask.methods import METHODS
-from fewmask.recipe.blocks import Recipe
+from fewmask.models.build import NetConfig
+from fewmask.recipe.blocks import DataConfig, Recipe, TrainingConfig
+
+_BLOCKS: dict[str, type[BaseModel]] = {"data": DataConfig, "net": NetConfig, "training": TrainingConfig}
 
 
 def explained(error: ValidationError, source: str) -> UserError:
@@ -23,9 +26,9 @@ def explained(error: ValidationError, source: str) -> UserError:
     keys, block = _located(config, first["loc"])
     place = ".".join(keys if config is Recipe else ["method", *keys])
     if first["type"] == "extra_forbidden":
-        return UserError(
-            f"there is no setting {place}", source, f"Known here: {choices(keys[-1], block.model_fields)}."
-        )
+        named = [f"{name}.{keys[-1]}" for name, other in _BLOCKS.items() if keys[-1] in other.model_fields]
+        fix = f"Write {named[0]}." if named else f"Known here: {choices(keys[-1], block.model_fields)}."
+        return UserError(f"there is no setting {place}", source, fix)
     if first["type"] == "missing" and len(keys) == len(first["loc"]):
         return UserError(f"{place} is missing", source, "Add it, or pass it with --set.")
     reasons = {reason_of(mistake) for mistake in mistakes if _located(config, mistake["loc"])[0] == keys}

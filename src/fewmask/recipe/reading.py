@@ -14,6 +14,8 @@ from fewmask.recipe.mistakes import explained
 
 def recipe_for(source: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
     """The recipe file `source`, or the default recipe for the dataset folder `source`, with changes by key path."""
+    if source.name == "dataset.yaml":
+        raise UserError("this names the classes of a dataset, and is no recipe", source, f"Give {source.parent}.")
     if source.suffix in (".yaml", ".yml"):
         return read_recipe(source, changes)
     return make_recipe({"data": {"root": str(source)}, "method": "class_bank"}, changes, "settings")
@@ -24,7 +26,7 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
     settings = {}
     for text in texts:
         path, equals, value = text.partition("=")
-        if not equals:
+        if not equals or not path.strip():
             raise UserError(f"{text!r} is not a setting", "--set", "Write it as training.steps=2000.")
         try:
             settings[path.strip()] = yaml.safe_load(value)
@@ -120,7 +122,7 @@ def _apply(tree: dict[str, Any], path: str, value: Any) -> None:
     block = tree
     for key in blocks:
         inner = block.get(key)
-        if isinstance(inner, str) and key in _SHORT_FOR:
+        if isinstance(inner, str | Path) and key in _SHORT_FOR:
             inner = {_SHORT_FOR[key]: inner}
         block[key] = dict(inner) if isinstance(inner, Mapping) else {}
         block = block[key]
