@@ -1,12 +1,15 @@
 """The command line as a person meets it: what is printed, scored and predicted; `train` is in test_cli_train.py."""
 
+import errno
 import json
+import os
 import shutil
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from toy import HEIGHT, NAMES, WIDTH, Child, assert_mistake, command, draw_scene, read, save, save_lying, write_recipe
 
@@ -26,6 +29,12 @@ def run(tmp_path_factory: pytest.TempPathFactory, dataset: Path) -> Path:
 def data(tmp_path: Path, dataset: Path) -> Path:
     """A dataset to be broken."""
     return Path(shutil.copytree(dataset, tmp_path / "data"))
+
+
+def test_large_images_are_read_without_a_word(data: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH - 1)  # Pillow warns above, and refuses above twice
+    answer = command(capsys, "doctor", data)
+    assert (answer.code, answer.err) == (0, "")
 
 
 def test_training_tells_what_it_does_and_how_to_go_on(tmp_path: Path, dataset: Path, capsys: Capsys) -> None:
@@ -142,7 +151,12 @@ def test_evaluate_of_what_is_not_there_is_one_line(
     answer = command(capsys, "evaluate", run, "--split", "test", "--data", data)
     assert_mistake(answer, "there are no masks in test/masks", "score another split: train, val")
     (data / "dataset.yaml").write_text("names: [ground, box, tree]\n")
-    assert_mistake(command(capsys, "evaluate", run, "--data", data), "the run knows 4 classes, the folder 3")
+    assert_mistake(
+        command(capsys, "evaluate", run, "--data", data), "the run has 4 classes, the folder 3. Both need these"
+    )
+    (data / "dataset.yaml").write_text("names: [ground, box, bush, car]\n")
+    answer = command(capsys, "evaluate", run, "--data", data)
+    assert_mistake(answer, "the run has a class tree where the folder has bush", "ground, box, tree, car")
 
 
 def test_evaluate_of_broken_data_is_one_line(run: Path, data: Path, capsys: Capsys) -> None:
@@ -187,6 +201,38 @@ def test_prediction_keeps_names_folders_and_sizes(run: Path, tmp_path: Path, cap
         assert (mask.mode, overlay.mode, confidence.mode) == ("P", "RGB", "L")
 
 
+def test_images_that_cannot_be_read_are_named_after_the_others_are_done(
+    run: Path, tmp_path: Path, capsys: Capsys
+) -> None:
+    images, out = tmp_path / "photos", tmp_path / "out"
+    for name in ("a.png", "z.png"):
+        save(draw_scene(np.random.default_rng(0))[0], images / name)
+    (images / "broken.png").write_bytes(b"")
+    answer = command(capsys, "predict", run, images, "--out", out)
+    assert_mistake(answer, "broken.png: the file cannot be read", "of 3 images 1 had such a mistake, the other 2 are")
+    assert sorted(path.name for path in (out / "confidence").iterdir()) == ["a.png", "z.png"]
+
+
+def test_output_that_cannot_be_written_is_not_blamed_on_the_disk(
+    run: Path, dataset: Path, tmp_path: Path, capsys: Capsys
+) -> None:
+    (tmp_path / "file").touch()
+    image = dataset / "test" / "images" / "test0.png"
+    answer = command(capsys, "predict", run, image, "--out", tmp_path / "file")
+    assert_mistake(answer, "cannot write it (Not a directory). Choose another --out.")
+
+
+def test_scores_that_cannot_be_kept_say_how_to_see_them(
+    run: Path, dataset: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr("fewmask.engine.model.write_text", denied)
+    assert_mistake(command(capsys, "evaluate", run), "could not be written (Permission denied)", f"--data {dataset}")
+    assert command(capsys, "evaluate", run, "--data", dataset).code == 0
+
+
 def test_predicted_mask_holds_class_positions_and_their_colors(run: Path, dataset: Path, tmp_path: Path) -> None:
     import fewmask
     from fewmask.engine.predict import predict_files
@@ -213,17 +259,6 @@ def test_prediction_over_existing_files_needs_force(run: Path, dataset: Path, tm
     assert not (out / "masks" / "test0.png").exists()
     assert command(capsys, "predict", run, images, "--out", out, "--force").code == 0
     assert (out / "overlays" / "test1.png").read_bytes() != b"mine"
-
-
-def test_unreadable_images_stop_no_prediction_of_the_others(run: Path, tmp_path: Path, capsys: Capsys) -> None:
-    images, out = tmp_path / "images", tmp_path / "out"
-    for index, name in enumerate(("a", "c")):
-        save(draw_scene(np.random.default_rng(index))[0], images / f"{name}.png")
-    for name in ("b", "d"):
-        (images / f"{name}.png").write_text("no image")
-    answer = command(capsys, "predict", run, images, "--out", out)
-    assert_mistake(answer, "b.png: the file cannot be read: it is no image, and 1 more like it; the other 2 images are")
-    assert sorted(path.name for path in (out / "masks").iterdir()) == ["a.png", "c.png"]
 
 
 def test_what_cannot_be_predicted_is_one_line(run: Path, tmp_path: Path, capsys: Capsys) -> None:

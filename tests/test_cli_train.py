@@ -57,6 +57,11 @@ def truncated_jpeg(data: Path) -> None:
     truncate(data / "unlabeled" / "more3.jpg")
 
 
+def all_ignored(data: Path) -> None:
+    for mask in (data / "train" / "masks").iterdir():
+        save(np.full((HEIGHT, WIDTH), 255, np.uint8), mask)
+
+
 def nothing(data: Path) -> None:
     pass
 
@@ -89,9 +94,11 @@ def test_broken_file_is_one_line_in_whichever_process_it_is_read(
         (shutil.rmtree, [], ["data: there is no such folder. Give the folder that holds train/images"]),
         (no_masks, [], ["masks: no train image has a mask", "Put at least one mask there"]),
         (no_unlabeled, [], ["class_bank learns from unlabeled images too", "hide masks with --labels"]),
+        (all_ignored, [], ["every pixel of every mask to learn from is ignored", "fewmask doctor"]),
         (nothing, ["--labels", "99"], ["99 labels are asked for, but 4 train images have masks"]),
         (nothing, ["--labels", "some.txt"], ["'some.txt' is no share, no number and no file"]),
         (nothing, ["--set", "training.steps"], ["--set: 'training.steps' is not a setting", "training.steps=2000"]),
+        (nothing, ["--set", "=3"], ["--set: '=3' is not a setting"]),
         (nothing, ["--set", "training.stepps=3"], ["there is no setting training.stepps", "(nearest: steps)"]),
         (nothing, ["--method", "clas_bank"], ["there is no method 'clas_bank'", "(nearest: class_bank)"]),
         (nothing, ["--precision", "fp8"], ["training.precision is 'fp8': it should be 'auto', '32' or 'bf16'"]),

@@ -259,7 +259,7 @@ def test_step_measured_once_is_not_measured_again(tmp_path: Path, monkeypatch: p
         return {"device": "cuda", "seconds": "1"}
 
     monkeypatch.setattr(paper, "measure_step", measure)
-    monkeypatch.setattr("table.origin", dict)
+    monkeypatch.setattr("table.origin", lambda _: {})
     for number in (3, 4, 4):
         paper.add_steps(TABLES[number], tmp_path / "steps.csv", 5)
     counts = {number: len({(row.recipe, row.method) for row in TABLES[number].rows}) for number in (3, 4)}

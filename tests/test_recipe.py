@@ -181,9 +181,17 @@ def test_changed_settings_name_the_path_and_both_values() -> None:
         ({"training": 3}, "training is 3: it should be a block of settings"),
         ({"training.steps": "many"}, "training.steps is 'many': it should be a valid integer."),
         ({"training.steps": 0}, "training.steps is 0: it should be greater than or equal to 1"),
+        ({"training.score_every": True}, "training.score_every is True: it should be a number"),
+        ({"training.learning_rate": float("inf")}, "training.learning_rate is inf: it should be a finite number"),
+        ({"method.strong.blur_sigma": [1, float("inf")]}, "it should be a finite number"),
+        ({"data.crop": [32]}, "data.crop is [32]: it has too few entries, or it should be a valid integer."),
+        ({"steps": 5}, "there is no setting steps. Write training.steps."),
+        ({"training.crop": 5}, "there is no setting training.crop. Write data.crop."),
+        ({"method.encoder": "x"}, "there is no setting method.encoder. Write net.encoder."),
+        ({"pretrain": "cutmix"}, "pretrain is 'cutmix': there is only label_contrast, or a block of its settings."),
         ({"training.precision": 16}, "training.precision is '16': it should be 'auto', '32' or 'bf16'"),
         ({"data.crop": "all"}, "data.crop is 'all': it should be a list, or it should be a valid integer."),
-        ({"data.crop": [1, 2, 3]}, "it should have at most 2 items, not 3"),
+        ({"data.crop": [1, 2, 3]}, "it has too many entries"),
         ({"data.resize": -1}, "data.resize is -1: it should be a list, or it should be greater than 0."),
         ({"data.root": None}, "data.root is None: it should be a path"),
         ({"data": {}}, "data.root is missing"),
@@ -233,6 +241,18 @@ def test_recipe_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes("data: {root: tüy}".encode("latin-1"))
     with pytest.raises(UserError, match="this is not YAML"):
         recipe_for(tmp_path / "latin.yaml")
+
+
+def test_the_file_of_the_classes_is_no_recipe(tmp_path: Path) -> None:
+    (tmp_path / "dataset.yaml").write_text("names: [a, b]\n")
+    with pytest.raises(UserError, match=rf"names the classes of a dataset, and is no recipe. Give {tmp_path}\."):
+        recipe_for(tmp_path / "dataset.yaml")
+
+
+def test_a_source_may_be_given_as_a_path() -> None:
+    recipe = make_recipe(SMALLEST, {"source": Path("day"), "source.resize": 0.5})
+    assert recipe.source is not None
+    assert (recipe.source.root, recipe.source.resize) == (Path("day"), 0.5)
 
 
 def test_setting_needs_an_equals_sign() -> None:

@@ -182,7 +182,7 @@ def predict(
 
 def main() -> None:
     """Runs the command line; a person's mistake is one line and exit code 2."""
-    warnings.filterwarnings("ignore", module="torch|lightning|timm|tensorboard")
+    warnings.filterwarnings("ignore", module="torch|lightning|timm|tensorboard|PIL")
     try:
         app()
     except UserError as error:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class UserError(Exception):
@@ -17,6 +18,27 @@ class UserError(Exception):
         self.what, self.where, self.fix = what, str(where), fix
         place = f"{self.where}: " if self.where else ""
         super().__init__(f"{place}{what.rstrip('.')}." + (f" {fix}" if fix else ""))
+
+
+_REASONS = {
+    "missing": "it has too few entries",
+    "model_type": "it should be a block of settings",
+    "path_type": "it should be a path",
+    "string_too_short": "it should not be empty",
+    "too_long": "it has too many entries",
+    "tuple_type": "it should be a list",
+}
+
+
+def reason_of(mistake: Any) -> str:
+    """What pydantic has against a value, for people who do not know Python: `it should be a list`."""
+    message = str(mistake["msg"]).removeprefix("Value error, ").partition(", unable to")[0]
+    return _REASONS.get(mistake["type"]) or message.replace("Input should", "it should", 1)
+
+
+def one_line(error: Exception) -> str:
+    """The text of an error of a library; of a YAML reader without its name for the text."""
+    return " ".join(str(error).replace(' in "<unicode string>"', "").split())
 
 
 def choices(word: str, known: Iterable[str]) -> str:

@@ -1,5 +1,7 @@
 """What the numbers and colors in masks mean."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,10 @@ def _yaml(root: Path, text: str) -> Classes:
 def _text(root: Path, text: str) -> Classes:
     (root / "classes.txt").write_text(text)
     return read_classes(root)
+
+
+def _denied(*_: object, **__: object) -> None:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def test_one_line_of_yaml_is_enough(tmp_path):
@@ -100,11 +106,19 @@ def test_folder_without_classes_shows_the_shortest_yaml(tmp_path):
         ("names: [a, b, a]", "'a' is named twice"),
         ("names: [cat]", "Name the background"),
         ("names: [a, b]\nencodin: rgb", r"unknown key 'encodin'.*nearest: encoding"),
-        ("names: [a, b]\nencoding: gray", "`encoding`: input should be 'index', 'rgb' or 'binary', but is 'gray'"),
-        ("names: [a, 3]", r"`names.1`: input should be a text, but is 3\. Put the name in quotes"),
-        ("names: [a, no]", r"`names.1`: input should be a text, but is False\. Put the name in quotes"),
-        ("names: a, b", r"`names`: input should be a list, but is 'a, b'\. Write a dataset.yaml"),
-        ("encoding: index", "`names`: field required"),
+        (
+            "names: [a, b]\nencoding: gray",
+            "`encoding` is 'gray': it should be 'index', 'rgb' or 'binary'.* Write one of these",
+        ),
+        ("names: [a, 3]", r"`names.1` is 3: it should be a valid string.*quoting"),
+        ("names: [yes, no]", r"`names.0` is True: .*'no'"),
+        ("names: a, b", r"`names` is 'a, b': it should be a list"),
+        ("names: ['', b]", r"`names.0` is '': it should not be empty"),
+        ("names: [b, ' b']", "'b' is named twice"),
+        (f"names: {[f'c{index}' for index in range(300)]}", "there are 300 classes.*no more"),
+        ("encoding: index", "`names` is missing"),
+        ("names: [a, b]\ncolors: ['#ff0000', '#00ff00']", "`colors.0` is '#ff0000': it should be a list.*red, green"),
+        ("", "the file is empty"),
         ("names: [a, b]\nvalues: [1]", "`values` has 1 entries for 2 names"),
         ("names: [a, b]\nvalues: [1, 1]", "value 1 is given to two classes"),
         ("names: [a, b]\nvalues: [0, 255]", "encoding: binary"),
@@ -117,7 +131,7 @@ def test_folder_without_classes_shows_the_shortest_yaml(tmp_path):
         ("names: [a, b, c]\nencoding: binary", "two classes, but 3"),
         ("names: [a, b]\nencoding: binary\nvalues: [0, 1]", "0 and 255"),
         ("names: [a, b", "line 1"),
-        ("- a\n- b", "not a mapping"),
+        ("- a\n- b", "no list of keys"),
     ],
 )
 def test_wrong_yaml_names_the_file_and_the_mistake(tmp_path, text, message):
@@ -139,6 +153,19 @@ def test_wrong_yaml_names_the_file_and_the_mistake(tmp_path, text, message):
 def test_wrong_classes_txt_names_the_line(tmp_path, text, message):
     with pytest.raises(UserError, match=message):
         _text(tmp_path, text)
+
+
+def test_yaml_of_another_name_is_pointed_out(tmp_path):
+    (tmp_path / "data.yml").write_text("names: [a, b]")
+    with pytest.raises(UserError, match=r"If data.yml names the classes, call it dataset.yaml"):
+        read_classes(tmp_path)
+
+
+def test_classes_file_that_cannot_be_opened_is_named(tmp_path, monkeypatch):
+    (tmp_path / "dataset.yaml").write_text("names: [a, b]")
+    monkeypatch.setattr(Path, "read_text", _denied)
+    with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
+        read_classes(tmp_path)
 
 
 def test_classes_file_that_is_not_text_is_named(tmp_path):

@@ -141,14 +141,31 @@ def test_mask_without_any_label_is_a_warning(healthy):
 
 def test_masks_without_any_label_at_all_are_an_error(healthy):
     (healthy / "dataset.yaml").write_text("names: [background, cat, dog]\n")
-    for index in range(6):
-        _mask(healthy / f"train/masks/{index}.png", np.full((12, 16), 255))
-    assert ("error", "train/masks") in _found(examine(healthy))
+    for mask in (healthy / "train/masks").iterdir():
+        _mask(mask, HALVES * 0 + 255)
+    errors = [problem.text for problem in examine(healthy).problems if problem.level == "error"]
+    assert errors == ["every pixel of every mask is ignored, so there is nothing to learn"]
 
 
 def test_jpeg_mask_is_named_once(healthy):
     _mask(healthy / "train/masks/6.jpg")
     assert _found(examine(healthy)) == [("error", "train/masks/6.jpg")]
+
+
+def test_a_file_of_several_pictures_is_a_warning(healthy):
+    pages = [Image.fromarray(np.full((12, 16, 3), level, np.uint8)) for level in (10, 200)]
+    pages[0].putpixel((0, 0), (255, 255, 255))
+    pages[0].save(healthy / "train/images/stack.tif", save_all=True, append_images=pages[1:])
+    found = [problem for problem in examine(healthy).problems if problem.file.endswith("stack.tif")]
+    assert [(problem.level, problem.text) for problem in found] == [
+        ("warning", "the file holds 2 pictures, and only the first is read")
+    ]
+
+
+def test_files_of_systems_are_not_worth_a_word(healthy):
+    for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "._0.png"):
+        (healthy / "train/masks" / name).touch()
+    assert examine(healthy).problems == ()
 
 
 def test_files_that_are_not_read_are_told(healthy):
@@ -215,7 +232,7 @@ def test_print_shows_splits_shares_and_problems_in_80_columns(healthy):
     assert "n/a" in text
     assert "1 error" in text
     assert "train/masks/1.png: the mask holds value 23" in text
-    assert "-> Add class 23" in text
+    assert "-> If these are the classes, write `values: [0, 23]`" in text
     assert "Ready" not in text
     assert max(len(line) for line in text.splitlines()) <= 80
 

@@ -1,5 +1,7 @@
 """A dataset folder as lists of samples, from names alone."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,7 @@ def test_hidden_and_foreign_files_are_left_out(tmp_path):
     [
         ((), "train: there is no folder `images`.*train/masks"),
         (("train/images/a.txt",), "train/images: the folder holds no image"),
+        (("train/images/deeper/a.png", "train/masks/a.png"), "train/images: the folder holds no image"),
         (("train/images/a.png", "train/images/a.jpg"), r"a\.png has the same name as a\.jpg"),
         (("train/images/a.png", "train/masks/a.png", "train/masks/a.tif"), r"a\.tif has the same name as a\.png"),
         (("train/images/a.png", "train/masks/b.png"), r"masks/b\.png: the mask has no image\."),
@@ -67,6 +70,17 @@ def test_wrong_layout_is_named(tmp_path, files, message):
     with pytest.raises(UserError, match=message) as caught:
         read_folder(_dataset(tmp_path, *files))
     assert caught.value.fix
+
+
+def test_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    _dataset(tmp_path, "train/images/a.png", "train/masks/a.png")
+
+    def denied(_: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(UserError, match=r"train/images: the folder cannot be read \(Permission denied\)"):
+        read_folder(tmp_path)
 
 
 def test_missing_folder_is_named(tmp_path):

@@ -46,6 +46,22 @@ def _write_png(path: Path, rows: list[bytes], width: int, depth: int, color_type
 # images
 
 
+def test_images_too_large_for_pillow_are_refused_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(UserError, match="more than 178 million pixels") as caught:
+        read_image(_save(tmp_path / "b.png", np.zeros((10, 25, 3), np.uint8)))
+    assert "DOS" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_opened_is_named_once(tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "link.png").symlink_to(tmp_path / "nothing.png")
+    with pytest.raises(UserError, match=r"folder.png: the file cannot be read: Is a directory. "):
+        read_image(tmp_path / "folder.png")
+    with pytest.raises(UserError, match=r"link.png: the link leads nowhere"):
+        read_image(tmp_path / "link.png")
+
+
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "webp"])
 def test_rgb_images_keep_their_channels(tmp_path, suffix):
     image = read_image(_save(tmp_path / f"a.{suffix}", RED_BLUE, **({"lossless": True} if suffix == "webp" else {})))
@@ -230,7 +246,11 @@ def test_reading_rgb_masks_equals_a_slow_twin(tmp_path):
         (_gray([0, 255]), Classes(names=("a", "b"), values=(1, 2)), "encoding: binary"),
         (_gray(list(range(100))), PETS, r"97 values outside the classes \(3, 4, 5, \.\.\.\).*blended edges or JPEG"),
         (RED_BLUE, PETS, "holds colors, but the encoding is index.*encoding: rgb"),
+        (_gray([0, 60, 120]), PETS, r"If these are the classes, write `values: \[0, 60, 120\]`"),
+        (np.array([[0, 257, 514]], dtype=np.uint16), PETS, r"`values: \[0, 257, 514\]`"),
+        (_gray([0, 1, 23]), PETS, r"Add class 23"),
         (_gray([0, 1]), BINARY, "encoding: index"),
+        (_gray([0, 1, 2, 255]), BINARY, "more than two classes.*encoding: index"),
         (_gray([0, 3, 250, 255]), BINARY, "blended edges"),
         (_gray([0, 128, 255]), BINARY, r"value 128, but classes are 0, 255\. Set 128 to 0 or 255"),
         (RED_BLUE, BINARY, "encoding: rgb"),

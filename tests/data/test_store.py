@@ -60,6 +60,12 @@ def test_a_size_is_at_least_one_pixel():
     assert target_size((48, 64), 0.001) == (1, 1)
 
 
+def test_an_image_of_a_single_pixel_is_refused_unless_it_was_one():
+    assert resized_image(torch.zeros(3, 1, 1, dtype=torch.uint8), 0.5).shape == (3, 1, 1)
+    with pytest.raises(UserError, match=r"data.resize: an image shrinks to a single pixel"):
+        resized_image(torch.zeros(3, 48, 64, dtype=torch.uint8), 0.001)
+
+
 def test_resized_labels_are_classes_that_were_there():
     labels = torch.tensor([[0, 0, 9, 9], [0, 0, 9, 9]], dtype=torch.uint8)
     assert resized_labels(labels, 0.5).tolist() == [[0, 9]]

@@ -8,7 +8,7 @@ from lightning_fabric import Fabric
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fewmask.engine.device import choose_device, launch_fabric, leave_bank_out_of_broadcast
+from fewmask.engine.device import choose_device, enough_memory, launch_fabric, leave_bank_out_of_broadcast
 from fewmask.errors import UserError
 from fewmask.models.bank import ClassBank
 from fewmask.recipe import TrainingConfig
@@ -19,6 +19,13 @@ def test_auto_takes_the_best_device_there_is() -> None:
     wanted = "cuda" if torch.cuda.is_available() else "cpu"
     assert choose_device("auto", "training.device") == wanted
     assert choose_device("cpu", "training.device") == "cpu"
+
+
+def test_full_memory_is_one_line() -> None:
+    full = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8.00 GiB of which"
+    line = r"full \(CUDA out of memory. Tried to allocate 2.00 GiB\)\. Lower it\."
+    with pytest.raises(UserError, match=line), enough_memory("Lower it."):
+        raise torch.OutOfMemoryError(full)
 
 
 def test_device_that_is_not_there_is_one_line() -> None:

@@ -70,7 +70,13 @@ def gray_rgb(gray: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)]
+    "image",
+    [
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+    ],
 )
 def test_array_that_is_no_image_is_refused(image: np.ndarray, model: Model) -> None:
     with pytest.raises(UserError, match=r"is no image. Give uint8 \[h, w, 3\] RGB"):
@@ -80,6 +86,9 @@ def test_array_that_is_no_image_is_refused(image: np.ndarray, model: Model) -> N
 def test_one_image_instead_of_a_list_is_refused(model: Model, dataset: Path) -> None:
     with pytest.raises(UserError, match=r"this is one image, not a list. Write predict\(\[image\]\)"):
         model.predict(str(dataset / "test" / "images" / "test0.png"))
+    for image in (np.zeros((4, 4, 3), np.uint8), Image.new("RGB", (4, 4))):
+        with pytest.raises(UserError, match=r"this is one image, not a list"):
+            model.predict(image)
 
 
 def test_loaded_model_is_that_of_the_run_and_in_evaluation_mode(model: Model) -> None:

@@ -106,7 +106,7 @@ def test_val_without_masks_is_one_line_before_anything_is_trained(
     shutil.rmtree(data / "val" / "masks")
     recipe = write_recipe(tmp_path / "recipe.yaml", data, BANK, **TRAINING)
     answer = command(capsys, "train", recipe, "--out", tmp_path / "run", "--set", f"training.{setting}")
-    assert_mistake(answer, "there are no masks in val/masks")
+    assert_mistake(answer, "val/masks: there are no masks to score on", "leave out training.score_every")
     assert not (tmp_path / "run").exists()
 
 

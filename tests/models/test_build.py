@@ -27,6 +27,13 @@ def assert_trains_at_any_size(net):
     assert features.shape[1] == net.feature_dim
 
 
+def test_the_nearest_encoders_are_named_once():
+    with pytest.raises(UserError, match="The nearest names are") as caught:
+        random_net("unet", "resnet51")
+    nearest = caught.value.fix.removeprefix("The nearest names are ").rstrip(".").split(", ")
+    assert len(set(nearest)) == len(nearest)
+
+
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_every_architecture_takes_any_size_and_trains_all_its_weights(arch):
     assert_trains_at_any_size(random_net(arch, "test_vit" if arch == "dpt" else "resnet18"))

@@ -187,6 +187,14 @@ def test_it_runs_in_bfloat16():
     assert all(parameter.grad.isfinite().all() for parameter in net.parameters())
 
 
+def test_one_cell_of_one_image_is_refused_and_frozen_batchnorm_takes_it():
+    image = torch.rand(1, 3, 32, 32)
+    with pytest.raises(UserError, match=r"one cell of at most 32 x 32 pixels.*data.crop"):
+        small_net("unet").train()(image)
+    small_net("unet", batchnorm="frozen").train()(image)
+    small_net("unet").eval()(image)
+
+
 def test_a_batch_of_one_is_refused_where_its_statistics_mean_nothing():
     images = torch.rand(1, 3, 64, 64)
     with pytest.raises(UserError, match="two images"):

@@ -7,16 +7,28 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
-from fewmask.errors import UserError, choices
+from fewmask.errors import UserError, choices, one_line, reason_of
 from fewmask.shapes import IGNORE
 
 MAX_CLASSES = 254  # 255 is IGNORE, and 254 marks an unknown value while a mask is read
 CLASS_FILES = ("dataset.yaml", "classes.txt")
-MINIMAL_YAML = "Write a dataset.yaml there; its shortest form is one line: `names: [background, cat, dog]`."
+_SHORTEST = "Its shortest form is one line: `names: [background, cat, dog]`."
+MINIMAL_YAML = f"Write a dataset.yaml there. {_SHORTEST}"
+_FORMS = {
+    "names": "Write `names: [background, cat, 'no', '1']`, quoting what YAML would not take for text, "
+    "or `names: {0: background, 1: cat}`.",
+    "encoding": "Write one of these.",
+    "values": "Write the mask value of each class: `values: [0, 1, 2]`.",
+    "colors": "Write red, green and blue of each class: `colors: [[0, 0, 0], [255, 0, 0]]`.",
+    "ignore": "Write mask values: `ignore: [255]`.",
+    "ignore_colors": "Write colors: `ignore_colors: [[0, 0, 0]]`.",
+    "more_colors": "Write the further colors of each class: `more_colors: [[], [[255, 0, 0]]]`.",
+}
 VOID_NAMES = {"void", "ignore", "unlabeled", "unlabelled"}
 
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Byte = Annotated[int, Field(ge=0, le=255)]
 Color = tuple[Byte, Byte, Byte]
 MaskValue = Annotated[int, Field(ge=0, le=65535)]
@@ -56,7 +68,7 @@ class Classes(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    names: tuple[str, ...]
+    names: tuple[Name, ...]
     encoding: Literal["index", "rgb", "binary"] = "index"
     values: tuple[MaskValue, ...] = Field(default_factory=_default_values)
     colors: tuple[Color, ...] = Field(default_factory=_default_colors)
@@ -94,7 +106,9 @@ def read_classes(root: Path | str) -> Classes:
     """
     yaml_path, text_path = (Path(root) / file for file in CLASS_FILES)
     if not yaml_path.is_file() and not text_path.is_file():
-        raise UserError("neither dataset.yaml nor classes.txt is in this folder", root, MINIMAL_YAML)
+        others = sorted(path.name for path in Path(root).glob("*") if path.suffix in {".yaml", ".yml"})
+        fix = f"If {others[0]} names the classes, call it dataset.yaml." if others else MINIMAL_YAML
+        raise UserError("neither dataset.yaml nor classes.txt is in this folder", root, fix)
     fields = _read_yaml(yaml_path) if yaml_path.is_file() else {}
     path = yaml_path if yaml_path.is_file() else text_path
     if "names" not in fields and text_path.is_file():
@@ -108,11 +122,10 @@ def read_classes(root: Path | str) -> Classes:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        found = "" if first["type"] == "missing" else f", but is {first['input']!r}"
-        reason = first["msg"].lower().replace("valid tuple", "list").replace("valid string", "text")
-        quotes = "Put the name in quotes: YAML takes numbers, yes, no, on and off for something else than text."
-        fix = quotes if first["type"] == "string_type" else MINIMAL_YAML
-        raise UserError(f"`{key}`: {reason}{found}", path, fix) from None
+        if first["loc"] == ("names",) and first["type"] == "missing":
+            raise UserError("`names` is missing", path, _SHORTEST) from None
+        what = f"`{key}` is {first['input']!r}: {reason_of(first)}"
+        raise UserError(what, path, _FORMS[str(first["loc"][0])]) from None
 
 
 def write_classes(classes: Classes, path: Path | str) -> None:
@@ -131,7 +144,9 @@ def _check_names(names: tuple[str, ...]) -> None:
     if not 2 <= len(names) <= MAX_CLASSES:
         raise UserError(
             f"there {'is 1 class' if len(names) == 1 else f'are {len(names)} classes'}, expected 2 to {MAX_CLASSES}",
-            fix="Name the background as a class too, e.g. `names: [background, cat]`.",
+            fix="Name the background as a class too, e.g. `names: [background, cat]`."
+            if len(names) < 2
+            else "A mask has room for no more; join some, or leave them to `ignore`.",
         )
 
 
@@ -177,9 +192,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         fields = yaml.safe_load(_read_utf8(path))
     except yaml.YAMLError as error:
-        raise UserError(" ".join(str(error).split()), path, "Correct the YAML at that place.") from None
+        raise UserError(one_line(error), path, "Correct the YAML at that place.") from None
     if not isinstance(fields, dict):
-        raise UserError("the file is not a mapping of keys to values", path, MINIMAL_YAML)
+        raise UserError(f"the file is {'empty' if fields is None else 'no list of keys'}", path, _SHORTEST)
     for key in fields:
         if key not in Classes.model_fields:
             raise UserError(f"unknown key {key!r}", path, f"Keys are {choices(str(key), Classes.model_fields)}.")
@@ -223,3 +238,5 @@ def _read_utf8(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise UserError("the file is not UTF-8 text", path, "Save it as UTF-8.") from None
+    except OSError as error:
+        raise UserError(f"the file cannot be read ({error.strerror})", path, "Make it readable.") from None

@@ -29,6 +29,7 @@ __all__ = ["Diagnosis", "Problem", "examine"]
 FEW_IMAGES = 5  # a class in fewer images than this is worth a note
 LEVELS = ("error", "warning", "note")
 SCORED = ("val", "test")
+SYSTEM_FILES = {"thumbs.db", "desktop.ini"}  # of Windows; those of other systems begin with a dot
 
 Splits = dict[str, tuple[Sample, ...]]
 
@@ -174,7 +175,8 @@ def _class_problems(classes: Classes, tally: _Tally, place: str) -> Iterator[Pro
         yield Problem("error", place, text, fix)
         return
     if not pixels[: len(classes)].any():
-        yield Problem("error", place, "no pixel of any mask is labeled: all are ignored", "Label some.")
+        text = "every pixel of every mask is ignored, so there is nothing to learn"
+        yield Problem("error", place, text, "Label something in them, or correct `ignore` in dataset.yaml.")
         return
     for name, num_images in zip(classes.names, tally.num_train_images, strict=False):
         if num_images == 0:
@@ -197,8 +199,15 @@ def _unused_files(root: Path) -> Iterator[Problem]:
     unlabeled = "unlabeled/images" if (root / "unlabeled" / "images").is_dir() else "unlabeled"
     for part in (unlabeled, *(f"{split}/{kind}" for split in ("train", *SCORED) for kind in ("images", "masks"))):
         suffixes = MASK_SUFFIXES | JPEG_SUFFIXES if part.endswith("masks") else IMAGE_SUFFIXES
-        paths = sorted((root / part).iterdir()) if (root / part).is_dir() else []
-        unused = [path.name for path in paths if path.suffix.lower() not in suffixes and not path.name.startswith(".")]
+        readable = (root / part).is_dir() and os.access(root / part, os.R_OK)  # else the survey has named it
+        names = sorted(path.name for path in (root / part).iterdir()) if readable else []
+        unused = [
+            name
+            for name in names
+            if Path(name).suffix.lower() not in suffixes
+            and not name.startswith(".")
+            and name.lower() not in SYSTEM_FILES
+        ]
         if unused:
             more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
             text = f"not read: {', '.join(unused[:3])}{more}"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fewmask.data.classes import Classes
 from fewmask.data.folder import Sample
-from fewmask.data.images import ClassesError, read_image, read_mask
+from fewmask.data.images import ClassesError, num_pictures, read_image, read_mask
 from fewmask.errors import UserError
 from fewmask.shapes import IGNORE, ByteImage
 
@@ -44,11 +44,17 @@ def examine_sample(sample: Sample, classes: Classes, root: Path, guide: str = ""
     problems: list[Problem] = []
     size, digest, counts = None, None, None
     try:
-        image = read_image(sample.image)
+        image, count = read_image(sample.image), num_pictures(sample.image)
     except UserError as mistake:
         problems.append(as_problem(mistake, root))
     else:
         size = (image.shape[1], image.shape[2])
+        if count > 1:
+            text, fix = (
+                f"the file holds {count} pictures, and only the first is read",
+                "Save each as a file of its own.",
+            )
+            problems.append(Problem("warning", relative_to(root, sample.image), text, fix))
         darkest, brightest = int(image.min()), int(image.max())
         if brightest - darkest >= FLAT_RANGE:
             digest = _digest(image)

@@ -59,9 +59,6 @@ def survey_folder(root: Path) -> tuple[Folder, list[UserError]]:
     except UserError as mistake:
         mistakes.append(mistake if is_ours else _in_no_layout(root, mistake))
     train, val, test = (_read_split(root / split, mistakes) for split in ("train", "val", "test"))
-    if not train and (root / "train" / "images").is_dir():
-        fix = f"Put images there ({', '.join(sorted(IMAGE_SUFFIXES))}); deeper folders are not read."
-        mistakes.append(UserError("the folder holds no image", root / "train" / "images", fix))
     nested = root / "unlabeled" / "images"
     extra = files_by_stem(nested if nested.is_dir() else root / "unlabeled", IMAGE_SUFFIXES, mistakes)
     return Folder(root, classes, train, paired(extra, {}, mistakes), val, test), mistakes
@@ -89,6 +86,10 @@ def _read_split(split: Path, mistakes: list[UserError]) -> tuple[Sample, ...]:
             mistakes.append(UserError("there is no folder `images`", split, fix))
         return ()
     images = files_by_stem(split / "images", IMAGE_SUFFIXES, mistakes)
+    if not images and split.name == "train":  # the masks are not to blame for that
+        fix = f"Put images there ({', '.join(sorted(IMAGE_SUFFIXES))}); deeper folders are not read."
+        mistakes.append(UserError("the folder holds no image that can be read", split / "images", fix))
+        return ()
     masks = files_by_stem(split / "masks", MASK_SUFFIXES | JPEG_SUFFIXES, mistakes)
     for name, mask in list(masks.items()):
         if mask.suffix.lower() in JPEG_SUFFIXES:

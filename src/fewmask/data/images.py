@@ -58,6 +58,15 @@ def read_size(path: Path) -> tuple[int, int]:
     return (height, width) if is_upright else (width, height)
 
 
+def num_pictures(path: Path) -> int:
+    """How many pictures, pages or frames a file holds, of which the first is read; a camera's preview is none."""
+    try:
+        with Image.open(path) as image:
+            return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    except Exception as error:
+        raise _unreadable(path, error) from error
+
+
 def read_mask(path: Path, classes: Classes) -> ByteLabel:
     """The label of each pixel, 0..k-1 or IGNORE, by `classes.encoding`.
 
@@ -93,10 +102,12 @@ def _load(path: Path) -> tuple[Image.Image, int]:
 
 def _unreadable(path: Path, error: Exception) -> UserError:
     if isinstance(error, FileNotFoundError):
-        return UserError("there is no such file", path, "Check the path.")
+        what = "the link leads nowhere" if path.is_symlink() else "there is no such file"
+        return UserError(what, path, "Check the path.")
     if isinstance(error, Image.DecompressionBombError):
-        return UserError(f"the image is too large ({error})", path, "Cut it into tiles.")
-    reason = "it is no image" if isinstance(error, UnidentifiedImageError) else str(error) or repr(error)
+        return UserError("the image has more than 178 million pixels", path, "Cut it into tiles.")
+    reason = getattr(error, "strerror", None) or str(error) or repr(error)
+    reason = "it is no image" if isinstance(error, UnidentifiedImageError) else reason
     return UserError(f"the file cannot be read: {reason}", path, "Copy or save it again, or remove it.")
 
 
@@ -156,16 +167,21 @@ def _outside(path: Path, classes: Classes, found: list[int], unknown: list[int],
     """The error for values outside the classes, with the likely way out."""
     what = f"the mask holds {_listed(unknown, classes)}, but {_expected(classes)}"
     is_rgb, is_binary = classes.encoding == "rgb", classes.encoding == "binary"
+    values = [value for value in found if value not in classes.ignore]
     if (is_rgb and mode in {"1", "L", "LA"}) or (is_binary and max(found) < len(classes)):
         fix = "The mask holds indices: write `encoding: index` in dataset.yaml."
-    elif len(unknown) >= MANY_VALUES or (is_binary and len(unknown) > 1):
+    elif len(unknown) >= MANY_VALUES or (is_binary and len(unknown) > 1 and max(unknown) >= MANY_VALUES):
         fix = "So many values come from blended edges or JPEG: make the mask again without smoothing, as PNG."
+    elif is_binary and max(unknown) < MANY_VALUES:
+        fix = "The mask holds more than two classes: write `encoding: index` in dataset.yaml and name them all."
     elif is_binary:
         fix = f"Set {unknown[0]} to 0 or 255, or add `ignore: [{unknown[0]}]` to dataset.yaml."
     elif is_rgb:
         fix = "Add the color to a class, or to `ignore_colors`, in dataset.yaml."
     elif set(found) == {0, 255}:
         fix = "Write `encoding: binary` in dataset.yaml."
+    elif len(values) == len(classes) == len(unknown) + (0 in values) and 0 <= values[0] <= values[-1] <= 65535:
+        fix = f"If these are the classes, write `values: {values}` in dataset.yaml, in the order of the names."
     elif len(unknown) == 1:
         fix = f"Add class {unknown[0]} to dataset.yaml or map it to 255 (`ignore: {unknown}`)."
     else:

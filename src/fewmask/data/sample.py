@@ -46,7 +46,11 @@ class Folder:
 def files_by_stem(folder: Path, suffixes: set[str], mistakes: list[UserError]) -> dict[str, Path]:
     """Files by name without suffix, sorted by it; empty where there is no folder."""
     found: dict[str, Path] = {}
-    paths = folder.iterdir() if folder.is_dir() else ()
+    try:
+        paths = list(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        mistakes.append(UserError(f"the folder cannot be read ({error.strerror})", folder, "Make it readable."))
+        return found
     for path in sorted(paths, key=lambda path: (path.stem, path.suffix)):
         if path.suffix.lower() not in suffixes or path.name.startswith("."):
             continue

@@ -82,6 +82,8 @@ def resized_image(image: ByteImage, resize: Resize) -> UInt8[Tensor, "3 new_h ne
     size = target_size(image.shape[-2:], resize)
     if size == tuple(image.shape[-2:]):
         return image
+    if size == (1, 1):  # which torch cannot do with antialiasing
+        raise UserError("an image shrinks to a single pixel", "data.resize", "Take a larger one.")
     resized: Tensor = resizing.resize(image, list(size), InterpolationMode.BILINEAR, antialias=True)
     return resized
 

@@ -23,7 +23,7 @@ Strength = Annotated[float, Field(ge=0, le=1)]
 class Augmentation(BaseModel):
     """How a view is made; the defaults are the paper's weak set-up for labeled images."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     flip_probability: Probability = 0.5
     scale_probability: Probability = 0.5

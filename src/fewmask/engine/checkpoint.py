@@ -137,6 +137,8 @@ def load_state(path: Path, module: nn.Module) -> None:
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
+    if isinstance(error, PermissionError):
+        return UserError(f"the file cannot be read ({error.strerror})", path, "Make it readable.")
     reason = str(error).partition("\n")[0] or repr(error)
     return UserError(f"the file cannot be read ({reason})", path, "Copy it again, or train anew with another --out.")
 

@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from lightning_fabric import Fabric
@@ -67,6 +69,16 @@ def choose_device(wanted: str, where: str) -> str:
     if not available[wanted]:
         raise UserError(f"{wanted} is not available here", where, "Choose auto, which takes what there is.")
     return wanted
+
+
+@contextmanager
+def enough_memory(fix: str) -> Iterator[None]:
+    """Says what to do when the memory of a GPU is full."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        reason = str(error).partition(". GPU")[0].rstrip(".")
+        raise UserError(f"the memory of the device is full ({reason})", "training", fix) from None
 
 
 def _precision(wanted: str, device: str) -> str:

@@ -15,7 +15,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from fewmask.data.batch import Unlabeled
 from fewmask.data.pool import PicturePool
 from fewmask.engine.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
-from fewmask.engine.device import leave_bank_out_of_broadcast
+from fewmask.engine.device import enough_memory, leave_bank_out_of_broadcast
 from fewmask.engine.feature_picture import Moment, look_at_features
 from fewmask.engine.journal import Journal, Silence
 from fewmask.engine.prepare import TrainingData
@@ -28,6 +28,7 @@ from fewmask.methods import Method, Now, Stage
 from fewmask.ops.draw import Purpose, seed_at
 from fewmask.recipe import Recipe, TrainingConfig
 
+_SMALLER = "Free it, or start a run with a smaller training.labeled_batch, training.unlabeled_batch or data.crop."
 _RATES = {"adamw": 5e-4, "sgd": 1e-2}
 _DECAYS = {"adamw": 1e-2, "sgd": 5e-4}
 _ATTENTION_RATES = {"adamw": 0.01, "sgd": 1.0}
@@ -105,7 +106,7 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
             save_checkpoint(run, method, optimizers, position, recipe)
         fabric.barrier()
 
-    with journal, stop_flag() as stopped:
+    with journal, stop_flag() as stopped, enough_memory(_SMALLER):
         if at == Position():
             look_after(0)
         for index, stage in enumerate(method.stages()):

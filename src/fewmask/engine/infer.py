@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from fewmask.data.store import Resize, resized_image
+from fewmask.engine.device import enough_memory
 from fewmask.models.segnet import SegNet
 from fewmask.shapes import ByteImage, Float32, Logits
 
@@ -33,6 +34,11 @@ def predicted_labels(
 def _logits(net: SegNet, images: list[ByteImage], resize: Resize, size: torch.Size) -> Logits:
     """At `size`. In float32: scores must not depend on whether a machine has bfloat16."""
     net.eval()
+    with enough_memory("Use --device cpu, or cut the image into tiles."):
+        return _logits_at(net, images, resize, size)
+
+
+def _logits_at(net: SegNet, images: list[ByteImage], resize: Resize, size: torch.Size) -> Logits:
     device = net.mean.device
     inputs = torch.stack([resized_image(image, resize) for image in images]).to(device).float() / 255
     logits: Logits = net(inputs).logits.float()

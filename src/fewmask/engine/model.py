@@ -57,8 +57,9 @@ class Model:
 
     def predict(self, images: Sequence[str | Path | NDArray[Any] | Image.Image]) -> list[Prediction]:
         """Labels and confidence of images given as files, PIL images, or uint8 RGB arrays [h w 3]."""
-        if isinstance(images, str | Path):
-            raise UserError("this is one image, not a list", images, "Write predict([image]) or predict_one(image).")
+        if isinstance(images, str | Path | Image.Image) or (isinstance(images, np.ndarray) and images.ndim == 3):
+            where = images if isinstance(images, str | Path) else "predict"
+            raise UserError("this is one image, not a list", where, "Write predict([image]) or predict_one(image).")
         return [self.predict_one(image) for image in images]
 
     def predict_one(self, image: str | Path | NDArray[Any] | Image.Image) -> Prediction:
@@ -78,11 +79,13 @@ class Model:
         folder = target_folder(self.recipe.data) if data is None else read_folder(data)
         samples = labeled_samples({"train": folder.train, "val": folder.val, "test": folder.test}, split, folder.root)
         if folder.classes.names != self.classes.names:
-            raise UserError(
-                f"the run knows {len(self.classes)} classes, the folder {len(folder.classes)}, or by other names",
-                folder.root,
-                "Evaluate on a folder with the classes of the training.",
-            )
+            own, other = self.classes.names, folder.classes.names
+            pair = next((pair for pair in zip(own, other, strict=False) if pair[0] != pair[1]), None)
+            what = f"the run has {len(own)} classes, the folder {len(other)}"
+            if pair is not None:
+                what = f"the run has a class {pair[0]} where the folder has {pair[1]}"
+            fix = f"Both need these, in this order: {', '.join(own)}."
+            raise UserError(what, folder.root, fix)
         scores = score(self.nets, samples, folder.classes, self.recipe, tick)
         result = {
             **scores[self.predictor].as_json(),
@@ -98,7 +101,8 @@ class Model:
                 write_text(self.run.scores_file(split), json.dumps(result, indent=2) + "\n")
             except OSError as error:
                 reason = f"the scores could not be written ({error.strerror})"
-                raise UserError(reason, self.run.scores_file(split), "Make the run folder writable.") from None
+                fix = f"Make the run folder writable, or add --data {folder.root}, with which they are only printed."
+                raise UserError(reason, self.run.scores_file(split), fix) from None
         return result
 
 
@@ -129,7 +133,7 @@ def labeled_samples(splits: dict[str, tuple[Sample, ...]], split: str, root: Pat
         raise UserError(
             f"there are no masks in {split}/masks",
             root,
-            f"Add them, or score another split: {', '.join(held) or 'none'}.",
+            f"Add them, or score another split: {', '.join(held)}." if held else "Add them.",
         )
     return samples
 
@@ -167,7 +171,7 @@ def _as_tensor(image: str | Path | NDArray[Any] | Image.Image) -> torch.Tensor:
         pixels = np.array(image.convert("RGB"))
     else:
         pixels = np.array(image)
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise UserError(
             f"an array of shape {pixels.shape} and type {pixels.dtype} is no image",
             "predict",

@@ -1,5 +1,6 @@
 """Predictions as files: index mask with palette, overlay, and confidence, under the names of the images."""
 
+import errno
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,8 +47,8 @@ def predict_files(model: Model, images: Path, out: Path, force: bool = False, ti
     Masks hold class positions with the classes' palette; confidence is 0..255 for 0..1. Names and folders are kept.
 
     Raises:
-        UserError: an output exists already and `force` is not set, or two images would share a name (nothing is written
-            then); an output cannot be written; or images cannot be read, once all others are predicted.
+        UserError: an output exists already and `force` is not set (nothing is written then), or two images would
+            share a name; or, after all others are done, some cannot be read.
     """
     files = find_images(images, out)
     root = images if images.is_dir() else images.parent
@@ -58,13 +59,13 @@ def predict_files(model: Model, images: Path, out: Path, force: bool = False, ti
     if existing and not force:
         what = f"it and {len(existing) - 1} more files exist" if len(existing) > 1 else "it exists"
         raise UserError(f"{what} already", existing[0], "Choose another --out, or add --force.")
-    unreadable: list[UserError] = []
+    unread: list[UserError] = []
     for file, group in zip(files, targets, strict=True):
         tick(len(files))
         try:
             pixels = read_image(file).permute(1, 2, 0).numpy()
-        except UserError as error:
-            unreadable.append(error)
+        except UserError as mistake:  # told at the end: hours of others must not wait for it
+            unread.append(mistake)
             continue
         prediction = model.predict_one(pixels)
         pictures = (
@@ -74,10 +75,10 @@ def predict_files(model: Model, images: Path, out: Path, force: bool = False, ti
         )
         for target, picture in zip(group, pictures, strict=True):
             _save(picture, target)
-    if unreadable:
-        first, rest = unreadable[0], len(files) - len(unreadable)
-        more = f", and {len(unreadable) - 1} more like it" if len(unreadable) > 1 else ""
-        raise UserError(f"{first.what}{more}; the other {rest} images are predicted", first.where, first.fix)
+    if unread:
+        others = len(files) - len(unread)
+        what = f"{unread[0].what}; of {len(files)} images {len(unread)} had such a mistake, the other {others} are done"
+        raise UserError(what, unread[0].where, unread[0].fix)
     return len(files)
 
 
@@ -117,5 +118,7 @@ def _save(picture: Image.Image, target: Path) -> None:
         write_bytes(target, content.getvalue())
     except OSError as error:
         raise UserError(
-            f"cannot write it ({error.strerror})", target, "Free some space, or choose another --out."
+            f"cannot write it ({error.strerror})",
+            target,
+            "Free some space." if error.errno == errno.ENOSPC else "Choose another --out.",
         ) from None

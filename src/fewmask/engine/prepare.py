@@ -1,6 +1,7 @@
 """From a recipe to what a training needs: pools of images, stores of pictures, crop, and the method's tools."""
 
 import os
+from pathlib import Path
 from typing import NamedTuple
 
 from fewmask.data.classes import Classes
@@ -8,11 +9,11 @@ from fewmask.data.folder import Folder, Sample
 from fewmask.data.splits import Pools, draw_pools
 from fewmask.data.store import PictureStore, Resize, fits_in_memory, training_sizes
 from fewmask.engine.folders import source_folder, target_folder
-from fewmask.engine.model import labeled_samples
 from fewmask.engine.selection import steps_between_looks
 from fewmask.errors import UserError
 from fewmask.methods import Tools
 from fewmask.recipe import Recipe
+from fewmask.shapes import IGNORE
 
 _LARGEST_CROP = 512
 _MOST_PADDING = 8  # times an image: a slip of the finger
@@ -42,11 +43,12 @@ class TrainingData(NamedTuple):
 
 
 def prepare_data(recipe: Recipe) -> TrainingData:
-    """Reads names, draws the labeled images, and measures sizes; decodes nothing yet."""
+    """Reads names, draws the labeled images, and measures sizes; decodes no more than it takes to see a label."""
     data = recipe.data
     folder = target_folder(data)
-    if steps_between_looks(recipe):
-        labeled_samples({"val": folder.val}, "val", folder.root)  # raises before anything is trained
+    if steps_between_looks(recipe) and not any(sample.mask for sample in folder.val):
+        fix = "Keep some images with masks there, or leave out training.score_every and training.select."
+        raise UserError("there are no masks to score on", folder.root / "val" / "masks", fix)
     source, source_resize = _source(recipe, folder)
     learned, resize, labels = folder, data.resize, data.labels
     if recipe.method.source_use == "alone" and source is not None:  # it stands in for the target, of which nothing
@@ -66,15 +68,25 @@ def prepare_data(recipe: Recipe) -> TrainingData:
     workers = data.workers
     if workers is None:
         workers = 0 if cached else min(os.cpu_count() or 1, _MOST_WORKERS)
+    labeled = PictureStore(pools.labeled, learned.classes, resize, cached)
+    _check_something_is_labeled(labeled, learned.root)
     return TrainingData(
         folder,
         pools,
-        PictureStore(pools.labeled, learned.classes, resize, cached),
+        labeled,
         PictureStore(unlabeled, folder.classes, data.resize, cached) if unlabeled else None,
         None if source is None else PictureStore(source.train, source.classes, source_resize, cached),
         _crop(data.crop, sizes),
         workers,
     )
+
+
+def _check_something_is_labeled(labeled: PictureStore, root: Path) -> None:
+    """Reads masks up to the first that labels a pixel, which is nearly always the first."""
+    pictures = (labeled[index] for index in range(len(labeled)))
+    if all(bool((picture.labels == IGNORE).all()) for picture in pictures if picture.labels is not None):
+        what = "every pixel of every mask to learn from is ignored"
+        raise UserError(what, root, f"Label something, or correct `ignore` in dataset.yaml: fewmask doctor {root}")
 
 
 def _source(recipe: Recipe, target: Folder) -> tuple[Folder | None, Resize]:

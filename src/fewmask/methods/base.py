@@ -19,7 +19,7 @@ SourceUse = Literal["optional", "required", "never", "alone"]
 class MethodConfig(BaseModel):
     """The settings of a method; the defaults are its paper's."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     name: str
     source_use: ClassVar[SourceUse] = "optional"
     """Whether batches hold images of a source domain: where the recipe has one, always, never, or no others."""

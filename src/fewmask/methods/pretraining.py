@@ -44,7 +44,7 @@ DISTORTION = Augmentation(
 class ContrastConfig(BaseModel):
     """The settings of the pre-training."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     loss: Literal["within", "cross", "batch"] = "within"
     """Positives from the image's own copy; also from another image's; from the whole mini-batch as one bag."""

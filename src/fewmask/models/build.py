@@ -38,7 +38,7 @@ class NetConfig(BaseModel):
         std: the same.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     arch: str = "deeplabv3plus"
     encoder: str = "resnet50"
@@ -104,7 +104,7 @@ def _encoder_name(name: str) -> str:
         return f"tu-{bare}"
     if name in smp.encoders.encoders:
         return name
-    nearest = difflib.get_close_matches(bare, [*timm.list_models(), *smp.encoders.encoders], n=5)
+    nearest = difflib.get_close_matches(bare, {*timm.list_models(), *smp.encoders.encoders}, n=5)
     fix = f"The nearest names are {', '.join(nearest)}." if nearest else "timm.list_models() lists the names."
     raise UserError(f"encoder {name!r} is not known to timm or segmentation_models_pytorch", "net.encoder", fix)
 

@@ -72,7 +72,7 @@ class SegNet(nn.Module):
         self.min_batch = 2 if _normalizes_one_pixel(self.network.decoder) else 1
         self.batchnorm = batchnorm
         if batchnorm != "train":
-            for layer in self._encoder_batchnorms():
+            for layer in self._batchnorms():
                 layer.requires_grad_(False)
         self.train()
 
@@ -99,6 +99,13 @@ class SegNet(nn.Module):
             )
         normalized = (images - self.mean) / self.std
         padded = _pad(normalized, self.stride, fill=0.0).contiguous(memory_format=torch.channels_last)
+        cell = int(self.network.encoder.output_stride)
+        if len(images) == 1 and max(padded.shape[-2:]) <= cell and any(layer.training for layer in self._batchnorms()):
+            raise UserError(
+                f"the network makes one cell of at most {cell} x {cell} pixels, "
+                "and BatchNorm cannot normalize one cell of one image",
+                fix="Train with larger crops (data.crop), or with at least two images in a batch.",
+            )
         encoded = self.network.encoder(padded)
         # DPT's encoder hands over its class token beside the maps
         features: Tensor = self.network.decoder(*encoded if isinstance(encoded, tuple) else (encoded,))
@@ -133,11 +140,12 @@ class SegNet(nn.Module):
     def train(self, mode: bool = True) -> "SegNet":
         super().train(mode)
         if self.batchnorm == "frozen":
-            for layer in self._encoder_batchnorms():
+            for layer in self._batchnorms():
                 layer.eval()
         return self
 
-    def _encoder_batchnorms(self) -> list[_BatchNorm]:
+    def _batchnorms(self) -> list[_BatchNorm]:
+        """Those of the encoder."""
         return [layer for layer in self.network.encoder.modules() if isinstance(layer, _BatchNorm)]
 
 

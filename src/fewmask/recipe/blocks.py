@@ -4,20 +4,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator
 
 from fewmask.errors import UserError, choices
 from fewmask.methods import METHODS, ContrastConfig, LabelContrast, Method, MethodConfig
 from fewmask.models.build import NetConfig
 
-PositiveInt = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0)]
+
+def _no_switch(value: Any) -> Any:
+    if isinstance(value, bool):  # which pydantic would take for 1
+        raise ValueError("it should be a number")
+    return value
+
+
+PositiveInt = Annotated[int, Field(ge=1), BeforeValidator(_no_switch)]
+PositiveFloat = Annotated[float, Field(gt=0), BeforeValidator(_no_switch)]
 
 
 class Block(BaseModel):
     """A block of settings: frozen, and a key that it does not know is a mistake."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DataConfig(Block):
@@ -121,7 +128,7 @@ class Recipe(Block):
     @field_validator("source", mode="before")
     @classmethod
     def _as_block(cls, value: Any) -> Any:
-        return {"root": value} if isinstance(value, str) else value
+        return {"root": value} if isinstance(value, str | Path) else value
 
     @field_validator("pretrain", mode="before")
     @classmethod

@@ -1,15 +1,16 @@
 """A mistake in a recipe as one line: the key, what stands there, and the nearest that would do."""
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
-from fewmask.errors import UserError, choices
+from fewmask.errors import UserError, choices, reason_of
 from fewmask.methods import METHODS
-from fewmask.recipe.blocks import Recipe
+from fewmask.models.build import NetConfig
+from fewmask.recipe.blocks import DataConfig, Recipe, TrainingConfig
 
-_WORDS = {"Input should": "it should", "Tuple should": "it should", "valid tuple": "list", " after validation": ""}
+_BLOCKS: dict[str, type[BaseModel]] = {"data": DataConfig, "net": NetConfig, "training": TrainingConfig}
 
 
 def explained(error: ValidationError, source: str) -> UserError:
@@ -25,12 +26,12 @@ def explained(error: ValidationError, source: str) -> UserError:
     keys, block = _located(config, first["loc"])
     place = ".".join(keys if config is Recipe else ["method", *keys])
     if first["type"] == "extra_forbidden":
-        return UserError(
-            f"there is no setting {place}", source, f"Known here: {choices(keys[-1], block.model_fields)}."
-        )
+        named = [f"{name}.{keys[-1]}" for name, other in _BLOCKS.items() if keys[-1] in other.model_fields]
+        fix = f"Write {named[0]}." if named else f"Known here: {choices(keys[-1], block.model_fields)}."
+        return UserError(f"there is no setting {place}", source, fix)
     if first["type"] == "missing" and len(keys) == len(first["loc"]):
         return UserError(f"{place} is missing", source, "Add it, or pass it with --set.")
-    reasons = {_reason(mistake) for mistake in mistakes if _located(config, mistake["loc"])[0] == keys}
+    reasons = {reason_of(mistake) for mistake in mistakes if _located(config, mistake["loc"])[0] == keys}
     return UserError(f"{place} is {first['input']!r}: {', or '.join(sorted(reasons))}", source, "Correct this setting.")
 
 
@@ -47,11 +48,3 @@ def _located(config: type[BaseModel], location: Sequence[str | int]) -> tuple[li
             break
         block = inner
     return keys, holder
-
-
-def _reason(mistake: Any) -> str:
-    own = {"model_type": "it should be a block of settings", "path_type": "it should be a path"}
-    message = str(mistake["msg"]).partition(", unable to")[0]
-    for pydantics, ours in _WORDS.items():
-        message = message.replace(pydantics, ours, 1)
-    return own.get(mistake["type"]) or message

@@ -7,13 +7,15 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from fewmask.errors import UserError
+from fewmask.errors import UserError, one_line
 from fewmask.recipe.blocks import Block, Recipe, make_method_config
 from fewmask.recipe.mistakes import explained
 
 
 def recipe_for(source: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
     """The recipe file `source`, or the default recipe for the dataset folder `source`, with changes by key path."""
+    if source.name == "dataset.yaml":
+        raise UserError("this names the classes of a dataset, and is no recipe", source, f"Give {source.parent}.")
     if source.suffix in (".yaml", ".yml"):
         return read_recipe(source, changes)
     return make_recipe({"data": {"root": str(source)}, "method": "class_bank"}, changes, "settings")
@@ -60,7 +62,7 @@ def read_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
         raise UserError(f"the recipe cannot be read ({error.strerror})", path, "Give a recipe .yaml file.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(
-            f"this is not YAML ({_one_line(error)})", path, "Correct it, or start from one in recipes/."
+            f"this is not YAML ({one_line(error)})", path, "Correct it, or start from one in recipes/."
         ) from None
     if not isinstance(settings, dict):
         raise UserError("a recipe has the keys data, net, method and training", path, "Start from one in recipes/.")
@@ -120,12 +122,8 @@ def _apply(tree: dict[str, Any], path: str, value: Any) -> None:
     block = tree
     for key in blocks:
         inner = block.get(key)
-        if isinstance(inner, str) and key in _SHORT_FOR:
+        if isinstance(inner, str | Path) and key in _SHORT_FOR:
             inner = {_SHORT_FOR[key]: inner}
         block[key] = dict(inner) if isinstance(inner, Mapping) else {}
         block = block[key]
     block[last] = value
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).replace(' in "<unicode string>",', " at").split())
