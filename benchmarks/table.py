@@ -77,8 +77,8 @@ def machine(precision: str = "auto") -> str:
         ]
         model = names[0] if names else model
     auto = "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32"
-    numbers = {"32": "float32", "bf16": "bfloat16"}[auto if precision == "auto" else precision]
-    return f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {numbers}"
+    dtype = {"32": "float32", "bf16": "bfloat16"}[auto if precision == "auto" else precision]
+    return f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {dtype}"
 
 
 def percent(value: float | None) -> str:

@@ -69,7 +69,7 @@ def test_folder_name_with_brackets_is_printed_as_it_is(tmp_path: Path, dataset: 
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset)
     out = tmp_path / "[red]run"
     answer = command(capsys, "train", recipe, "--out", out)
-    assert f"fewmask evaluate {out}\n" in answer.out
+    assert f"fewmask evaluate '{out}'\n" in answer.out
 
 
 @pytest.mark.parametrize("words", [(), ("train",), ("evaluate",), ("predict",), ("doctor",), ("demo",)])

@@ -2,7 +2,9 @@
 
 import csv
 import math
+import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -126,6 +128,27 @@ def test_pretrained_weights_without_network_are_one_line_at_once(
     answer = train(capsys, tmp_path, dataset, "--set", "net.weights=imagenet")
     assert_mistake(answer, "net.weights: the pretrained weights of test_resnet are not on this machine", "weights=none")
     assert naps == []
+
+
+def test_training_goes_on_where_its_reader_leaves(
+    tmp_path: Path, dataset: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as left:
+        monkeypatch.setattr(sys, "stdout", left)
+        answer = train(capsys, tmp_path, dataset)
+    assert (answer.code, answer.err) == (0, "")
+    assert (tmp_path / "run" / "student.safetensors").exists()
+
+
+def test_commands_to_copy_have_quotes_around_blanks(tmp_path: Path, dataset: Path, capsys: Capsys) -> None:
+    run = tmp_path / "my run"
+    answer = command(capsys, "train", write_recipe(tmp_path / "recipe.yaml", dataset), "--out", run, *ONE_STEP)
+    assert f"fewmask evaluate '{run}'\n" in answer.out
+    assert f"fewmask predict '{run}' IMAGES" in answer.out
+    (run / "student.safetensors").unlink()
+    assert_mistake(command(capsys, "evaluate", run), f"fewmask train --resume '{run}'")
 
 
 def test_training_needs_data_and_a_folder_to_go_to(dataset: Path, tmp_path: Path, capsys: Capsys) -> None:

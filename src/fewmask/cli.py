@@ -6,6 +6,7 @@ import sys
 import warnings
 from importlib.metadata import version
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -98,7 +99,7 @@ def train(
     from fewmask.engine.train import train_recipe
     from fewmask.recipe import parse_settings, recipe_for
 
-    console = _console()
+    console = _LastingConsole(quiet=not _speaks())
     try:
         if resume is not None:
             if (
@@ -131,10 +132,10 @@ def train(
             run = (train_with_baseline if baseline else train_recipe)(recipe, out, console)
     except Interrupted:
         where = resume or out
-        say(console, f"Stopped, and saved. Go on with: fewmask train --resume {where}")
+        say(console, f"Stopped, and saved. Go on with: fewmask train --resume {quote(str(where))}")
         raise typer.Exit(130) from None
-    say(console, f"Done. Score it: fewmask evaluate {run.path}")
-    say(console, f"      Use it:   fewmask predict {run.path} IMAGES --out DIR")
+    say(console, f"Done. Score it: fewmask evaluate {quote(str(run.path))}")
+    say(console, f"      Use it:   fewmask predict {quote(str(run.path))} IMAGES --out DIR")
     if run.features_picture.exists():
         say(console, f"      Look at {run.features_picture}: what became of its features.")
 
@@ -190,10 +191,22 @@ def main() -> None:
         sys.exit(2)
 
 
+class _LastingConsole(Console):
+    """For a training, which goes on in silence where its reader leaves, as `| head -1` does."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python has still to write
+
+
 def _console() -> Console:
-    """Where a person reads; of several ranks, torchrun's or those of `training.devices`, the first one speaks."""
-    rank = os.environ.get("RANK") or os.environ.get("LOCAL_RANK", "0")
-    return Console(quiet=rank != "0")
+    """Where a person reads."""
+    return Console(quiet=not _speaks())
+
+
+def _speaks() -> bool:
+    """Of several ranks, the first one."""
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"  # Fabric names only the second
 
 
 def _progress() -> Progress:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from toy import Child, command, make_dataset, write_recipe
+from toy import Child, assert_mistake, command, make_dataset, write_recipe
 
 STEPS = 20
 OFTEN = {"steps": STEPS, "checkpoint_every": 2, "log_every": 5}
@@ -221,16 +221,39 @@ def test_resume_with_other_labeled_images_is_refused(
     assert f"the labeled images have changed: {line}" in answer.err
 
 
-def test_resume_with_other_classes_is_refused(
-    tmp_path: Path, stopped: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "text", ["names: [ground, tree, box, car]", "names: [ground, box, tree, car]\nvalues: [0, 2, 1, 3]"]
+)
+def test_resume_with_other_classes_or_values_is_refused(
+    text: str, tmp_path: Path, stopped: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = Path(shutil.copytree(stopped, tmp_path / "run"))
     data = make_dataset(tmp_path / "data")
-    (data / "dataset.yaml").write_text("names: [ground, tree, box, car]\n")
+    (data / "dataset.yaml").write_text(text)
     change(run / "recipe.yaml", read_root(run), str(data))
     answer = command(capsys, "train", "--resume", run)
     assert answer.code == 2
-    assert "the classes are not those that the run was started with" in answer.err
+    assert "the classes or the way masks write them are not those that the run was started with" in answer.err
+
+
+@pytest.mark.parametrize("file", ["labeled.txt", "dataset.yaml"])
+def test_run_that_lost_a_file_is_one_line(
+    file: str, tmp_path: Path, stopped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(stopped, tmp_path / "run"))
+    (run / file).unlink()
+    assert_mistake(command(capsys, "train", "--resume", run), f"{run}: the run has lost its {file}", "Copy the folder")
+
+
+@pytest.mark.parametrize("file", ["method.safetensors", "training.pt", "recipe.yaml"])
+def test_checkpoint_that_lost_a_file_is_one_line(
+    file: str, tmp_path: Path, stopped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(stopped, tmp_path / "run"))
+    lost = next(run.glob(f"checkpoints/*/{file}"))
+    lost.unlink()
+    answer = command(capsys, "train", "--resume", run)
+    assert_mistake(answer, f"{lost}: the file cannot be read (No such file or directory). Copy it again")
 
 
 @pytest.mark.parametrize("file", ["method.safetensors", "training.pt"])

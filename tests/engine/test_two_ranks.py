@@ -36,3 +36,18 @@ def test_two_ranks_train_one_model(tmp_path: Path, dataset: Path, method: object
         steps = [int(row["step"]) for row in csv.DictReader(file)]
     assert [step for step in steps if step % 2 == 0] == [2, 4, 6]  # the others are ends of stages
     assert load(run).evaluate("test")["miou"] is not None
+
+
+@pytest.mark.distributed
+def test_two_devices_without_a_launcher_train_one_model(tmp_path: Path, dataset: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, CLASS_BANK, devices=2)
+    answer = subprocess.run(
+        [sys.executable, "-m", "fewmask", "train", str(recipe), "--out", str(tmp_path / "run")],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.count("Done.") == 1
+    assert load(tmp_path / "run").evaluate("test")["miou"] is not None

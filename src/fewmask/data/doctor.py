@@ -201,13 +201,8 @@ def _unused_files(root: Path) -> Iterator[Problem]:
         suffixes = MASK_SUFFIXES | JPEG_SUFFIXES if part.endswith("masks") else IMAGE_SUFFIXES
         readable = (root / part).is_dir() and os.access(root / part, os.R_OK)  # else the survey has named it
         names = sorted(path.name for path in (root / part).iterdir()) if readable else []
-        unused = [
-            name
-            for name in names
-            if Path(name).suffix.lower() not in suffixes
-            and not name.startswith(".")
-            and name.lower() not in SYSTEM_FILES
-        ]
+        kept = [name for name in names if not name.startswith(".") and name.lower() not in SYSTEM_FILES]
+        unused = [name for name in kept if Path(name).suffix.lower() not in suffixes]
         if unused:
             more = f" and {len(unused) - 3} more" if len(unused) > 3 else ""
             text = f"not read: {', '.join(unused[:3])}{more}"

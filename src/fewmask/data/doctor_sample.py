@@ -50,10 +50,8 @@ def examine_sample(sample: Sample, classes: Classes, root: Path, guide: str = ""
     else:
         size = (image.shape[1], image.shape[2])
         if count > 1:
-            text, fix = (
-                f"the file holds {count} pictures, and only the first is read",
-                "Save each as a file of its own.",
-            )
+            text = f"the file holds {count} pictures, and only the first is read"
+            fix = "Save each as a file of its own."
             problems.append(Problem("warning", relative_to(root, sample.image), text, fix))
         darkest, brightest = int(image.min()), int(image.max())
         if brightest - darkest >= FLAT_RANGE:

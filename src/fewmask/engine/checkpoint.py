@@ -1,11 +1,13 @@
 """Checkpoints that are whole or absent: written under a temporary name, synced, renamed; the old one goes last."""
 
+import errno
 import io
 import os
 import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import NamedTuple
 
 import torch
@@ -77,7 +79,10 @@ def check_recipe(run: RunFolder, recipe: Recipe) -> None:
     checkpoint = latest_checkpoint(run)
     if checkpoint is None:
         return
-    for key, (old, new) in changed_settings(read_recipe(checkpoint / "recipe.yaml"), recipe).items():
+    file = checkpoint / "recipe.yaml"
+    if not file.is_file():
+        raise _damaged(file, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+    for key, (old, new) in changed_settings(read_recipe(file), recipe).items():
         if key not in _FREE:
             raise UserError(
                 f"{key} is {new!r}, but the run was started with {old!r}",
@@ -111,7 +116,7 @@ def cannot_write(run: RunFolder, what: str, error: OSError) -> UserError:
     return UserError(
         f"{what} could not be written ({error.strerror or error}); {kept}",
         run.path,
-        f"Free some space, then: fewmask train --resume {run.path}",
+        f"Free some space, then: fewmask train --resume {quote(str(run.path))}",
     )
 
 
@@ -139,7 +144,7 @@ def load_state(path: Path, module: nn.Module) -> None:
 def _damaged(path: Path, error: Exception) -> UserError:
     if isinstance(error, PermissionError):
         return UserError(f"the file cannot be read ({error.strerror})", path, "Make it readable.")
-    reason = str(error).partition("\n")[0] or repr(error)
+    reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or "it is empty or cut off"
     return UserError(f"the file cannot be read ({reason})", path, "Copy it again, or train anew with another --out.")
 
 

@@ -78,7 +78,7 @@ def enough_memory(fix: str) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         reason = str(error).partition(". GPU")[0].rstrip(".")
-        raise UserError(f"the memory of the device is full ({reason})", "training", fix) from None
+        raise UserError(f"the memory of the device is full ({reason})", fix=fix) from None
 
 
 def _precision(wanted: str, device: str) -> str:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from itertools import tee
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,7 +102,7 @@ class Model:
                 write_text(self.run.scores_file(split), json.dumps(result, indent=2) + "\n")
             except OSError as error:
                 reason = f"the scores could not be written ({error.strerror})"
-                fix = f"Make the run folder writable, or add --data {folder.root}, with which they are only printed."
+                fix = f"Make the run folder writable, or only print them: --data {quote(str(folder.root))}"
                 raise UserError(reason, self.run.scores_file(split), fix) from None
         return result
 
@@ -112,7 +113,9 @@ def load(path: str | Path, device: str = "auto") -> Model:
     recipe, classes = run.recipe(), run.classes()
     device = choose_device(device, "--device")
     if not run.model_file("student").exists():
-        raise UserError("the training is not finished", run.path, f"Finish it: fewmask train --resume {run.path}")
+        raise UserError(
+            "the training is not finished", run.path, f"Finish it: fewmask train --resume {quote(str(run.path))}"
+        )
     nets = {}
     for which in ("student", "teacher"):
         file = run.model_file(which)

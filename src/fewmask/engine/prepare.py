@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from shlex import quote
 from typing import NamedTuple
 
 from fewmask.data.classes import Classes
@@ -86,7 +87,9 @@ def _check_something_is_labeled(labeled: PictureStore, root: Path) -> None:
     pictures = (labeled[index] for index in range(len(labeled)))
     if all(bool((picture.labels == IGNORE).all()) for picture in pictures if picture.labels is not None):
         what = "every pixel of every mask to learn from is ignored"
-        raise UserError(what, root, f"Label something, or correct `ignore` in dataset.yaml: fewmask doctor {root}")
+        raise UserError(
+            what, root, f"Label something, or correct `ignore` in dataset.yaml: fewmask doctor {quote(str(root))}"
+        )
 
 
 def _source(recipe: Recipe, target: Folder) -> tuple[Folder | None, Resize]:

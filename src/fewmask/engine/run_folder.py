@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 
 from filelock import FileLock, Timeout
 
@@ -47,7 +48,7 @@ class RunFolder:
             raise UserError(
                 "this folder already holds a run",
                 self.path,
-                f"Go on with it: fewmask train --resume {self.path}, or choose another --out.",
+                f"Go on with it: fewmask train --resume {quote(str(self.path))}, or choose another --out.",
             )
         if (self.path / "train").exists():  # else its dataset.yaml would be written over
             raise UserError("this folder holds a dataset", self.path, "Choose another --out.")
@@ -86,11 +87,18 @@ class RunFolder:
 
     def classes(self) -> Classes:
         """The classes it was trained on."""
+        if not (self.path / "dataset.yaml").is_file():
+            raise self._incomplete("dataset.yaml")
         return read_classes(self.path)
 
     def labeled_names(self) -> list[str]:
         """The images whose masks it was trained on."""
+        if not self.labeled_file.is_file():
+            raise self._incomplete(self.labeled_file.name)
         return self.labeled_file.read_text(encoding="utf-8").splitlines()
+
+    def _incomplete(self, file: str) -> UserError:
+        return UserError(f"the run has lost its {file}", self.path, "Copy the folder again, or train anew.")
 
 
 def write_text(path: Path, text: str) -> None:

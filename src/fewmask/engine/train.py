@@ -114,9 +114,13 @@ def _write_model(run: RunFolder, method: Method, recipe: Recipe) -> None:
 
 
 def _check_unchanged(run: RunFolder, data: TrainingData) -> None:
-    """A run goes on with the classes and the labeled images that it was started with."""
-    if data.classes.names != run.classes().names:
-        raise UserError("the classes are not those that the run was started with", data.folder.root, _RESTORE)
+    """A run goes on with the classes, as its masks write them, and the labeled images that it was started with."""
+    if data.classes != run.classes():
+        raise UserError(
+            "the classes or the way masks write them are not those that the run was started with",
+            data.folder.root,
+            _RESTORE,
+        )
     before, after = set(run.labeled_names()), {sample.name for sample in data.pools.labeled}
     if before != after:
         gone, new = sorted(before - after), sorted(after - before)

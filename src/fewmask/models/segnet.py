@@ -72,7 +72,7 @@ class SegNet(nn.Module):
         self.min_batch = 2 if _normalizes_one_pixel(self.network.decoder) else 1
         self.batchnorm = batchnorm
         if batchnorm != "train":
-            for layer in self._batchnorms():
+            for layer in self._encoder_batchnorms():
                 layer.requires_grad_(False)
         self.train()
 
@@ -100,7 +100,11 @@ class SegNet(nn.Module):
         normalized = (images - self.mean) / self.std
         padded = _pad(normalized, self.stride, fill=0.0).contiguous(memory_format=torch.channels_last)
         cell = int(self.network.encoder.output_stride)
-        if len(images) == 1 and max(padded.shape[-2:]) <= cell and any(layer.training for layer in self._batchnorms()):
+        if (
+            len(images) == 1
+            and max(padded.shape[-2:]) <= cell
+            and any(layer.training for layer in self._encoder_batchnorms())
+        ):
             raise UserError(
                 f"the network makes one cell of at most {cell} x {cell} pixels, "
                 "and BatchNorm cannot normalize one cell of one image",
@@ -140,12 +144,11 @@ class SegNet(nn.Module):
     def train(self, mode: bool = True) -> "SegNet":
         super().train(mode)
         if self.batchnorm == "frozen":
-            for layer in self._batchnorms():
+            for layer in self._encoder_batchnorms():
                 layer.eval()
         return self
 
-    def _batchnorms(self) -> list[_BatchNorm]:
-        """Those of the encoder."""
+    def _encoder_batchnorms(self) -> list[_BatchNorm]:
         return [layer for layer in self.network.encoder.modules() if isinstance(layer, _BatchNorm)]
 
 
