@@ -209,7 +209,7 @@ def test_images_that_cannot_be_read_are_named_after_the_others_are_done(
         save(draw_scene(np.random.default_rng(0))[0], images / name)
     (images / "broken.png").write_bytes(b"")
     answer = command(capsys, "predict", run, images, "--out", out)
-    assert_mistake(answer, "broken.png: the file cannot be read", "of 3 images 1 had such a mistake, the other 2 are")
+    assert_mistake(answer, "broken.png: the file cannot be read", "1 of 3 images cannot be read, the other 2 are done")
     assert sorted(path.name for path in (out / "confidence").iterdir()) == ["a.png", "z.png"]
 
 

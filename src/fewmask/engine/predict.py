@@ -76,9 +76,9 @@ def predict_files(model: Model, images: Path, out: Path, force: bool = False, ti
         for target, picture in zip(group, pictures, strict=True):
             _save(picture, target)
     if unread:
-        others = len(files) - len(unread)
-        what = f"{unread[0].what}; of {len(files)} images {len(unread)} had such a mistake, the other {others} are done"
-        raise UserError(what, unread[0].where, unread[0].fix)
+        first, others = unread[0], len(files) - len(unread)
+        more = f"; {len(unread)} of {len(files)} images cannot be read, the other {others} are done" if others else ""
+        raise UserError(first.what + more, first.where, first.fix)
     return len(files)
 
 
