@@ -1,0 +1,87 @@
+"""Grouped convolutions that train right and fast on a CPU.
+
+In bfloat16 and channels-last order, oneDNN leaves parts of the weights' gradient of a dilated grouped convolution
+unwritten where the map is 29 pixels wide or wider (PyTorch 2.15: relative errors of 1 to 1e35), and takes up to a
+hundred times as long for the gradient of a strided one as for that of a plain one (benchmarks/grouped_conv.py).
+"""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fewmask.shapes import Float
+
+Pair = tuple[int, int]
+
+
+class GroupedConv2d(nn.Conv2d):
+    """A strided or dilated grouped nn.Conv2d that keeps the size of a map but for its stride.
+
+    The values are nn.Conv2d's up to rounding. On a CPU, where gradients are needed, it computes in float32, and reads a
+    dilated convolution as a plain one over pixels that lie its dilation apart.
+    """
+
+    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b out ho wo"]:
+        """As nn.Conv2d, in its dtype."""
+        if input.device.type != "cpu":
+            return super().forward(input)
+        weight, dilation = self._taps_within(input.shape[-2], input.shape[-1])
+        if not torch.is_grad_enabled():
+            return self._convolve(input, weight, dilation)
+        if not torch.is_autocast_enabled("cpu"):
+            return self._convolve_to_train(input, weight, dilation)
+        with torch.autocast("cpu", enabled=False):
+            output = self._convolve_to_train(input.float(), weight, dilation)
+        return output.to(torch.get_autocast_dtype("cpu"))
+
+    def _taps_within(self, height: int, width: int) -> tuple[Tensor, Pair]:
+        """Weights and dilation without the taps that see nothing but the zeros around a map."""
+        weight, (down, across) = self.weight, self.dilation
+        if down >= height:
+            weight, down = weight[:, :, self.kernel_size[0] // 2, None], 1
+        if across >= width:
+            weight, across = weight[..., self.kernel_size[1] // 2, None], 1
+        return weight, (down, across)
+
+    def _convolve(self, maps: Tensor, weight: Tensor, dilation: Pair) -> Tensor:
+        padding = dilation[0] * (weight.shape[-2] // 2), dilation[1] * (weight.shape[-1] // 2)
+        return F.conv2d(maps, weight, self.bias, self.stride, padding, dilation, self.groups)
+
+    def _convolve_to_train(self, maps: Tensor, weight: Tensor, dilation: Pair) -> Tensor:
+        height, width = maps.shape[-2:]
+        if max(self.stride) > 1:
+            return self._convolve(maps, weight, dilation)
+        if weight.shape[1:] == (1, 1, 1) and len(weight) == maps.shape[1]:
+            scaled = maps * weight[:, 0]
+            return scaled if self.bias is None else scaled + self.bias[:, None, None]
+        if max(dilation) == 1 or height < dilation[0] * weight.shape[-2] or width < dilation[1] * weight.shape[-1]:
+            return self._convolve(maps, weight, dilation)  # small maps smaller than the kernel are slow
+        return _join(self._convolve(_split(maps, dilation), weight, (1, 1)), dilation)[..., :height, :width]
+
+
+def use_grouped_convs(network: nn.Module) -> None:
+    """Makes every layer of the network that GroupedConv2d equals one, its weights untouched."""
+    for layer in network.modules():
+        if type(layer) is nn.Conv2d and layer.groups > 1 and max(*layer.stride, *layer.dilation) > 1:
+            keeps_size = all(
+                size % 2 == 1 and padding == dilation * (size // 2)
+                for size, padding, dilation in zip(layer.kernel_size, layer.padding, layer.dilation, strict=True)
+            )
+            if keeps_size and layer.padding_mode == "zeros":
+                layer.__class__ = GroupedConv2d
+
+
+def _split(maps: Tensor, dilation: Pair) -> Tensor:
+    """Pixels that lie `dilation` apart, each set a small map: [b dh dw, c, h/dh, w/dw], channels last."""
+    down, across = dilation
+    padded = F.pad(maps, (0, -maps.shape[-1] % across, 0, -maps.shape[-2] % down)).permute(0, 2, 3, 1)
+    small = rearrange(padded, "b (h dh) (w dw) c -> (b dh dw) h w c", dh=down, dw=across)
+    return small.permute(0, 3, 1, 2)
+
+
+def _join(small: Tensor, dilation: Pair) -> Tensor:
+    """What `_split` took apart, its padding still there."""
+    down, across = dilation
+    maps = rearrange(small.permute(0, 2, 3, 1), "(b dh dw) h w c -> b (h dh) (w dw) c", dh=down, dw=across)
+    return maps.permute(0, 3, 1, 2)
