@@ -100,16 +100,17 @@ def measure(recipe: Recipe, data: TrainingData, fabric: Fabric, repeats: int) ->
 
 
 class Trainer:
-    """A method with its optimizers, ready to take steps, its bank full."""
+    """A method with its optimizers, ready to take steps; a bank is full."""
 
-    def __init__(self, kind: type[ClassBankMethod], recipe: Recipe, data: TrainingData, fabric: Fabric) -> None:
+    def __init__(self, kind: type[Any], recipe: Recipe, data: TrainingData, fabric: Fabric) -> None:
         torch.manual_seed(0)
         self.fabric = fabric
-        self.method = kind(recipe.method, data.tools(recipe)).to(fabric.device).train()  # type: ignore[arg-type]
+        self.method = kind(recipe.method, data.tools(recipe)).to(fabric.device).train()
         self.optimizers = build_optimizers(self.method, recipe.training)
-        bank = self.method.bank
-        bank.rows.normal_()
-        bank.filled.fill_(bank.rows.shape[1])
+        if isinstance(self.method, ClassBankMethod):
+            bank = self.method.bank
+            bank.rows.normal_()
+            bank.filled.fill_(bank.rows.shape[1])
         if isinstance(self.method, TwinClassBank):
             self.method.arrays = [rows.cpu().numpy() for rows in bank.rows]
 

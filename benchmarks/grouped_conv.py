@@ -1,0 +1,126 @@
+"""The strided and dilated grouped convolutions of a MobileNetV2 DeepLabv3+, forward and backward, and whole steps.
+
+    python benchmarks/grouped_conv.py
+
+fewmask's layer beside nn.Conv2d, channels last, on a CPU. `map` is a layer's input of eight images; 24 x 32 pixels and
+less are crops of 96 x 128, 22 x 30 of 352 x 480. The errors are those of the weights' gradient, the largest over its
+largest value in float64. Steps are of four labeled and, for class_bank, two unlabeled crops of 96 x 128, the bank full.
+Rows go to benchmarks/grouped_conv.csv; those that stand there are skipped.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from fewmask.engine.checkpoint import Position
+from fewmask.engine.device import launch_fabric
+from fewmask.engine.prepare import prepare_data
+from fewmask.engine.reading import reading
+from fewmask.methods import METHODS
+from fewmask.models.grouped_conv import GroupedConv2d, use_grouped_convs
+from fewmask.recipe import make_recipe
+from measure import median_seconds
+from step import Trainer, write_noise
+from table import Table
+
+HERE = Path(__file__).parent
+LAYERS = (  # channels, height, width, stride, dilation
+    (96, 48, 64, 2, 1),
+    (144, 24, 32, 2, 1),
+    (192, 12, 16, 2, 1),
+    (960, 6, 8, 1, 2),
+    (320, 6, 8, 1, 12),
+    (960, 22, 30, 1, 2),
+    (320, 22, 30, 1, 12),
+)
+CPU = torch.device("cpu")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--precision", nargs="+", default=["bf16", "32"])
+    args = parser.parse_args()
+    table = Table(HERE / "grouped_conv.csv", ("what", "map", "precision"))
+    for precision in args.precision:
+        for channels, height, width, stride, dilation in LAYERS:
+            what = f"stride {stride}, dilation {dilation}"
+            key = {"what": what, "map": f"{channels} x {height} x {width}", "precision": precision}
+            if not table.holds(**key):
+                row = measure_layer((8, channels, height, width), stride, dilation, precision, args.repeats)
+                table.append(key | row, precision)
+                Console().print(table.rows()[-1])
+        for method in ("supervised", "class_bank"):
+            key = {"what": f"step of {method}", "map": "3 x 96 x 128", "precision": precision}
+            if not table.holds(**key):
+                table.append(key | measure_step(method, precision, args.repeats), precision)
+                Console().print(table.rows()[-1])
+
+
+def measure_layer(shape: tuple[int, ...], stride: int, dilation: int, precision: str, repeats: int) -> dict[str, Any]:
+    """One row of a 3 x 3 layer."""
+    torch.manual_seed(0)
+    settings = {"stride": stride, "padding": dilation, "dilation": dilation, "groups": shape[1], "bias": False}
+    plain = nn.Conv2d(shape[1], shape[1], 3, **settings).to(memory_format=torch.channels_last)  # type: ignore[arg-type]
+    ours = nn.Sequential(nn.Conv2d(shape[1], shape[1], 3, **settings))  # type: ignore[arg-type]
+    ours.load_state_dict({f"0.{name}": value for name, value in plain.state_dict().items()})
+    use_grouped_convs(ours.to(memory_format=torch.channels_last))
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    maps = torch.randn(shape).to(dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+    slope = torch.randn_like(plain(maps.float())).to(dtype)
+
+    def gradients(layer: nn.Module) -> tuple[Tensor, ...]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            output = layer(maps)
+        return torch.autograd.grad(output, [maps, *layer.parameters()], slope)
+
+    seconds = median_seconds({"conv2d": lambda: gradients(plain), "ours": lambda: gradients(ours)}, repeats, CPU)
+    with torch.backends.mkldnn.flags(enabled=False):
+        weight = plain.weight.detach().double().requires_grad_()
+        output = torch.conv2d(maps.detach().double(), weight, None, stride, dilation, dilation, shape[1])
+        (right,) = torch.autograd.grad(output, weight, slope.double())
+    errors = {name: _error(gradients(layer)[1], right) for name, layer in (("conv2d", plain), ("ours", ours))}
+    return _row(seconds) | {f"{name}_error": f"{error:.1g}" for name, error in errors.items()}
+
+
+def measure_step(method: str, precision: str, repeats: int) -> dict[str, Any]:
+    """One row of a whole step."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_noise(Path(folder), (96, 128), 11)
+        settings = {"name": method} | ({"quality_threshold": 0.0} if method == "class_bank" else {})
+        recipe = make_recipe(
+            {
+                "data": {"root": folder, "labels": 4},
+                "net": {"arch": "deeplabv3plus", "encoder": "mobilenetv2_100", "weights": "none"},
+                "method": settings,
+                "training": {"labeled_batch": 4, "precision": precision, "device": "cpu"},
+            }
+        )
+        data = prepare_data(recipe)
+        fabric = launch_fabric(recipe.training)
+        with reading(data, recipe.training, Position(0, 0), 10_000, fabric) as batches:
+            batch = next(batches)
+        trainers = {name: Trainer(METHODS[method], recipe, data, fabric) for name in ("conv2d", "ours")}
+        for layer in trainers["conv2d"].method.modules():
+            if type(layer) is GroupedConv2d:
+                layer.__class__ = nn.Conv2d
+        runs = {name: lambda t=trainer: t.step(batch) for name, trainer in trainers.items()}
+        return _row(median_seconds(runs, repeats, CPU)) | {"conv2d_error": "", "ours_error": ""}
+
+
+def _row(seconds: dict[str, float]) -> dict[str, Any]:
+    row = {f"{name}_ms": f"{1000 * value:.3g}" for name, value in seconds.items()}
+    return row | {"speedup": f"{seconds['conv2d'] / seconds['ours']:.2f}"}
+
+
+def _error(gradient: Tensor, right: Tensor) -> float:
+    return float((gradient.double() - right).abs().max() / right.abs().max())
+
+
+if __name__ == "__main__":
+    main()
