@@ -21,7 +21,6 @@ from fewmask.engine.checkpoint import Position
 from fewmask.engine.device import launch_fabric
 from fewmask.engine.prepare import prepare_data
 from fewmask.engine.reading import reading
-from fewmask.methods import METHODS
 from fewmask.models.grouped_conv import GroupedConv2d, use_grouped_convs
 from fewmask.recipe import make_recipe
 from measure import median_seconds
@@ -105,7 +104,7 @@ def measure_step(method: str, precision: str, repeats: int) -> dict[str, Any]:
         fabric = launch_fabric(recipe.training)
         with reading(data, recipe.training, Position(0, 0), 10_000, fabric) as batches:
             batch = next(batches)
-        trainers = {name: Trainer(METHODS[method], recipe, data, fabric) for name in ("conv2d", "ours")}
+        trainers = {name: Trainer(recipe.method_type, recipe, data, fabric) for name in ("conv2d", "ours")}
         for layer in trainers["conv2d"].method.modules():
             if type(layer) is GroupedConv2d:
                 layer.__class__ = nn.Conv2d
