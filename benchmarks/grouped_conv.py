@@ -103,7 +103,7 @@ def measure_step(method: str, precision: str, repeats: int) -> dict[str, Any]:
         data = prepare_data(recipe)
         fabric = launch_fabric(recipe.training)
         with reading(data, recipe.training, Position(0, 0), 10_000, fabric) as batches:
-            batch = next(batches)
+            batch = next(batches).to(CPU)
         trainers = {name: Trainer(recipe.method_type, recipe, data, fabric) for name in ("conv2d", "ours")}
         for layer in trainers["conv2d"].method.modules():
             if type(layer) is GroupedConv2d:
