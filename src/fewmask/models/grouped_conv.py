@@ -18,21 +18,25 @@ Pair = tuple[int, int]
 class GroupedConv2d(nn.Conv2d):
     """A strided or dilated grouped nn.Conv2d that keeps the size of a map but for its stride.
 
-    The values are nn.Conv2d's up to rounding. On a CPU, where gradients are needed, it computes in float32, and reads a
-    dilated convolution as a plain one over pixels that lie its dilation apart.
+    The values are nn.Conv2d's up to rounding. On a CPU, where gradients are needed, it reads a dilated convolution as a
+    plain one over pixels that lie its dilation apart, and computes all others in float32.
     """
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b out ho wo"]:
         """As nn.Conv2d, in its dtype."""
         if input.device.type != "cpu":
             return super().forward(input)
-        weight, dilation = self._taps_within(input.shape[-2], input.shape[-1])
+        height, width = input.shape[-2:]
+        weight, dilation = self._taps_within(height, width)
         if not torch.is_grad_enabled():
             return self._convolve(input, weight, dilation)
+        fits = height >= dilation[0] * weight.shape[-2] and width >= dilation[1] * weight.shape[-1]
+        if max(dilation) > 1 and max(self.stride) == 1 and fits:  # maps smaller than the kernel would be slow
+            return _join(self._convolve(_split(input, dilation), weight, (1, 1)), dilation)[..., :height, :width]
         if not torch.is_autocast_enabled("cpu"):
-            return self._convolve_to_train(input, weight, dilation)
+            return self._scale_or_convolve(input, weight, dilation)
         with torch.autocast("cpu", enabled=False):
-            output = self._convolve_to_train(input.float(), weight, dilation)
+            output = self._scale_or_convolve(input.float(), weight, dilation)
         return output.to(torch.get_autocast_dtype("cpu"))
 
     def _taps_within(self, height: int, width: int) -> tuple[Tensor, Pair]:
@@ -48,16 +52,12 @@ class GroupedConv2d(nn.Conv2d):
         padding = dilation[0] * (weight.shape[-2] // 2), dilation[1] * (weight.shape[-1] // 2)
         return F.conv2d(maps, weight, self.bias, self.stride, padding, dilation, self.groups)
 
-    def _convolve_to_train(self, maps: Tensor, weight: Tensor, dilation: Pair) -> Tensor:
-        height, width = maps.shape[-2:]
-        if max(self.stride) > 1:
+    def _scale_or_convolve(self, maps: Tensor, weight: Tensor, dilation: Pair) -> Tensor:
+        one_tap_a_channel = weight.shape[1:] == (1, 1, 1) and len(weight) == maps.shape[1]
+        if not one_tap_a_channel or max(self.stride) > 1:
             return self._convolve(maps, weight, dilation)
-        if weight.shape[1:] == (1, 1, 1) and len(weight) == maps.shape[1]:
-            scaled = maps * weight[:, 0]
-            return scaled if self.bias is None else scaled + self.bias[:, None, None]
-        if max(dilation) == 1 or height < dilation[0] * weight.shape[-2] or width < dilation[1] * weight.shape[-1]:
-            return self._convolve(maps, weight, dilation)  # small maps smaller than the kernel are slow
-        return _join(self._convolve(_split(maps, dilation), weight, (1, 1)), dilation)[..., :height, :width]
+        scaled = maps * weight[:, 0]
+        return scaled if self.bias is None else scaled + self.bias[:, None, None]
 
 
 def use_grouped_convs(network: nn.Module) -> None:
