@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub.constants
 import numpy as np
@@ -130,10 +131,11 @@ def test_pretrained_weights_without_network_are_one_line_at_once(
     assert naps == []
 
 
+@pytest.mark.parametrize("both_ends", [os.pipe, os.openpty])
 def test_training_goes_on_where_its_reader_leaves(
-    tmp_path: Path, dataset: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+    both_ends: Any, tmp_path: Path, dataset: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reader, writer = os.pipe()
+    reader, writer = both_ends()
     os.close(reader)
     with os.fdopen(writer, "w") as left:
         monkeypatch.setattr(sys, "stdout", left)

@@ -172,6 +172,7 @@ class Child:
 
 def _run(words: Sequence[str], out: str, err: str, longest_file: int | None) -> None:
     os.setsid()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup, under which tests may run, has them ignore
     multiprocessing.set_start_method(None, force=True)  # that of the system, as for a person
     for descriptor, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)

@@ -7,7 +7,7 @@ import warnings
 from importlib.metadata import version
 from pathlib import Path
 from shlex import quote
-from typing import Annotated
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 from rich.console import Console
@@ -99,7 +99,7 @@ def train(
     from fewmask.engine.train import train_recipe
     from fewmask.recipe import parse_settings, recipe_for
 
-    console = _LastingConsole(quiet=not _speaks())
+    console = Console(file=cast(TextIO, _LastingStream(sys.stdout)), quiet=not _speaks())
     try:
         if resume is not None:
             if (
@@ -191,12 +191,30 @@ def main() -> None:
         sys.exit(2)
 
 
-class _LastingConsole(Console):
-    """For a training, which goes on in silence where its reader leaves, as `| head -1` does."""
+class _LastingStream:
+    """What a training writes to; it goes on in silence where its reader leaves, as `| head -1` or a closed terminal."""
 
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python has still to write
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._fall_silent()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            self._fall_silent()
+
+    def _fall_silent(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())  # also for what Python has still to write
 
 
 def _console() -> Console:

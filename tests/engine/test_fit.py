@@ -197,16 +197,31 @@ def test_loss_that_is_no_number_stops_the_run_in_one_line(tmp_path: Path, datase
     assert not (tmp_path / "run" / "student.safetensors").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+STOPPING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", STOPPING)
 def test_first_signal_is_noted_and_the_second_ctrl_c_stops_at_once(number: signal.Signals) -> None:
-    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    before = [signal.getsignal(each) for each in STOPPING]
+    if before[2] == signal.SIG_IGN and number == signal.SIGHUP:
+        pytest.skip("these tests run under nohup")
     with stop_flag() as stopped:
         assert not stopped()
         os.kill(os.getpid(), number)
         assert stopped()
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert [signal.getsignal(each) for each in STOPPING] == before
+
+
+def test_a_closed_terminal_does_not_stop_what_runs_under_nohup() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_flag() as stopped:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stopped()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_script_that_catches_exceptions_does_not_swallow_ctrl_c() -> None:

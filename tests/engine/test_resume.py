@@ -63,7 +63,7 @@ def test_run_killed_twice_ends_as_the_unbroken_one(tmp_path: Path, unbroken: Unb
     assert_equal_runs(run, unbroken)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stopped_run_saves_says_how_to_go_on_and_ends_as_the_unbroken_one(
     number: signal.Signals, tmp_path: Path, unbroken: Unbroken
 ) -> None:

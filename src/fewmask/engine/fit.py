@@ -57,7 +57,7 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
     Every random draw of a step is seeded by (seed, stage, step, rank), so a resumed run repeats the unbroken one.
 
     Raises:
-        Interrupted: after a first Ctrl-C or SIGTERM, with a checkpoint saved.
+        Interrupted: after a first Ctrl-C, SIGTERM or SIGHUP, with a checkpoint saved.
         UserError: the loss stopped being finite, or a checkpoint could not be written.
     """
     training = recipe.training
@@ -222,8 +222,14 @@ def _check_finite(losses: dict[str, torch.Tensor], step: int, run: RunFolder) ->
 
 @contextmanager
 def stop_flag() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or SIGTERM came; the step in progress is finished first. A second Ctrl-C stops at once."""
+    """Whether Ctrl-C, SIGTERM or SIGHUP (a closed terminal) came; the step in progress is finished first.
+
+    A second Ctrl-C stops at once. Under nohup, SIGHUP stays ignored.
+    """
     asked = False
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # Windows has none
+        numbers.append(signal.SIGHUP)
 
     def ask(_: int, __: FrameType | None) -> None:
         nonlocal asked
@@ -231,7 +237,7 @@ def stop_flag() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     try:
-        previous = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        previous = {number: signal.signal(number, ask) for number in numbers}
     except ValueError:  # not the main thread, e.g. a notebook server: signals are not ours to handle
         previous = {}
     try:

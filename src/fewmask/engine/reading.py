@@ -61,11 +61,11 @@ def _told(batch: Batch | UserError) -> Batch:
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Processes that are started here never see Ctrl-C and SIGTERM: they read on until the run itself stops."""
+    """Processes that are started here never see what stops a run: they read on until the run itself stops."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     try:
         yield
     finally:
