@@ -164,8 +164,12 @@ def test_folder_in_use_is_left_alone(data: Path, tmp_path: Path, capsys: Capsys)
     assert train(capsys, tmp_path, data, *ONE_STEP).code == 0
     recipe = write_recipe(tmp_path / "recipe.yaml", data)
     before = (data / "dataset.yaml").read_text(), (run / "recipe.yaml").read_text()
-    assert_mistake(command(capsys, "train", recipe, "--out", run), run, "already holds a run", "train --resume")
+    assert_mistake(command(capsys, "train", recipe, "--out", run), run, "already holds a run", "It is finished")
     assert_mistake(command(capsys, "train", recipe, "--out", data), data, "holds a dataset", "another --out")
+    (run / "student.safetensors").unlink()
+    assert_mistake(command(capsys, "train", recipe, "--out", run), "Go on with it: fewmask train --resume", run)
+    shutil.rmtree(run / "checkpoints")
+    assert_mistake(command(capsys, "train", recipe, "--out", run), "It has saved nothing yet: delete the folder")
     assert ((data / "dataset.yaml").read_text(), (run / "recipe.yaml").read_text()) == before
 
 

@@ -45,11 +45,7 @@ class RunFolder:
     def create(self, recipe: Recipe, classes: Classes, labeled: Sequence[Sample]) -> None:
         """Makes the folder and writes what the run is a function of; a folder in use is left alone."""
         if self.recipe_file.exists():
-            raise UserError(
-                "this folder already holds a run",
-                self.path,
-                f"Go on with it: fewmask train --resume {quote(str(self.path))}, or choose another --out.",
-            )
+            raise UserError("this folder already holds a run", self.path, self._instead())
         if (self.path / "train").exists():  # else its dataset.yaml would be written over
             raise UserError("this folder holds a dataset", self.path, "Choose another --out.")
         try:
@@ -59,6 +55,13 @@ class RunFolder:
             write_text(self.recipe_file, recipe_yaml(recipe))  # last: its presence makes this a run
         except OSError as error:
             raise UserError(f"cannot write there ({error.strerror})", self.path, "Choose another --out.") from None
+
+    def _instead(self) -> str:
+        if self.model_file("student").exists():
+            return "It is finished: choose another --out."
+        if not any(self.checkpoints.glob("stage*")):
+            return "It has saved nothing yet: delete the folder, unless it still trains, or choose another --out."
+        return f"Go on with it: fewmask train --resume {quote(str(self.path))}, or choose another --out."
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
