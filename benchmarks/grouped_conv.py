@@ -1,4 +1,4 @@
-"""The strided and dilated grouped convolutions of a MobileNetV2 DeepLabv3+, forward and backward, and whole steps.
+"""The strided, dilated and large grouped convolutions of small networks, forward and backward, and whole steps.
 
     python benchmarks/grouped_conv.py
 
@@ -11,7 +11,7 @@ Rows go to benchmarks/grouped_conv.csv; those that stand there are skipped.
 import argparse
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
@@ -28,14 +28,35 @@ from step import Trainer, write_noise
 from table import Table
 
 HERE = Path(__file__).parent
-LAYERS = (  # channels, height, width, stride, dilation
-    (96, 48, 64, 2, 1),
-    (144, 24, 32, 2, 1),
-    (192, 12, 16, 2, 1),
-    (960, 6, 8, 1, 2),
-    (320, 6, 8, 1, 12),
-    (960, 22, 30, 1, 2),
-    (320, 22, 30, 1, 12),
+
+
+class Layer(NamedTuple):
+    """A depthwise convolution and the size of its map."""
+
+    channels: int
+    height: int
+    width: int
+    kernel: int = 3
+    stride: int = 1
+    dilation: int = 1
+
+
+LAYERS = (  # of MobileNetV2 and DeepLabv3+, then of EfficientNet-B0 and ConvNeXt
+    Layer(96, 48, 64, stride=2),
+    Layer(144, 24, 32, stride=2),
+    Layer(192, 12, 16, stride=2),
+    Layer(960, 6, 8, dilation=2),
+    Layer(320, 6, 8, dilation=12),
+    Layer(960, 22, 30, dilation=2),
+    Layer(320, 22, 30, dilation=12),
+    Layer(144, 24, 32, kernel=5, stride=2),
+    Layer(240, 12, 16, kernel=5),
+    Layer(96, 24, 32, kernel=7),
+)
+STEPS = (
+    ("supervised", "deeplabv3plus", "mobilenetv2_100"),
+    ("class_bank", "deeplabv3plus", "mobilenetv2_100"),
+    ("supervised", "fpn", "efficientnet_b0"),
 )
 CPU = torch.device("cpu")
 
@@ -47,30 +68,31 @@ def main() -> None:
     args = parser.parse_args()
     table = Table(HERE / "grouped_conv.csv", ("what", "map", "precision"))
     for precision in args.precision:
-        for channels, height, width, stride, dilation in LAYERS:
-            what = f"stride {stride}, dilation {dilation}"
-            key = {"what": what, "map": f"{channels} x {height} x {width}", "precision": precision}
+        for layer in LAYERS:
+            what = f"{layer.kernel} x {layer.kernel}, stride {layer.stride}, dilation {layer.dilation}"
+            key = {"what": what, "map": f"{layer.channels} x {layer.height} x {layer.width}", "precision": precision}
             if not table.holds(**key):
-                row = measure_layer((8, channels, height, width), stride, dilation, precision, args.repeats)
-                table.append(key | row, precision)
+                table.append(key | measure_layer(layer, precision, args.repeats), precision)
                 Console().print(table.rows()[-1])
-        for method in ("supervised", "class_bank"):
-            key = {"what": f"step of {method}", "map": "3 x 96 x 128", "precision": precision}
+        for method, arch, encoder in STEPS:
+            key = {"what": f"step of {method}, {arch}-{encoder}", "map": "3 x 96 x 128", "precision": precision}
             if not table.holds(**key):
-                table.append(key | measure_step(method, precision, args.repeats), precision)
+                table.append(key | measure_step(method, arch, encoder, precision, args.repeats), precision)
                 Console().print(table.rows()[-1])
 
 
-def measure_layer(shape: tuple[int, ...], stride: int, dilation: int, precision: str, repeats: int) -> dict[str, Any]:
-    """One row of a 3 x 3 layer."""
+def measure_layer(layer: Layer, precision: str, repeats: int) -> dict[str, Any]:
+    """One row of a layer, with a batch of eight."""
     torch.manual_seed(0)
-    settings = {"stride": stride, "padding": dilation, "dilation": dilation, "groups": shape[1], "bias": False}
-    plain = nn.Conv2d(shape[1], shape[1], 3, **settings).to(memory_format=torch.channels_last)  # type: ignore[arg-type]
-    ours = nn.Sequential(nn.Conv2d(shape[1], shape[1], 3, **settings))  # type: ignore[arg-type]
+    channels, padding = layer.channels, layer.dilation * (layer.kernel // 2)
+    settings = (channels, channels, layer.kernel, layer.stride, padding, layer.dilation, channels, False)
+    plain = nn.Conv2d(*settings).to(memory_format=torch.channels_last)
+    ours = nn.Sequential(nn.Conv2d(*settings))
     ours.load_state_dict({f"0.{name}": value for name, value in plain.state_dict().items()})
     use_grouped_convs(ours.to(memory_format=torch.channels_last))
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    maps = torch.randn(shape).to(dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+    maps = torch.randn(8, channels, layer.height, layer.width).to(dtype)
+    maps = maps.contiguous(memory_format=torch.channels_last).requires_grad_()
     slope = torch.randn_like(plain(maps.float())).to(dtype)
 
     def gradients(layer: nn.Module) -> tuple[Tensor, ...]:
@@ -81,13 +103,13 @@ def measure_layer(shape: tuple[int, ...], stride: int, dilation: int, precision:
     seconds = median_seconds({"conv2d": lambda: gradients(plain), "ours": lambda: gradients(ours)}, repeats, CPU)
     with torch.backends.mkldnn.flags(enabled=False):
         weight = plain.weight.detach().double().requires_grad_()
-        output = torch.conv2d(maps.detach().double(), weight, None, stride, dilation, dilation, shape[1])
+        output = torch.conv2d(maps.detach().double(), weight, None, layer.stride, padding, layer.dilation, channels)
         (right,) = torch.autograd.grad(output, weight, slope.double())
     errors = {name: _error(gradients(layer)[1], right) for name, layer in (("conv2d", plain), ("ours", ours))}
     return _row(seconds) | {f"{name}_error": f"{error:.1g}" for name, error in errors.items()}
 
 
-def measure_step(method: str, precision: str, repeats: int) -> dict[str, Any]:
+def measure_step(method: str, arch: str, encoder: str, precision: str, repeats: int) -> dict[str, Any]:
     """One row of a whole step."""
     with tempfile.TemporaryDirectory() as folder:
         write_noise(Path(folder), (96, 128), 11)
@@ -95,7 +117,7 @@ def measure_step(method: str, precision: str, repeats: int) -> dict[str, Any]:
         recipe = make_recipe(
             {
                 "data": {"root": folder, "labels": 4},
-                "net": {"arch": "deeplabv3plus", "encoder": "mobilenetv2_100", "weights": "none"},
+                "net": {"arch": arch, "encoder": encoder, "weights": "none"},
                 "method": settings,
                 "training": {"labeled_batch": 4, "precision": precision, "device": "cpu"},
             }

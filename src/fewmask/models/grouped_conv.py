@@ -1,8 +1,8 @@
 """Grouped convolutions that train right and fast on a CPU.
 
 In bfloat16 and channels-last order, oneDNN leaves parts of the weights' gradient of a dilated grouped convolution
-unwritten where the map is 29 pixels wide or wider (PyTorch 2.15: relative errors of 1 to 1e35), and takes up to a
-hundred times as long for the gradient of a strided one as for that of a plain one (benchmarks/grouped_conv.py).
+unwritten where the map is 29 pixels wide or wider (PyTorch 2.15: relative errors of 1 to 1e35). It is slow at the
+gradients of strided ones and of kernels beyond 3 x 3, for which float32 is faster (benchmarks/grouped_conv.py).
 """
 
 import torch
@@ -16,7 +16,7 @@ Pair = tuple[int, int]
 
 
 class GroupedConv2d(nn.Conv2d):
-    """A strided or dilated grouped nn.Conv2d that keeps the size of a map but for its stride.
+    """A strided, dilated or large grouped nn.Conv2d that keeps the size of a map but for its stride.
 
     The values are nn.Conv2d's up to rounding. On a CPU, where gradients are needed, it reads a dilated convolution as a
     plain one over pixels that lie its dilation apart, and computes all others in float32.
@@ -63,7 +63,11 @@ class GroupedConv2d(nn.Conv2d):
 def use_grouped_convs(network: nn.Module) -> None:
     """Makes every layer of the network that GroupedConv2d equals one, its weights untouched."""
     for layer in network.modules():
-        if type(layer) is nn.Conv2d and layer.groups > 1 and max(*layer.stride, *layer.dilation) > 1:
+        if (
+            type(layer) is nn.Conv2d
+            and layer.groups > 1
+            and (max(*layer.stride, *layer.dilation) > 1 or max(layer.kernel_size) > 3)
+        ):
             keeps_size = all(
                 size % 2 == 1 and padding == dilation * (size // 2)
                 for size, padding, dilation in zip(layer.kernel_size, layer.padding, layer.dilation, strict=True)
