@@ -16,6 +16,7 @@ from fewmask.errors import UserError, choices
 from fewmask.models.deeplabv2 import DeepLabV2
 from fewmask.models.deeplabv3plus import DeepLabV3Plus
 from fewmask.models.grouped_conv import use_grouped_convs
+from fewmask.models.layer_norm import use_float32_layer_norms
 from fewmask.models.segnet import IMAGENET_MEAN, IMAGENET_STD, BatchNormMode, SegNet
 from fewmask.models.weights import hub_or_cache, load_weights, missing_on_hub
 
@@ -89,6 +90,7 @@ def build_network(config: NetConfig, num_classes: int) -> Any:
     if isinstance(network, smp.DPT):
         _fit_transformer(network)
     use_grouped_convs(network)
+    use_float32_layer_norms(network)
     return network
 
 
