@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,6 +36,20 @@ def test_large_images_are_read_without_a_word(data: Path, capsys: Capsys, monkey
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", HEIGHT * WIDTH - 1)  # Pillow warns above, and refuses above twice
     answer = command(capsys, "doctor", data)
     assert (answer.code, answer.err) == (0, "")
+
+
+def test_the_exit_code_is_the_same_where_the_reader_leaves(
+    data: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (data / "train" / "images" / "train0.png").write_bytes(b"")
+    code = command(capsys, "doctor", data).code
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as left:
+        monkeypatch.setattr(sys, "stdout", left)
+        answer = command(capsys, "doctor", data)
+    assert code != 0
+    assert (answer.code, answer.err) == (code, "")
 
 
 def test_training_tells_what_it_does_and_how_to_go_on(tmp_path: Path, dataset: Path, capsys: Capsys) -> None:

@@ -7,12 +7,13 @@ import warnings
 from importlib.metadata import version
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any, TextIO, cast
+from typing import Annotated, TextIO, cast
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from fewmask.engine.lasting_stream import LastingStream
 from fewmask.engine.say import say
 from fewmask.errors import UserError
 
@@ -99,7 +100,7 @@ def train(
     from fewmask.engine.train import train_recipe
     from fewmask.recipe import parse_settings, recipe_for
 
-    console = Console(file=cast(TextIO, _LastingStream(sys.stdout)), quiet=not _speaks())
+    console = _console()
     try:
         if resume is not None:
             if (
@@ -191,40 +192,10 @@ def main() -> None:
         sys.exit(2)
 
 
-class _LastingStream:
-    """What a training writes to; it goes on in silence where its reader leaves, as `| head -1` or a closed terminal."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        try:
-            return self._stream.write(text)
-        except OSError:
-            self._fall_silent()
-            return len(text)
-
-    def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except OSError:
-            self._fall_silent()
-
-    def _fall_silent(self) -> None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())  # also for what Python has still to write
-
-
 def _console() -> Console:
-    """Where a person reads."""
-    return Console(quiet=not _speaks())
-
-
-def _speaks() -> bool:
-    """Of several ranks, the first one."""
-    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"  # Fabric names only the second
+    """Where a person reads; of several ranks, the first one speaks."""
+    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))  # Fabric names only the second
+    return Console(file=cast(TextIO, LastingStream(sys.stdout)), quiet=rank != "0")
 
 
 def _progress() -> Progress:

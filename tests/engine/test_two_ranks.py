@@ -22,16 +22,8 @@ def test_two_ranks_train_one_model(tmp_path: Path, dataset: Path, method: object
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, method, steps=6)
     run = tmp_path / "run"
     settings = ["--set", f"source={make_dataset(tmp_path / 'source')}"] if source else []
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "fewmask"]
-    answer = subprocess.run(
-        [*launch, "train", str(recipe), "--out", str(run), *settings],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert answer.returncode == 0, answer.stderr
-    assert answer.stdout.count("Done.") == 1
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    assert_one_says_done([*launcher, "fewmask", "train", str(recipe), "--out", str(run), *settings])
     with (run / "metrics.csv").open(newline="") as file:
         steps = [int(row["step"]) for row in csv.DictReader(file)]
     assert [step for step in steps if step % 2 == 0] == [2, 4, 6]  # the others are ends of stages
@@ -41,13 +33,14 @@ def test_two_ranks_train_one_model(tmp_path: Path, dataset: Path, method: object
 @pytest.mark.distributed
 def test_two_devices_without_a_launcher_train_one_model(tmp_path: Path, dataset: Path) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, CLASS_BANK, devices=2)
-    answer = subprocess.run(
-        [sys.executable, "-m", "fewmask", "train", str(recipe), "--out", str(tmp_path / "run")],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    assert_one_says_done(["fewmask", "train", str(recipe), "--out", str(tmp_path / "run")])
+    assert load(tmp_path / "run").evaluate("test")["miou"] is not None
+
+
+def assert_one_says_done(module_and_words: list[str]) -> None:
+    """Runs `python -m` with them: it succeeds, and of its processes one speaks."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-m", *module_and_words]
+    answer = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.count("Done.") == 1
-    assert load(tmp_path / "run").evaluate("test")["miou"] is not None

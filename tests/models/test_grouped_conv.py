@@ -33,7 +33,15 @@ def gradients(layer: nn.Conv2d, maps: Tensor) -> tuple[Tensor, ...]:
 )
 @pytest.mark.parametrize("kernel", [3, 5, (3, 1)])
 @pytest.mark.parametrize(("channels", "groups", "bias"), [((6, 6), 6, True), ((6, 12), 6, False), ((8, 4), 2, True)])
-def test_values_and_gradients_are_those_of_pytorch(size, stride, dilation, kernel, channels, groups, bias):
+def test_values_and_gradients_are_those_of_pytorch(
+    size: tuple[int, int],
+    stride: int,
+    dilation: int,
+    kernel: int | tuple[int, int],
+    channels: tuple[int, int],
+    groups: int,
+    bias: bool,
+) -> None:
     height, width = (kernel, kernel) if isinstance(kernel, int) else kernel
     plain, ours = pair(
         in_channels=channels[0],
@@ -58,7 +66,7 @@ def test_values_and_gradients_are_those_of_pytorch(size, stride, dilation, kerne
     "settings",
     [{"dilation": 2, "padding": 2}, {"dilation": 12, "padding": 12}, {"stride": 2}, {"kernel_size": 5, "padding": 2}],
 )
-def test_bfloat16_gradients_of_wide_maps_are_right(size, settings):
+def test_bfloat16_gradients_of_wide_maps_are_right(size: tuple[int, int], settings: dict[str, int]) -> None:
     settings = {"in_channels": 64, "out_channels": 64, "kernel_size": 3, "padding": 1, "groups": 64} | settings
     plain, ours = (layer.float().to(memory_format=torch.channels_last) for layer in pair(**settings))
     maps = torch.randn(2, 64, *size).bfloat16().float().contiguous(memory_format=torch.channels_last)
@@ -66,11 +74,11 @@ def test_bfloat16_gradients_of_wide_maps_are_right(size, settings):
     with torch.autocast("cpu", torch.bfloat16):
         got = gradients(ours, maps)
     assert got[0].dtype == torch.bfloat16
-    for right, ours_ in zip(expected, got, strict=True):
-        assert (ours_.float() - right).abs().max() < 0.02 * right.abs().max()
+    for right, value in zip(expected, got, strict=True):
+        assert (value.float() - right).abs().max() < 0.02 * right.abs().max()
 
 
-def test_only_layers_that_it_equals_are_replaced():
+def test_only_layers_that_it_equals_are_replaced() -> None:
     layers = {
         "dilated": nn.Conv2d(8, 8, 3, padding=2, dilation=2, groups=8),
         "strided": nn.Conv2d(8, 8, 3, padding=1, stride=2, groups=8),
@@ -89,7 +97,7 @@ def test_only_layers_that_it_equals_are_replaced():
     assert {name: value.data_ptr() for name, value in network.state_dict().items()} == before
 
 
-def test_networks_are_built_with_them():
+def test_networks_are_built_with_them() -> None:
     net = build_net(NetConfig(encoder="mobilenetv2_100", weights="none"), 3)
     slow = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d) and layer.groups > 1]
     slow = [layer for layer in slow if max(*layer.stride, *layer.dilation) > 1]

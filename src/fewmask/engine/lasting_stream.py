@@ -1,0 +1,30 @@
+"""Output that outlives its reader: a training is not lost because nobody looks at it any more."""
+
+import os
+from typing import Any, TextIO
+
+
+class LastingStream:
+    """A stream that goes on in silence where its reader leaves, as `| head -1` or a closed terminal does."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._fall_silent()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError:
+            self._fall_silent()
+
+    def _fall_silent(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())  # also for what Python has still to write
