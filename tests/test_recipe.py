@@ -137,6 +137,21 @@ def test_later_setting_wins_over_the_file(tmp_path: Path) -> None:
     assert (recipe.method.dim, recipe.method.bank_slots) == (8, 4)  # type: ignore[attr-defined]
 
 
+def test_a_block_as_a_setting_changes_what_it_names_and_keeps_the_rest_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("data: {root: toy}\nmethod: {name: class_bank, dim: 8}\ntraining: {steps: 5, seed: 2}\n")
+    blocks = {"training": {"steps": 9}, "method": {"bank_slots": 4}, "data": {"resize": 0.5}}
+    assert recipe_for(path, blocks) == recipe_for(
+        path, {"training.steps": 9, "method.bank_slots": 4, "data.resize": 0.5}
+    )
+
+
+def test_a_method_as_a_block_with_its_name_takes_nothing_from_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("data: {root: toy}\nmethod: {name: class_bank, dim: 8}\n")
+    assert recipe_for(path, {"method": {"name": "supervised"}}).method == make_method_config("supervised")
+
+
 def test_folder_gets_the_default_recipe() -> None:
     assert recipe_for(Path("toy")) == make_recipe(SMALLEST)
 
@@ -175,7 +190,6 @@ def test_changed_settings_name_the_path_and_both_values() -> None:
         ({"method.strong.blur": 3}, "there is no setting method.strong.blur. Known here: flip_probability, "),
         ({"method.name": "clas_bank"}, "method: there is no method 'clas_bank'. Choose one of supervised, class_bank"),
         ({"method": 3}, "method: 3 names no method"),
-        ({"method": {}}, "method: {} names no method"),
         ({"method.mode": "relased"}, "method.mode is 'relased': it should be 'paper' or 'released'"),
         ({"method.strong": 3}, "method.strong is 3: it should be a block of settings"),
         ({"training": 3}, "training is 3: it should be a block of settings"),
@@ -194,7 +208,6 @@ def test_changed_settings_name_the_path_and_both_values() -> None:
         ({"data.crop": [1, 2, 3]}, "it has too many entries"),
         ({"data.resize": -1}, "data.resize is -1: it should be a list, or it should be greater than 0."),
         ({"data.root": None}, "data.root is None: it should be a path"),
-        ({"data": {}}, "data.root is missing"),
         ({"net.mean": [1, 2]}, "net.mean is [1, 2]: "),
     ],
 )
@@ -216,11 +229,13 @@ def test_mistake_in_a_setting_is_one_line(changes: dict[str, object], line: str)
         ("data: toy\nmethod: supervised\n", "data is 'toy': it should be a block of settings"),
         ("data: {root: toy}\n", "method is missing"),
         ("method: supervised\n", "data is missing"),
+        ("data: {}\nmethod: supervised\n", "data.root is missing"),
         (
             "data: {root: toy}\nmetod: supervised\n",
             "there is no setting metod. Known here: data, net, ",
         ),
         ("data: {root: toy}\nmethod: [class_bank]\n", "['class_bank'] names no method"),
+        ("data: {root: toy}\nmethod: {dim: 8}\n", "method: {'dim': 8} names no method"),
     ],
 )
 def test_mistake_in_a_recipe_file_is_one_line(text: str, line: str, tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ def train(
         method: such as `supervised`; a wrong name lists them all. None: the recipe's, or class_bank.
         labels: `1/30`, a count, or a file of names; None: every mask there is.
         pretrain: `label_contrast`: a stage of it, out of the same steps, before the method.
-        settings: any setting of the recipe by its path, e.g. `{"training.steps": 2000}`.
+        settings: any setting of the recipe by its path or in its block: `{"training.steps": 2000}`, or
+            `{"training": {"steps": 2000}}`.
         baseline: also train the supervised baseline in `out/baseline` and print the comparison on val.
 
     Raises:

@@ -117,8 +117,16 @@ _SHORT_FOR = {"method": "name", "source": "root"}
 """`method: class_bank` is short for a block with its name, `source: FOLDER` for one with its root."""
 
 
+_MERGED = ("data", "net", "method", "training")
+"""A change of one of these blocks is one of the settings in it; but a method by name comes with its own defaults."""
+
+
 def _apply(tree: dict[str, Any], path: str, value: Any) -> None:
     *blocks, last = path.split(".")
+    if path in _MERGED and isinstance(value, Mapping) and "name" not in value:
+        for key, inner in value.items():
+            _apply(tree, f"{path}.{key}", inner)
+        return
     block = tree
     for key in blocks:
         inner = block.get(key)
