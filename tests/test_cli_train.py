@@ -17,6 +17,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from fewmask.engine.train import create_run
+from fewmask.recipe import read_recipe
 from toy import HEIGHT, WIDTH, Answer, assert_mistake, command, draw_scene, read, save, save_lying, write_recipe
 
 Capsys = pytest.CaptureFixture[str]
@@ -168,9 +170,40 @@ def test_folder_in_use_is_left_alone(data: Path, tmp_path: Path, capsys: Capsys)
     assert_mistake(command(capsys, "train", recipe, "--out", data), data, "holds a dataset", "another --out")
     (run / "student.safetensors").unlink()
     assert_mistake(command(capsys, "train", recipe, "--out", run), "Go on with it: fewmask train --resume", run)
-    shutil.rmtree(run / "checkpoints")
-    assert_mistake(command(capsys, "train", recipe, "--out", run), "It has saved nothing yet: delete the folder")
     assert ((data / "dataset.yaml").read_text(), (run / "recipe.yaml").read_text()) == before
+
+
+def test_run_that_ended_before_it_saved_anything_is_begun_anew(data: Path, tmp_path: Path, capsys: Capsys) -> None:
+    broken = data / "unlabeled" / "more3.png"
+    content = broken.read_bytes()
+    broken.write_bytes(content[:200])
+    run = tmp_path / "run"
+    assert_mistake(train(capsys, tmp_path, data, *ONE_STEP), broken)
+    (run / "metrics.csv").write_text("of the first try\n")
+    broken.write_bytes(content)
+    assert train(capsys, tmp_path, data, *ONE_STEP, "--set", "training.seed=3").code == 0
+    assert "seed: 3" in (run / "recipe.yaml").read_text()
+    assert "of the first try" not in (run / "metrics.csv").read_text()
+
+
+def test_a_run_that_trains_is_not_begun_anew(
+    data: Path, tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fewmask.engine.run_folder._PATIENCE", 0.1)
+    recipe = write_recipe(tmp_path / "recipe.yaml", data)
+    run = create_run(read_recipe(recipe), tmp_path / "run")
+    before = run.recipe_file.read_text()
+    with run.claimed():
+        answer = command(capsys, "train", recipe, "--out", run.path, "--set", "training.seed=3")
+    assert_mistake(answer, run.path, "another process is training in this folder")
+    assert run.recipe_file.read_text() == before
+
+
+def test_a_recipe_that_somebody_keeps_in_a_folder_is_left_alone(data: Path, tmp_path: Path, capsys: Capsys) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", data)
+    before = recipe.read_text()
+    assert_mistake(command(capsys, "train", recipe, "--out", tmp_path), tmp_path, "a recipe.yaml that is of no run")
+    assert recipe.read_text() == before
 
 
 def test_folder_that_cannot_be_made_is_one_line(dataset: Path, tmp_path: Path, capsys: Capsys) -> None:

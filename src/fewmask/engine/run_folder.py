@@ -1,6 +1,7 @@
 """A run folder: recipe, classes, labeled names, metrics, checkpoint, model and scores of one training."""
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,12 +44,20 @@ class RunFolder:
         return self.path / f"scores_{split}.json"
 
     def create(self, recipe: Recipe, classes: Classes, labeled: Sequence[Sample]) -> None:
-        """Makes the folder and writes what the run is a function of; a folder in use is left alone."""
-        if self.recipe_file.exists():
+        """Makes the folder and writes what the run is a function of; a folder in use is left alone.
+
+        A run that ended before it saved anything, by a mistake or for want of memory, is begun anew.
+        """
+        if self.recipe_file.exists() and not self.labeled_file.exists():
+            raise UserError("this folder holds a recipe.yaml that is of no run", self.path, "Choose another --out.")
+        if self.recipe_file.exists() and self._has_saved():
             raise UserError("this folder already holds a run", self.path, self._instead())
         if (self.path / "train").exists():  # else its dataset.yaml would be written over
             raise UserError("this folder holds a dataset", self.path, "Choose another --out.")
         try:
+            if self.recipe_file.exists():
+                with self.claimed():
+                    self._clear()
             self.path.mkdir(parents=True, exist_ok=True)
             write_classes(classes, self.path / "dataset.yaml")
             write_text(self.labeled_file, "".join(f"{sample.name}\n" for sample in labeled))
@@ -59,9 +68,18 @@ class RunFolder:
     def _instead(self) -> str:
         if self.model_file("student").exists():
             return "It is finished: choose another --out."
-        if not any(self.checkpoints.glob("stage*")):
-            return "It has saved nothing yet: delete the folder, unless it still trains, or choose another --out."
         return f"Go on with it: fewmask train --resume {quote(str(self.path))}, or choose another --out."
+
+    def _has_saved(self) -> bool:
+        return self.model_file("student").exists() or any(self.checkpoints.glob("stage*"))
+
+    def _clear(self) -> None:
+        """Removes what a run that has saved nothing has written."""
+        for folder in (self.checkpoints, self.features):
+            shutil.rmtree(folder, ignore_errors=True)
+        logs = (self.metrics_file, self.validation_file, self.features_table, self.features_picture)
+        for path in (*logs, *self.path.glob("events.out.tfevents.*"), self.recipe_file):
+            path.unlink(missing_ok=True)
 
     @contextmanager
     def claimed(self) -> Iterator[None]:

@@ -79,26 +79,32 @@ def _train(
     fabric.barrier()  # the other ranks wait for the folder
     if not fabric.is_global_zero:
         console = Console(quiet=True)
+    with run.claimed() if fabric.is_global_zero else nullcontext():
+        _fill_caches(data, console)
+        unlabeled = 0 if data.unlabeled is None else len(data.unlabeled)
+        source = "" if data.source is None else f", {len(data.source)} of a source domain"
+        crop = f"{data.crop[1]} x {data.crop[0]} (width x height)"
+        say(
+            console,
+            f"{recipe.method.name}: {len(data.labeled)} labeled and {unlabeled} unlabeled images{source}, "
+            f"{len(data.classes)} classes, crops of {crop}, {recipe.training.steps} steps on {fabric.device} "
+            f"-> {run.path}",
+        )
+        fit(fabric, method, data, recipe, run, console)
+        if fabric.is_global_zero:
+            _write_model(run, method, recipe)
+    fabric.barrier()
+    return run
+
+
+def _fill_caches(data: TrainingData, console: Console) -> None:
+    """Reads the pictures that stay in RAM, under a bar."""
     for what, store in (("masks", data.labeled), ("unlabeled images", data.unlabeled), ("the source", data.source)):
         if store is not None and store.cached:
             read: Iterable[Picture] = store.fill()
             if console.is_terminal:
                 read = track(read, f"reading {what}", len(store), console=console, transient=True)
             deque(read, maxlen=0)
-    unlabeled = 0 if data.unlabeled is None else len(data.unlabeled)
-    source = "" if data.source is None else f", {len(data.source)} of a source domain"
-    crop = f"{data.crop[1]} x {data.crop[0]} (width x height)"
-    say(
-        console,
-        f"{recipe.method.name}: {len(data.labeled)} labeled and {unlabeled} unlabeled images{source}, "
-        f"{len(data.classes)} classes, crops of {crop}, {recipe.training.steps} steps on {fabric.device} -> {run.path}",
-    )
-    with run.claimed() if fabric.is_global_zero else nullcontext():
-        fit(fabric, method, data, recipe, run, console)
-        if fabric.is_global_zero:
-            _write_model(run, method, recipe)
-    fabric.barrier()
-    return run
 
 
 def _write_model(run: RunFolder, method: Method, recipe: Recipe) -> None:
