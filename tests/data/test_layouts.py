@@ -106,6 +106,13 @@ def test_cityscapes_train_ids_are_read_where_label_ids_are_absent(tmp_path):
     assert _labels(folder, folder.train[0], 20) == [*range(19), 255]
 
 
+def test_cityscapes_kind_of_labels_is_that_of_train(tmp_path):
+    save_city(tmp_path, "train", CITY, [*range(19), 255], kind="labelTrainIds")
+    save_city(tmp_path, "test", "berlin_000000_000019", [0])
+    folder = read_folder(tmp_path)
+    assert _labels(folder, folder.train[0], 20) == [*range(19), 255]
+
+
 def test_voc_reads_palette_masks_with_an_ignored_border(voc):
     folder = read_folder(voc)
     assert _labels(folder, folder.train[0], 4) == [0, 1, 20, 255]
@@ -134,6 +141,33 @@ def test_voc_trains_on_every_mask_outside_val_where_all_lie_in_one_folder(voc):
     for folder in (in_its_own, in_that_of_sbd):
         assert _names(folder.train) == ["2007_000032", "2008_000002"]
         assert _names(folder.val) == ["2007_000033"]
+
+
+def test_voc_masks_of_sbd_in_a_folder_inside_their_own_are_read(voc):
+    save_mask(voc / "SegmentationClassAug/SegmentationClassAug/2008_000002.png", [15, 0])
+    assert _names(read_folder(voc).train) == ["2007_000032", "2008_000002"]
+
+
+def test_voc_folder_for_sbd_without_a_mask_is_a_mistake(voc):
+    (voc / "SegmentationClassAug").mkdir()
+    with pytest.raises(UserError, match=r"SegmentationClassAug: the folder holds no mask\. For 10582 train images"):
+        read_folder(voc)
+
+
+def test_doctor_tells_of_sbd_where_its_masks_are_not_there(voc):
+    def notes():
+        return [problem.level for problem in examine(voc).problems if "SBD" in problem.text]
+
+    assert notes() == ["note"]
+    save_mask(voc / "SegmentationClassAug/2008_000002.png", [15, 0])
+    assert notes() == []
+
+
+def test_voc_masks_of_sbd_beside_its_folder_do_not_hide_it(tmp_path):
+    miniatures.make_voc(tmp_path / "VOC2012")
+    save_mask(tmp_path / "SegmentationClassAug/2008_000002.png", [15, 0])
+    with pytest.raises(UserError, match=r"holds PASCAL VOC one level down, in VOC2012\. Give"):
+        read_folder(tmp_path)
 
 
 @pytest.mark.parametrize(("content", "message"), [(b"caf\xe9", "is not UTF-8 text"), (None, "cannot be read")])
@@ -202,6 +236,15 @@ def test_gta5_masks_that_other_projects_add_are_ignored(gta5):
         save_mask(gta5 / f"labels/{name}_labelTrainIds.png", [0, 1])
     assert _names(read_folder(gta5).train) == ["00001", "00002"]
     assert examine(gta5).exit_code() == 0
+
+
+def test_gta5_masks_that_other_projects_made_are_read_where_the_published_ones_are_gone(gta5):
+    for name in ("00001", "00002", "15188"):
+        (gta5 / f"labels/{name}.png").unlink()
+        save_mask(gta5 / f"labels/{name}_labelTrainIds.png", [0, 18, 255])
+    folder = read_folder(gta5)
+    assert _names(folder.train) == ["00001", "00002"]
+    assert _labels(folder, folder.train[0], 3) == [0, 18, 255]
 
 
 def test_camvid_of_segnet_ignores_the_twelfth_value(camvid):
@@ -341,6 +384,9 @@ def test_the_folder_above_points_to_the_one_to_give(voc, tmp_path_factory):
     devkit = tmp_path_factory.mktemp("VOCdevkit")
     shutil.copytree(voc, devkit / "VOC2012")
     with pytest.raises(UserError, match=r"holds PASCAL VOC one level down, in VOC2012\. Give .*VOC2012\."):
+        read_folder(devkit)
+    shutil.copytree(voc, devkit / "VOC2007")
+    with pytest.raises(UserError, match=r"one level down, in VOC2007 and VOC2012\. Give .*VOC2007 or .*VOC2012\."):
         read_folder(devkit)
 
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from fewmask.data.folder import read_folder
+from fewmask.data.splits import draw_pools
 from fewmask.engine.folders import source_folder, target_folder
 from fewmask.engine.prepare import prepare_data
 from fewmask.errors import UserError
@@ -57,6 +58,10 @@ def test_lists_may_name_the_pairs_of_two_sizes_that_are_left_out(tmp_path: Path)
     source = source_folder(SourceConfig(root=gta5, train_list=everything), read_folder(cityscapes))
     for folder in (target, source):
         assert [sample.name for sample in folder.train] == ["00001", "00002"]
+    pools = draw_pools(read_folder(gta5), str(everything), 0)
+    assert [sample.name for sample in pools.labeled] == ["00001", "00002"]
+    with pytest.raises(UserError, match="of every image in the list the mask is of another size"):
+        draw_pools(read_folder(gta5), str(_list(tmp_path / "odd.txt", "15188")), 0)
 
 
 def test_the_source_is_its_train_images_with_masks(source: Path, dataset: Path) -> None:

@@ -150,6 +150,13 @@ def test_a_checkpoint_of_alonso_et_al_computes_what_its_network_computes(
     assert_computes(net, original, torch.rand(1, 3, 320, 64), mean, bgr=coco, divided_by=255)
 
 
+def test_a_checkpoint_of_alonso_et_al_without_its_heads_is_still_theirs(tmp_path):
+    tensors = deeplabv2()
+    net = small_net(save(checkpoint(tensors, "ImageNet", "cityscapes"), tmp_path / "best_model.pth"))
+    original = partial(Original(tensors).deeplabv2, caffe=False)
+    assert_computes(net, original, torch.rand(1, 3, 320, 64), CITYSCAPES_MEAN, bgr=False, divided_by=255)
+
+
 def plain_module(tensors, name, slope):
     layers = {number: tensors[f"{name}.{number}.weight"].shape for number in (0, 3)}
     hidden, out = (nn.Linear(*reversed(shape)) for shape in layers.values())

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +77,7 @@ def examine(root: Path | str, progress: Progress | None = None) -> Diagnosis:
     splits = {"train": folder.train, "unlabeled": folder.unlabeled, "val": folder.val, "test": folder.test}
     tally = _read_all(splits, folder, progress)
     problems = [*(as_problem(mistake, root) for mistake in mistakes), *tally.problems, *_split_problems(folder)]
+    problems += [replace(as_problem(note, root), level="note") for note in folder.notes]
     problems += _left_out(folder) if folder.layout else _unused_files(root)
     if known:
         problems += _class_problems(known, tally, place="" if folder.layout else "train/masks")

@@ -11,7 +11,7 @@ A folder without dataset.yaml and classes.txt may be a public dataset as it is p
 from pathlib import Path
 
 from fewmask.data.classes import CLASS_FILES, read_classes
-from fewmask.data.layouts import LAYOUTS, layout_of
+from fewmask.data.layouts import LAYOUTS, Layout, layout_of
 from fewmask.data.sample import UNKNOWN_CLASSES, Folder, Sample, files_by_stem, paired
 from fewmask.errors import UserError
 
@@ -50,9 +50,11 @@ def survey_folder(root: Path) -> tuple[Folder, list[UserError]]:
     """
     is_ours = any((root / file).is_file() for file in CLASS_FILES)
     layout = None if is_ours else layout_of(root)
-    if layout is not None:
-        return layout.survey(root)
     mistakes: list[UserError] = []
+    if layout is not None:
+        below = _whole_below(root) if layout.missing(root) else None
+        folder, mistakes = layout.survey(root)
+        return folder, mistakes if below is None else [below]
     classes = UNKNOWN_CLASSES
     try:
         classes = read_classes(root)
@@ -66,10 +68,9 @@ def survey_folder(root: Path) -> tuple[Folder, list[UserError]]:
 
 def _in_no_layout(root: Path, mistake: UserError) -> UserError:
     """The mistake of a folder without classes, with the way to a public dataset."""
-    below = [(path, layout) for path in sorted(root.iterdir()) if (layout := layout_of(path)) is not None]
-    for path, layout in below:
-        if not layout.missing(path):
-            return UserError(f"the folder holds {layout.name} one level down, in {path.name}", root, f"Give {path}.")
+    if whole := _whole_below(root):
+        return whole
+    below = _layouts_below(root)
     if below and not (root / "train" / "images").is_dir():
         path, layout = below[0]
         return UserError(
@@ -77,6 +78,21 @@ def _in_no_layout(root: Path, mistake: UserError) -> UserError:
         )
     known = ", ".join(dict.fromkeys(layout.name for layout in LAYOUTS))
     return UserError(mistake.what, mistake.where, f"{mistake.fix} Public datasets are read as they come: {known}.")
+
+
+def _layouts_below(root: Path) -> list[tuple[Path, Layout]]:
+    return [(path, layout) for path in sorted(root.iterdir()) if (layout := layout_of(path)) is not None]
+
+
+def _whole_below(root: Path) -> UserError | None:
+    """The mistake of giving the folder above a public dataset, or above several."""
+    whole = [(path, layout) for path, layout in _layouts_below(root) if not layout.missing(path)]
+    if not whole:
+        return None
+    names = " and ".join(dict.fromkeys(layout.name for _, layout in whole))
+    where = " and ".join(path.name for path, _ in whole)
+    what = f"the folder holds {names} one level down, in {where}"
+    return UserError(what, root, f"Give {' or '.join(str(path) for path, _ in whole)}.")
 
 
 def _read_split(split: Path, mistakes: list[UserError]) -> tuple[Sample, ...]:

@@ -29,6 +29,7 @@ class Folder:
         guide: where to get that and how to lay it out; empty likewise.
         published_bare: the splits of it that are published without masks.
         left_out: pairs of two sizes, where that is known to occur: not in any split.
+        notes: what is worth knowing of it, though nothing is wrong.
     """
 
     root: Path
@@ -41,6 +42,7 @@ class Folder:
     guide: str = ""
     published_bare: tuple[str, ...] = ()
     left_out: tuple[Sample, ...] = ()
+    notes: tuple[UserError, ...] = ()
 
 
 def files_by_stem(folder: Path, suffixes: set[str], mistakes: list[UserError]) -> dict[str, Path]:

@@ -53,15 +53,15 @@ def draw_pools(folder: Folder, labels: str | int | None, split_seed: int) -> Poo
     if not candidates:
         fix = "Put at least one mask there (png, bmp, tif), with the name of its image."
         raise UserError("no train image has a mask", folder.root / "train" / "masks", fix)
-    chosen = set(_chosen_names(candidates, labels, split_seed, folder.classes))
+    chosen = set(_chosen_names(folder, candidates, labels, split_seed))
     labeled = tuple(sample for sample in candidates if sample.name in chosen)
+    if not labeled:
+        raise UserError("of every image in the list the mask is of another size", str(labels), FORMS)
     rest = [sample.image for sample in folder.train if sample.name not in chosen]
     return Pools(labeled, (*rest, *(sample.image for sample in folder.unlabeled)))
 
 
-def _chosen_names(
-    candidates: Sequence[Sample], labels: str | int | None, split_seed: int, classes: Classes
-) -> list[str]:
+def _chosen_names(folder: Folder, candidates: Sequence[Sample], labels: str | int | None, split_seed: int) -> list[str]:
     text = "all" if labels is None else str(labels).strip()
     if text == "all":
         return [sample.name for sample in candidates]
@@ -69,10 +69,10 @@ def _chosen_names(
     if count is None:
         if not Path(text).is_file():
             raise UserError(f"{text!r} is no share, no number and no file", "labels", FORMS)
-        return listed_names(Path(text), candidates, "train image with a mask")
+        return listed_names(Path(text), (*candidates, *folder.left_out), "train image with a mask")
     order = sorted(candidates, key=lambda sample: _draw_key(split_seed, sample.name))
     if count < len(order):
-        chosen = _cover_classes(_presence(order, classes), count)
+        chosen = _cover_classes(_presence(order, folder.classes), count)
         return [order[position].name for position in chosen]
     return [sample.name for sample in order]
 

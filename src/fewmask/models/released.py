@@ -53,7 +53,7 @@ def released_network(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -
         return None
     network = {name: tensor for name, tensor in tensors.items() if not (HEAD.match(name) or SELECTOR.match(name))}
     has_heads = len(network) < len(tensors)
-    if is_deeplabv2 and not has_heads:  # the COCO weights: levels of 0 to 255, less the mean
+    if is_deeplabv2 and not has_heads and not config:  # the COCO weights: levels of 0 to 255, less the mean
         mean, std, bgr = MEANS["pascal_voc"], 1 / 255, True
     else:  # the code of Alonso et al. divides the difference by 255
         (mean, bgr), std = _training(config), 1.0
@@ -97,7 +97,7 @@ def _training(config: Mapping[str, Any]) -> tuple[tuple[float, float, float], bo
             "net.weights",
             f"Give the file as the training wrote it, with `config`; known datasets are {', '.join(MEANS)}.",
         )
-    return MEANS[dataset], pretraining == "COCO"
+    return MEANS[dataset], pretraining.upper() == "COCO"
 
 
 def _renamed(name: str, prefixes: Mapping[str, str]) -> str:

@@ -38,7 +38,7 @@ TRAIN_IDS = Classes(names=_NAMES, colors=_COLORS)
 
 
 def _read(root: Path, mistakes: list[UserError]) -> Folder:
-    has_label_ids = any(root.glob("gtFine/*/*/[!.]*_gtFine_labelIds.png"))
+    has_label_ids = any(root.glob("gtFine/train/*/[!.]*_gtFine_labelIds.png"))
     classes, ids = (LABEL_IDS, "labelIds") if has_label_ids else (TRAIN_IDS, "labelTrainIds")
 
     def samples(split: str, has_labels: bool = True) -> tuple[Sample, ...]:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fewmask.data.classes import Classes
-from fewmask.data.layouts.cityscapes import LABEL_IDS
+from fewmask.data.layouts.cityscapes import LABEL_IDS, TRAIN_IDS
 from fewmask.data.layouts.layout import Layout
 from fewmask.data.sample import Folder, Sample, files_by_stem, paired
 from fewmask.errors import UserError
@@ -39,19 +39,23 @@ which is ignored, from the car that has the same color."""
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CONVERTED = "_labelTrainIds"
-"""Ends the names of masks that other projects write beside the published ones."""
+"""Ends the names of masks that other projects write beside the published ones; read where these are gone."""
 
 
 def _read(root: Path, mistakes: list[UserError]) -> Folder:
     images, labels = (files_by_stem(root / part, {".png"}, mistakes) for part in ("images", "labels"))
     masks = {name: mask for name, mask in labels.items() if not name.endswith(_CONVERTED)}
+    are_converted = not masks
+    if are_converted:
+        masks = {name.removesuffix(_CONVERTED): mask for name, mask in labels.items()}
     samples = paired(images, masks, mistakes)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         has_one_size = dict(zip(samples, pool.map(_has_one_size, samples), strict=True))
     train, left_out = (tuple(sample for sample in samples if has_one_size[sample] == kept) for kept in (True, False))
     first = next((header for mask in masks.values() if (header := _header(mask))), b"")
     has_colors = first[25:] in (b"\x02", b"\x06")
-    return Folder(root, LABEL_COLORS if has_colors else LABEL_IDS, train, (), (), (), left_out=left_out)
+    classes = TRAIN_IDS if are_converted else LABEL_COLORS if has_colors else LABEL_IDS
+    return Folder(root, classes, train, (), (), (), left_out=left_out)
 
 
 def _has_one_size(sample: Sample) -> bool:

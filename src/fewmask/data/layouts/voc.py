@@ -36,6 +36,10 @@ _CLASSES = (
     ("tvmonitor", (0, 64, 128)),
 )
 _NAMES, _COLORS = zip(*_CLASSES, strict=True)
+_SBD = (
+    "For 10582 train images instead of 1464 put the masks of SBD, linked at "
+    "github.com/DrSleep/tensorflow-deeplab-resnet, into VOC2012/SegmentationClassAug."
+)
 _TRAIN_LIST, _VAL_LIST = (f"ImageSets/Segmentation/{split}.txt" for split in ("train", "val"))
 
 
@@ -47,7 +51,7 @@ def _read(root: Path, mistakes: list[UserError]) -> Folder:
     among them may be those of test.
     """
     images = files_by_stem(root / "JPEGImages", {".jpg"}, mistakes)
-    added = files_by_stem(root / "SegmentationClassAug", {".png"}, mistakes)
+    added = _masks_of_sbd(root / "SegmentationClassAug", mistakes)
     masks = added | files_by_stem(root / "SegmentationClass", {".png"}, mistakes)
 
     def samples(split: str, names: set[str]) -> tuple[Sample, ...]:
@@ -60,7 +64,17 @@ def _read(root: Path, mistakes: list[UserError]) -> Folder:
 
     train, val = (set(list_text(root / path).split()) for path in (_TRAIN_LIST, _VAL_LIST))
     classes = Classes(names=_NAMES, colors=_COLORS)
-    return Folder(root, classes, samples("train", train | set(masks) - val), (), samples("val", val), ())
+    notes = () if set(masks) - val - train else (UserError("train is without the masks of SBD", root, _SBD),)
+    return Folder(root, classes, samples("train", train | set(masks) - val), (), samples("val", val), (), notes=notes)
+
+
+def _masks_of_sbd(folder: Path, mistakes: list[UserError]) -> dict[str, Path]:
+    """In the folder, or in one of the same name inside it, as some tools unpack it."""
+    inner = folder / folder.name
+    masks = files_by_stem(inner if inner.is_dir() else folder, {".png"}, mistakes)
+    if folder.is_dir() and not masks:
+        mistakes.append(UserError("the folder holds no mask", folder, _SBD))
+    return masks
 
 
 VOC = Layout(
