@@ -319,6 +319,13 @@ def test_baseline_is_trained_beside_and_compared(tmp_path: Path, dataset: Path, 
     assert (tmp_path / "run" / "baseline" / "student.safetensors").exists()
 
 
+def assert_same_learned(weights: Path, run: Path) -> None:
+    """That the run, whose rate is next to nothing, started from these weights."""
+    before, after = load_file(weights), load_file(run / "student.safetensors")
+    learned = [name for name in before if name.endswith(("weight", "bias"))]
+    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in learned)
+
+
 def test_pretraining_is_a_stage_of_the_run_and_its_network_a_start_for_others(
     tmp_path: Path, dataset: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,14 +338,23 @@ def test_pretraining_is_a_stage_of_the_run_and_its_network_a_start_for_others(
     assert [bool(row["loss/sup"]) for row in rows] == [False, False, True, True, True, True]
     assert command(capsys, "evaluate", tmp_path / "run", "--split", "val").code == 0
 
+    halfway, end = (load_file(tmp_path / "run" / f"{which}.safetensors") for which in ("pretrained", "student"))
+    classifier = [name for name in end if "segmentation_head" in name]
+    assert classifier
+    assert not any(torch.equal(halfway[name], end[name]) for name in classifier)
+
+    start = tmp_path / "start.yaml"
+    write_recipe(start, dataset, "supervised", steps=1, learning_rate=1e-9, weight_decay=0.0)
+    weights = f"net.weights={tmp_path / 'run' / 'pretrained.safetensors'}"
+    assert command(capsys, "train", start, "--out", tmp_path / "from_pretrained", "--set", weights).code == 0
+    assert_same_learned(tmp_path / "run" / "pretrained.safetensors", tmp_path / "from_pretrained")
+
     monkeypatch.chdir(tmp_path)
     recipe = write_recipe(tmp_path / "next.yaml", dataset, "supervised", steps=1, learning_rate=1e-9, weight_decay=0.0)
     answer = command(capsys, "train", recipe, "--out", "next", "--set", "net.weights=run")
     assert answer.code == 0, answer.err
     monkeypatch.chdir(tmp_path.parent)  # the run's recipe does not depend on where it was started
-    before, after = (load_file(tmp_path / run / "student.safetensors") for run in ("run", "next"))
-    learned = {name for name in before if name.endswith(("weight", "bias"))}
-    assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in learned)
+    assert_same_learned(tmp_path / "run" / "student.safetensors", tmp_path / "next")
 
 
 def test_a_run_that_is_not_finished_has_no_weights_to_give(tmp_path: Path, dataset: Path, capsys: Capsys) -> None:

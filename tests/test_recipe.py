@@ -11,6 +11,7 @@ from fewmask.methods import METHODS, ContrastConfig
 from fewmask.methods.pretraining import DISTORTION
 from fewmask.recipe import (
     Recipe,
+    SourceConfig,
     changed_settings,
     make_method_config,
     make_recipe,
@@ -144,6 +145,25 @@ def test_a_block_as_a_setting_changes_what_it_names_and_keeps_the_rest_of_the_fi
     assert recipe_for(path, blocks) == recipe_for(
         path, {"training.steps": 9, "method.bank_slots": 4, "data.resize": 0.5}
     )
+
+
+def test_a_block_of_the_contrast_changes_what_it_names_at_every_depth(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "data: {root: toy}\nmethod: {name: label_contrast, contrast: {temperature: 0.5, loss: cross}}\n"
+        "pretrain: {temperature: 0.5, loss: cross}\nsource: DAY\n"
+    )
+    loss = {"loss": "batch"}
+    recipe = recipe_for(path, {"pretrain": loss, "method": {"contrast": loss}, "source": {"resize": 0.5}})
+    assert recipe.pretrain == ContrastConfig(temperature=0.5, loss="batch")
+    assert recipe.method.contrast == recipe.pretrain  # type: ignore[attr-defined]
+    assert recipe.source == SourceConfig(root=Path("DAY"), resize=0.5)
+    assert recipe_for(path, {"pretrain": "label_contrast"}).pretrain == ContrastConfig(temperature=0.5, loss="cross")
+
+
+def test_the_distortion_of_a_copy_moves_no_pixel() -> None:
+    with pytest.raises(UserError, match=r"pretrain\.distortion.*a copy shares the labels of its image"):
+        make_recipe(SMALLEST, {"pretrain.distortion.flip_probability": 0.5})
 
 
 def test_a_method_as_a_block_with_its_name_takes_nothing_from_the_file(tmp_path: Path) -> None:

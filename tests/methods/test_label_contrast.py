@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from fewmask.data.batch import Batch, Labeled
 from fewmask.data.views import WEAK, augment_apart, distort
+from fewmask.errors import UserError
 from fewmask.methods import ClassBankMethod, ContrastConfig, LabelContrast, Now, Pretrained, Stage, Supervised
 from fewmask.methods import pretraining as pretraining_module
 from fewmask.methods.pretraining import DISTORTION, Pretraining
@@ -67,6 +68,14 @@ def test_the_label_of_a_cell_is_that_of_the_pixel_where_the_classifier_puts_it(m
     assert torch.equal(seen[0], expected)
 
 
+def test_a_batch_that_the_fine_tuning_could_not_train_on_is_refused_before_it():
+    net = build_net(NetConfig(arch="deeplabv3plus", encoder="test_resnet", weights="none"), NUM_CLASSES)
+    pretraining = Pretraining(ContrastConfig(dim=16), net.feature_dim, NUM_CLASSES)
+    one = Labeled(*(maps[:1] for maps in labeled_images()))
+    with pytest.raises(UserError, match="no meaning for a batch of one"):
+        pretraining(net, [one])
+
+
 def test_weak_views_are_made_before_the_copies_and_by_domain(net):
     domains = [labeled_images(), toy_batch(Supervised, num_images=2).labeled]
     settings = {"dim": 16, "stride": 4, "loss": "batch"}
@@ -120,7 +129,8 @@ def test_the_head_has_three_layers_or_as_released_two_with_batchnorm(variant):
 def test_stages_share_the_budget_and_fine_tuning_has_a_rate_of_its_own(tiny_net, pseudo_labels, expected):
     contrast = {"share": 0.25, "finetune_rate": 0.5}
     method = build(LabelContrast, tiny_net, pseudo_labels=pseudo_labels, contrast=contrast)
-    assert [tuple(stage) for stage in method.stages()] == expected
+    assert [tuple(stage)[:3] for stage in method.stages()] == expected
+    assert [stage.name.startswith("contrast") for stage in method.stages()] == [s.pretrains for s in method.stages()]
 
 
 def test_fine_tuning_is_supervised_training(tiny_net):
@@ -184,7 +194,7 @@ def test_the_second_round_keeps_the_domains_apart(tiny_net):
 
 def test_as_a_stage_before_another_method_it_takes_its_share_of_the_steps(tiny_net):
     method = Pretrained(ContrastConfig(share=0.5, finetune_rate=0.3, dim=16), build(ClassBankMethod, tiny_net))
-    assert method.stages() == (Stage("pretrain", 0.5, 1.0), Stage("train", 0.5, 0.3))
+    assert method.stages() == (Stage("pretrain", 0.5, pretrains=True), Stage("train", 0.5, 0.3))
     steps = list(train(method, toy_batch(ClassBankMethod), 10))
     assert [set(losses) for losses in steps[:5]] == [{"contrast"}] * 5
     alone = list(train(build(ClassBankMethod, tiny_net), toy_batch(ClassBankMethod), 5))

@@ -14,13 +14,20 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from fewmask.data.batch import Unlabeled
 from fewmask.data.pool import PicturePool
-from fewmask.engine.checkpoint import Position, latest_checkpoint, load_checkpoint, save_checkpoint
+from fewmask.engine.checkpoint import (
+    Position,
+    cannot_write,
+    latest_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+    state_bytes,
+)
 from fewmask.engine.device import enough_memory, leave_bank_out_of_broadcast
 from fewmask.engine.feature_picture import Moment, look_at_features
 from fewmask.engine.journal import Journal, Silence
 from fewmask.engine.prepare import TrainingData
 from fewmask.engine.reading import reading
-from fewmask.engine.run_folder import RunFolder
+from fewmask.engine.run_folder import RunFolder, write_bytes
 from fewmask.engine.selection import steps_between_looks
 from fewmask.engine.validation import Validation
 from fewmask.errors import UserError
@@ -150,7 +157,16 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
                     if (step + 1) % training.checkpoint_every == 0 and step + 1 < steps:
                         save(Position(index, step + 1))
             look_after(index + 1)
+            if stage.pretrains and fabric.is_global_zero:
+                _write_pretrained(run, method)
             save(Position(index + 1, 0))
+
+
+def _write_pretrained(run: RunFolder, method: Method) -> None:
+    try:
+        write_bytes(run.model_file("pretrained"), state_bytes(method.student))
+    except OSError as error:
+        raise cannot_write(run, "the pre-trained network", error) from None
 
 
 def build_optimizers(method: Method, training: TrainingConfig) -> list[Optimizer]:

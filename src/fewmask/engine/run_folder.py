@@ -32,7 +32,7 @@ class RunFolder:
         self.features_picture = path / "features.png"
 
     def model_file(self, which: str) -> Path:
-        """Weights of the `student` or the `teacher`."""
+        """Weights of the `student` or the `teacher`, or of the student as it was `pretrained`."""
         return self.path / f"{which}.safetensors"
 
     def best_file(self, which: str) -> Path:

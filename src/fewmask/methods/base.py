@@ -57,11 +57,15 @@ class Step(NamedTuple):
 
 
 class Stage(NamedTuple):
-    """A part of a run with its own schedule: `share` of the run's steps, from `rate` times its learning rate on."""
+    """A part of a run with its own schedule: `share` of the run's steps, from `rate` times its learning rate on.
+
+    What one that `pretrains` has made of the student is kept as weights to start other runs from.
+    """
 
     name: str
     share: float
     rate: float = 1.0
+    pretrains: bool = False
 
 
 @dataclass(frozen=True)

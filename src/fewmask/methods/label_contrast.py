@@ -51,8 +51,12 @@ class LabelContrast(Supervised):
     def stages(self) -> tuple[Stage, ...]:
         config = self.config.contrast
         rounds = ("", AGAIN) if self.config.pseudo_labels else ("",)
-        one = (Stage(STAGE, config.share), Stage("train", 1 - config.share, config.finetune_rate))
-        return tuple(Stage(name + which, share / len(rounds), rate) for which in rounds for name, share, rate in one)
+        one = (Stage(STAGE, config.share, pretrains=True), Stage("train", 1 - config.share, config.finetune_rate))
+        return tuple(
+            stage._replace(name=stage.name + which, share=stage.share / len(rounds))
+            for which in rounds
+            for stage in one
+        )
 
     def step(self, batch: Batch, now: Now) -> Step:
         if now.stage.endswith(AGAIN):

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import nn
 
 from fewmask.data.batch import Batch, Labeled
@@ -49,7 +49,8 @@ class ContrastConfig(BaseModel):
     loss: Literal["within", "cross", "batch"] = "within"
     """Positives from the image's own copy; also from another image's; from the whole mini-batch as one bag."""
     variant: Literal["paper", "released"] = "paper"
-    """The released losses keep other positives out of the denominator, and their head has BatchNorm."""
+    """The released losses keep other positives out of the denominator, and their head has BatchNorm; `batch` was not
+    released: with it the head alone is another."""
     temperature: float = Field(0.07, gt=0)
     share: float = Field(1 / 3, gt=0, lt=1)
     """Of the steps of the run: pre-training is part of the budget."""
@@ -59,8 +60,16 @@ class ContrastConfig(BaseModel):
     stride: int = Field(8, ge=1)
     """Pixels are compared on a grid of this many pixels; a finer feature map is sampled."""
     distortion: Augmentation = DISTORTION
+    """Of the copy; color and blur alone, so that it shares the labels of its image."""
     weak: Augmentation | None = None
     """How an image is augmented, with its labels, before it is copied; None: not at all."""
+
+    @field_validator("distortion")
+    @classmethod
+    def _leaves_pixels_in_place(cls, value: Augmentation) -> Augmentation:
+        if value.flip_probability or value.scale_probability or value.classmix_probability:
+            raise ValueError("a copy shares the labels of its image, so flip, scale and ClassMix belong in `weak`")
+        return value
 
 
 class Pretraining(nn.Module):
@@ -75,6 +84,7 @@ class Pretraining(nn.Module):
     def forward(self, net: SegNet, parts: Iterable[Labeled]) -> Scalar:
         """The loss of a batch of labeled images, by domain."""
         config, (images, labels) = self.config, self._views(parts)
+        net.check_trains(images)  # as they come in the next stage, which has no copies
         both = torch.cat([images, distort(config.distortion, images)])
         features, both_labels = on_coarse_grid(
             net.features(both), labels.repeat(2, 1, 1), net.stride, config.stride, align_corners=True
@@ -109,7 +119,7 @@ class Pretrained(Method):
             stage._replace(share=stage.share * (1 - self.config.share), rate=stage.rate * self.config.finetune_rate)
             for stage in self.method.stages()
         )
-        return (Stage(BEFORE, self.config.share), *rest)
+        return (Stage(BEFORE, self.config.share, pretrains=True), *rest)
 
     def begin(self, stage: Stage, pool: Pool) -> None:
         if stage.name != BEFORE:

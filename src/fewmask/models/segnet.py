@@ -91,18 +91,26 @@ class SegNet(nn.Module):
         Images are padded at the bottom and right with zeros after normalization: every convolution continues an image
         with just these zeros, so the border looks as it did in training.
         """
+        self.check_trains(images)
+        normalized = (images - self.mean) / self.std
+        padded = _pad(normalized, self.stride, fill=0.0).contiguous(memory_format=torch.channels_last)
+        encoded = self.network.encoder(padded)
+        # DPT's encoder hands over its class token beside the maps
+        features: Tensor = self.network.decoder(*encoded if isinstance(encoded, tuple) else (encoded,))
+        return features
+
+    def check_trains(self, images: Images) -> None:
+        """Raise a UserError where the network is in training and BatchNorm would have one value to normalize."""
         if self.training and len(images) < self.min_batch:
             raise UserError(
                 "this architecture pools a whole image to one pixel and normalizes it over the batch, "
                 "which has no meaning for a batch of one",
                 fix="Train with at least two images in a batch, or choose another net.arch, such as unet or fpn.",
             )
-        normalized = (images - self.mean) / self.std
-        padded = _pad(normalized, self.stride, fill=0.0).contiguous(memory_format=torch.channels_last)
         cell = int(self.network.encoder.output_stride)
         if (
             len(images) == 1
-            and max(padded.shape[-2:]) <= cell
+            and max(_round_up(length, self.stride) for length in images.shape[-2:]) <= cell
             and any(layer.training for layer in self._encoder_batchnorms())
         ):
             raise UserError(
@@ -110,10 +118,6 @@ class SegNet(nn.Module):
                 "and BatchNorm cannot normalize one cell of one image",
                 fix="Train with larger crops (data.crop), or with at least two images in a batch.",
             )
-        encoded = self.network.encoder(padded)
-        # DPT's encoder hands over its class token beside the maps
-        features: Tensor = self.network.decoder(*encoded if isinstance(encoded, tuple) else (encoded,))
-        return features
 
     def classify(self, features: Features, size: tuple[int, int]) -> Logits:
         """Logits at `size` (height, width), the size of the images that `features` was made of.

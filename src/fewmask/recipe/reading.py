@@ -8,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from fewmask.errors import UserError, one_line
+from fewmask.methods import LabelContrast
 from fewmask.recipe.blocks import Block, Recipe, make_method_config
 from fewmask.recipe.mistakes import explained
 
@@ -117,21 +118,24 @@ _SHORT_FOR = {"method": "name", "source": "root"}
 """`method: class_bank` is short for a block with its name, `source: FOLDER` for one with its root."""
 
 
-_MERGED = ("data", "net", "method", "training")
-"""A change of one of these blocks is one of the settings in it; but a method by name comes with its own defaults."""
-
-
 def _apply(tree: dict[str, Any], path: str, value: Any) -> None:
     *blocks, last = path.split(".")
-    if path in _MERGED and isinstance(value, Mapping) and "name" not in value:
-        for key, inner in value.items():
-            _apply(tree, f"{path}.{key}", inner)
-        return
     block = tree
     for key in blocks:
-        inner = block.get(key)
-        if isinstance(inner, str | Path) and key in _SHORT_FOR:
-            inner = {_SHORT_FOR[key]: inner}
+        inner = _in_full(key, block.get(key))
         block[key] = dict(inner) if isinstance(inner, Mapping) else {}
         block = block[key]
-    block[last] = value
+    if path == "pretrain" and value == LabelContrast.name and block.get(last):  # as the recipe has it already
+        return
+    block[last] = _merged(_in_full(last, block.get(last)), value)
+
+
+def _in_full(key: str, block: Any) -> Any:
+    return {_SHORT_FOR[key]: block} if isinstance(block, str | Path) and key in _SHORT_FOR else block
+
+
+def _merged(before: Any, value: Any) -> Any:
+    """A block changes what it names in a block; a method by its name starts from its own defaults."""
+    if isinstance(before, Mapping) and isinstance(value, Mapping) and "name" not in value:
+        return {**before, **{key: _merged(before.get(key), inner) for key, inner in value.items()}}
+    return value
