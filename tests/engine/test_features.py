@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from fewmask.engine.feature_picture import Moment, look_at_features
 from fewmask.engine.features import class_distances, look_at, principal_colors
 from fewmask.engine.prepare import prepare_data
 from fewmask.engine.run_folder import RunFolder
+from fewmask.engine.train import train_recipe
 from fewmask.errors import UserError
 from fewmask.models.build import build_net
 from fewmask.recipe import Recipe, read_recipe
@@ -179,6 +181,20 @@ def look(run: RunFolder, recipe: Recipe, stage: int = 0) -> dict[str, Tensor]:
     data = prepare_data(recipe)
     look_at_features(run, build_net(recipe.net, len(data.classes)), data, recipe, Moment(stage, f"stage{stage}", stage))
     return load_file(run.features / "pictures.safetensors")
+
+
+def test_the_network_that_is_looked_at_is_the_student(tmp_path: Path, dataset: Path) -> None:
+    method = {"name": "class_bank", "teacher_momentum": 0.99, "bank_slots": 4}
+    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset, method, steps=3, feature_picture=True))
+    run, again = train_recipe(recipe, tmp_path / "run", Console(quiet=True)), RunFolder(tmp_path / "again")
+    data = prepare_data(recipe)
+    for which in ("teacher", "student"):
+        net = build_net(recipe.net, len(data.classes))
+        net.load_state_dict(load_file(run.model_file(which)))
+        again.path.mkdir(exist_ok=True)
+        look_at_features(again, net, data, recipe, Moment(1, "train", 3))
+        looks = [(folder.features / "1_train.safetensors").read_bytes() for folder in (run, again)]
+        assert (looks[0] == looks[1]) == (which == "student")
 
 
 def test_pictures_are_of_test_else_of_val_else_the_labeled_ones(tmp_path: Path, recipe: Recipe) -> None:
