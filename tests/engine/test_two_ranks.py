@@ -15,13 +15,26 @@ CLASS_BANK = {"name": "class_bank", "quality_filter": False, "warmup_share": 0.3
 
 DMT = {"name": "dmt", "num_phases": 1}
 
+LABEL_CONTRAST = {"name": "label_contrast", "pseudo_labels": True, "contrast": {"dim": 16}}
+
 
 @pytest.mark.distributed
-@pytest.mark.parametrize(("method", "source"), [(CLASS_BANK, False), (DMT, False), ("ass", True)])
-def test_two_ranks_train_one_model(tmp_path: Path, dataset: Path, method: object, source: bool) -> None:
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        (CLASS_BANK, ["pretrain.dim=16"]),
+        (LABEL_CONTRAST, []),
+        (DMT, []),
+        ("s4gan", []),
+        ("ass", ["source=SOURCE"]),
+    ],
+    ids=["pretrain, class_bank", "label_contrast", "dmt", "s4gan", "ass"],
+)
+def test_two_ranks_train_one_model(tmp_path: Path, dataset: Path, method: object, changes: list[str]) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, method, steps=6)
     run = tmp_path / "run"
-    settings = ["--set", f"source={make_dataset(tmp_path / 'source')}"] if source else []
+    source = make_dataset(tmp_path / "source")
+    settings = [word for change in changes for word in ("--set", change.replace("SOURCE", str(source)))]
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
     assert_one_says_done([*launcher, "fewmask", "train", str(recipe), "--out", str(run), *settings])
     with (run / "metrics.csv").open(newline="") as file:
