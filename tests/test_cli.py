@@ -228,6 +228,29 @@ def test_images_that_cannot_be_read_are_named_after_the_others_are_done(
     assert sorted(path.name for path in (out / "confidence").iterdir()) == ["a.png", "z.png"]
 
 
+def test_all_images_that_cannot_be_read_are_named(run: Path, tmp_path: Path, capsys: Capsys) -> None:
+    images = tmp_path / "photos"
+    images.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        (images / name).write_bytes(b"")
+    answer = command(capsys, "predict", run, images, "--out", tmp_path / "out")
+    assert_mistake(answer, "a.png: the file cannot be read", "3 of 3 images cannot be read (b.png, c.png too)")
+
+
+def test_of_a_dataset_and_through_links_the_images_are_predicted(
+    run: Path, dataset: Path, tmp_path: Path, capsys: Capsys
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "val").symlink_to(dataset / "val")
+    (photos / "again").symlink_to(photos)  # which leads nowhere else
+    answer = command(capsys, "predict", run, photos, "--out", tmp_path / "out")
+    assert answer.code == 0, answer.err
+    written = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.png"))
+    names = [f"val/images/val{index}.png" for index in range(3)]
+    assert written == sorted(f"{kind}/{name}" for kind in ("masks", "overlays", "confidence") for name in names)
+
+
 def test_output_that_cannot_be_written_is_not_blamed_on_the_disk(
     run: Path, dataset: Path, tmp_path: Path, capsys: Capsys
 ) -> None:

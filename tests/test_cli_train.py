@@ -67,6 +67,16 @@ def all_ignored(data: Path) -> None:
         save(np.full((HEIGHT, WIDTH), 255, np.uint8), mask)
 
 
+def two_classes_in_0_and_255(data: Path) -> None:
+    (data / "dataset.yaml").write_text("names: [ground, car]\n")
+    for mask in data.glob("*/masks/*"):
+        save(np.eye(HEIGHT, WIDTH, dtype=np.uint8) * 255, mask)
+
+
+def broken_val(data: Path) -> None:
+    truncate(data / "val" / "images" / "val1.png")
+
+
 def nothing(data: Path) -> None:
     pass
 
@@ -100,6 +110,13 @@ def test_broken_file_is_one_line_in_whichever_process_it_is_read(
         (no_masks, [], ["masks: no train image has a mask", "Put at least one mask there"]),
         (no_unlabeled, [], ["class_bank learns from unlabeled images too", "hide masks with --labels"]),
         (all_ignored, [], ["every pixel of every mask to learn from is ignored", "fewmask doctor"]),
+        (
+            two_classes_in_0_and_255,
+            [],
+            ["no mask holds car (value 1)", "write `encoding: binary`"],
+        ),
+        (broken_val, ["--baseline"], ["val1.png: the file cannot be read"]),
+        (broken_val, ["--set", "training.score_every=1"], ["val1.png: the file cannot be read"]),
         (nothing, ["--labels", "99"], ["99 labels are asked for, but 4 train images have masks"]),
         (nothing, ["--labels", "some.txt"], ["'some.txt' is no share, no number and no file"]),
         (nothing, ["--set", "training.steps"], ["--set: 'training.steps' is not a setting", "training.steps=2000"]),
@@ -223,6 +240,16 @@ def test_broken_recipe_file_is_one_line(tmp_path: Path, capsys: Capsys) -> None:
 
 
 # ---- data and settings that work
+
+
+def test_a_class_without_labels_is_told(data: Path, tmp_path: Path, capsys: Capsys) -> None:
+    told = "No mask to learn from holds car: it will not be learned."
+    assert told not in " ".join(train(capsys, tmp_path, data, *ONE_STEP).err.split())
+    for mask in (data / "train" / "masks").iterdir():
+        save(np.eye(HEIGHT, WIDTH, dtype=np.uint8) + 1, mask)
+    shutil.rmtree(tmp_path / "run")
+    answer = train(capsys, tmp_path, data, *ONE_STEP)
+    assert "No mask to learn from holds ground, car" in " ".join((answer.out + answer.err).split())
 
 
 def mixed_sizes(data: Path) -> None:

@@ -122,6 +122,7 @@ def test_folder_without_classes_shows_the_shortest_yaml(tmp_path):
         ("names: [a, b]\nvalues: [1]", "`values` has 1 entries for 2 names"),
         ("names: [a, b]\nvalues: [1, 1]", "value 1 is given to two classes"),
         ("names: [a, b]\nvalues: [0, 255]", "encoding: binary"),
+        ("names: [a, b, c]\nvalues: [0, 127, 255]", "name these levels as colors: `encoding: rgb`"),
         ("names: [a, b]\nignore: [1]", "'b' has value 1, which is ignored"),
         ("names: [a, b]\ncolors: [[0, 0, 0], [1, 1, 999]]", "`colors.1.2`.*999"),
         ("names: [a, b]\nencoding: rgb", "`colors` has 0 entries"),

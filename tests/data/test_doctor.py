@@ -126,6 +126,14 @@ def test_binary_masks_read_as_indices_are_recognized(healthy):
     assert "encoding: binary" in problem.fix
 
 
+def test_binary_masks_among_masks_of_indices_are_warned_of(healthy):
+    _mask(healthy / "train/masks/3.png", HALVES * 255)
+    (problem,) = examine(healthy).problems
+    assert problem.level == "warning"
+    assert problem.text == "1 masks hold 255, which is ignored, and no cat; others do"
+    assert "train/masks/3.png" in problem.fix
+
+
 def test_class_without_labels_is_a_warning_and_a_rare_one_a_note(healthy):
     (healthy / "dataset.yaml").write_text("names: [background, cat, dog, bird]\n")
     _mask(healthy / "train/masks/0.png", HALVES * 3)

@@ -368,6 +368,60 @@ def test_a_dataset_without_a_single_mask_is_told_once(cityscapes):
     assert [problem.level for problem in examine(cityscapes).problems].count("error") == 1
 
 
+def test_an_export_of_cvat_is_read_by_its_colors_and_subsets(tmp_path):
+    (tmp_path / "labelmap.txt").write_text(
+        "# label:color_rgb:parts:actions\nbackground:0,0,0::\nleaf:250,50,83::\nfruit:61,61,245::\n"
+    )
+    for name in ("one", "two.b", "three", "four"):
+        save_picture(tmp_path / f"JPEGImages/{name}.JPG")
+    for name in ("one", "two.b", "four"):
+        save_mask(tmp_path / f"SegmentationClass/{name}.png", [(0, 0, 0), (250, 50, 83), (61, 61, 245)])
+    save_picture(tmp_path / "unlabeled/five.png")
+    lists = tmp_path / "ImageSets/Segmentation"
+    lists.mkdir(parents=True)
+    for subset, names in (("Train", "one\nthree\n"), ("Validation", "two.b\n"), ("Test", "four\n")):
+        (lists / f"{subset}.txt").write_text(names)
+    folder = read_folder(tmp_path)
+    assert folder.classes.names == ("background", "leaf", "fruit")
+    assert _labels(folder, folder.train[0], 3) == [0, 1, 2]
+    assert [_names(getattr(folder, split)) for split in ("train", "unlabeled", "val", "test")] == [
+        ["one", "three"],
+        ["five"],
+        ["two.b"],
+        ["four"],
+    ]
+    assert folder.train[1].mask is None
+    assert examine(tmp_path).exit_code() == 0
+
+
+def test_an_export_of_cvat_without_its_images_or_colors_says_how_to_export(tmp_path):
+    (tmp_path / "labelmap.txt").write_text("background:0,0,0::\nleaf:250,50,83::\n")
+    (tmp_path / "SegmentationClass").mkdir()
+    with pytest.raises(UserError, match=r"an export of CVAT, but there is no JPEGImages.*with `Save images`"):
+        read_folder(tmp_path)
+    save_picture(tmp_path / "JPEGImages/one.jpg")
+    (tmp_path / "labelmap.txt").write_text("background\n")
+    with pytest.raises(UserError, match=r"labelmap\.txt: the line 'background' gives no color"):
+        read_folder(tmp_path)
+    (tmp_path / "labelmap.txt").write_text("leaf:250,50,83::\n")
+    with pytest.raises(UserError, match=r"labelmap\.txt: there is 1 class, expected 2"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("masks", ["SegmentationClass", "SegmentationClassPNG"])
+def test_an_export_of_labelme_is_read_by_its_names(masks, tmp_path):
+    (tmp_path / "class_names.txt").write_text("_background_\nleaf\nfruit\n")
+    for name in ("one", "two"):
+        save_picture(tmp_path / f"JPEGImages/{name}.jpg")
+    (tmp_path / "SegmentationClass").mkdir()
+    (tmp_path / "SegmentationClass/one.npy").touch()
+    save_mask(tmp_path / masks / "one.png", [0, 1, 2, 255], palette=[0] * 768)
+    folder = read_folder(tmp_path)
+    assert folder.classes.names == ("_background_", "leaf", "fruit")
+    assert _labels(folder, folder.train[0], 4) == [0, 1, 2, 255]
+    assert [sample.mask is None for sample in folder.train] == [False, True]
+
+
 def test_a_mask_without_its_image_is_told(ade20k):
     save_mask(ade20k / "annotations/training/ADE_train_00000002.png", [1])
     with pytest.raises(UserError, match=r"ADE_train_00000002\.png: the mask has no image"):

@@ -4,6 +4,8 @@ import io
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from rich.console import Console
 
 from fewmask.engine.guard import baseline_of, compare_with_baseline, train_with_baseline
 from fewmask.engine.run_folder import RunFolder
-from fewmask.engine.train import train_recipe
+from fewmask.engine.train import create_run, train_recipe
 from fewmask.errors import UserError
 from fewmask.recipe import make_method_config, read_recipe
 from toy import HEIGHT, WIDTH, Child, command, save, write_recipe
@@ -71,6 +73,27 @@ def test_comparison_of_a_method_without_unlabeled_images_names_the_method(tmp_pa
     said = compared(ours, train_recipe(baseline_of(recipe), tmp_path / "theirs", console))
     assert "what label_contrast gave, IoU on val" in said
     assert "unlabeled images" not in said
+
+
+def test_comparison_names_the_classes_that_lost_where_the_mean_gained(
+    tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scores(ground: float, car: float, images: int) -> dict[str, Any]:
+        return {"per_class": {"ground": ground, "car": car}, "miou": (ground + car) / 2, "images": images}
+
+    run = create_run(read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset)), tmp_path / "run")
+
+    def said(*pair: dict[str, Any]) -> str:
+        of_both = iter(pair)
+        monkeypatch.setattr("fewmask.engine.guard.load", lambda path: Mock(evaluate=lambda split: next(of_both)))
+        return compared(run, run)
+
+    text = said(scores(0.9, 0.4, 19), scores(0.5, 0.5, 19))
+    assert "In the mean the unlabeled images helped, but these classes lost points: car 10.0." in text
+    assert "val has 19" in text
+    text = said(scores(0.9, 0.49, 20), scores(0.5, 0.5, 20))
+    assert "lost points" not in text
+    assert "val has" not in text
 
 
 def compared(run: RunFolder, baseline: RunFolder) -> str:

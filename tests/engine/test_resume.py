@@ -221,6 +221,34 @@ def test_resume_with_other_labeled_images_is_refused(
     assert f"the labeled images have changed: {line}" in answer.err
 
 
+def test_resume_with_other_unlabeled_images_is_refused(
+    tmp_path: Path, dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Path(shutil.copytree(dataset, tmp_path / "data"))
+    run = stopped_run(tmp_path, write_recipe(tmp_path / "recipe.yaml", data, CLASS_BANK, **OFTEN))
+    gone = data / "unlabeled" / "more3.png"
+    gone.rename(tmp_path / "more3.png")
+    answer = command(capsys, "train", "--resume", run)
+    assert_mistake(answer, f"{data}: the unlabeled images have changed: more3.png", "Restore the data to go on")
+    (tmp_path / "more3.png").rename(gone)
+    assert command(capsys, "train", "--resume", run).code == 0
+
+
+def test_a_run_whose_data_was_moved_says_where_to_write_it(
+    tmp_path: Path, dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Path(shutil.copytree(dataset, tmp_path / "data"))
+    run = stopped_run(tmp_path, write_recipe(tmp_path / "recipe.yaml", data, "supervised", **OFTEN))
+    data.rename(tmp_path / "moved")
+    answer = command(capsys, "train", "--resume", run)
+    assert_mistake(answer, f"{data}: the data of the run is not there any more", f"as data.root in {run}/recipe.yaml")
+    change(run / "recipe.yaml", f"root: {data}", f"root: {tmp_path / 'moved'}")
+    assert command(capsys, "train", "--resume", run).code == 0
+    (tmp_path / "moved").rename(data)
+    answer = command(capsys, "evaluate", run, "--split", "val")
+    assert_mistake(answer, "the data of the run is not there any more", f"fewmask evaluate {run} --data FOLDER")
+
+
 @pytest.mark.parametrize(
     "text", ["names: [ground, tree, box, car]", "names: [ground, box, tree, car]\nvalues: [0, 2, 1, 3]"]
 )

@@ -174,7 +174,11 @@ def _check_values(classes: Classes) -> None:
         if value in classes.values[:index]:
             raise UserError(f"value {value} is given to two classes", fix="Give every class its own mask value.")
         if value in classes.ignore:
-            fix = "255 always means ignored; two classes in 0 and 255 are written `encoding: binary`."
+            fix = "255 always means ignored; "
+            if len(classes) == 2:
+                fix += "two classes in 0 and 255 are written `encoding: binary`."
+            else:
+                fix += "name these levels as colors: `encoding: rgb`, `colors: [[0, 0, 0], ..., [255, 255, 255]]`."
             raise UserError(
                 f"class {name!r} has value {value}, which is ignored",
                 fix=fix if value == IGNORE else f"Take {value} out of `ignore`, or out of the classes.",

@@ -12,16 +12,9 @@ from rich.progress import Progress
 
 from fewmask.data.classes import Classes
 from fewmask.data.doctor_sample import Finding, Problem, as_problem, examine_sample, relative_to
-from fewmask.data.folder import (
-    IMAGE_SUFFIXES,
-    JPEG_SUFFIXES,
-    MASK_SUFFIXES,
-    Folder,
-    Sample,
-    check_is_folder,
-    survey_folder,
-)
-from fewmask.data.sample import UNKNOWN_CLASSES
+from fewmask.data.folder import Folder, Sample, check_is_folder, survey_folder
+from fewmask.data.label_counts import foreground_is_ignored
+from fewmask.data.sample import IMAGE_SUFFIXES, JPEG_SUFFIXES, MASK_SUFFIXES, UNKNOWN_CLASSES
 from fewmask.shapes import IGNORE
 
 __all__ = ["Diagnosis", "Problem", "examine"]
@@ -100,11 +93,14 @@ class _Tally:
     """The sum over all samples: a few numbers per class, and 16 bytes per image."""
 
     root: Path
+    classes: Classes
     problems: list[Problem] = field(default_factory=list)
     smallest: tuple[int, int] = (1 << 31, 1 << 31)
     largest: tuple[int, int] = (0, 0)
     pixels: dict[str, NDArray[np.int64]] = field(default_factory=dict)  # by split: of each label 0..255
     num_train_images: NDArray[np.int64] = field(default_factory=lambda: np.zeros(IGNORE + 1, dtype=np.int64))
+    num_foreground_ignored: int = 0  # train masks that may be written 0/255 among others of two classes
+    foreground_ignored: str = ""  # the first of them
     first_seen: dict[bytes, tuple[str, Path]] = field(default_factory=dict)  # split and file of each picture
 
     def add(self, split: str, sample: Sample, finding: Finding) -> None:
@@ -116,6 +112,13 @@ class _Tally:
             self.pixels[split] += finding.counts
             if split == "train":
                 self.num_train_images += finding.counts > 0
+                if (
+                    sample.mask is not None
+                    and finding.counts[0]
+                    and foreground_is_ignored(self.classes, finding.counts)
+                ):
+                    self.num_foreground_ignored += 1
+                    self.foreground_ignored = self.foreground_ignored or relative_to(self.root, sample.mask)
         if finding.digest is not None:
             first_split, first = self.first_seen.setdefault(finding.digest, (split, sample.image))
             if first != sample.image:
@@ -132,7 +135,9 @@ class _Tally:
 
 
 def _read_all(splits: Splits, folder: Folder, progress: Progress | None) -> _Tally:
-    tally = _Tally(folder.root, pixels={split: np.zeros(IGNORE + 1, dtype=np.int64) for split in splits})
+    tally = _Tally(
+        folder.root, folder.classes, pixels={split: np.zeros(IGNORE + 1, dtype=np.int64) for split in splits}
+    )
     work = [(split, sample) for split, samples in splits.items() for sample in samples]
     bar = progress.add_task("reading every file", total=len(work)) if progress else None
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -170,11 +175,13 @@ def _class_problems(classes: Classes, tally: _Tally, place: str) -> Iterator[Pro
     pixels = tally.pixels["train"]
     if not pixels.any():
         return
-    if classes.encoding == "index" and len(classes) == 2 and not pixels[1] and pixels[IGNORE]:
-        text = f"no mask holds {classes.names[1]} (value {classes.values[1]}), but some pixels are ignored"
-        fix = f"If 255 means {classes.names[1]}, write `encoding: binary` in dataset.yaml."
-        yield Problem("error", place, text, fix)
+    if mistake := foreground_is_ignored(classes, pixels):
+        yield Problem("error", place, mistake.what, mistake.fix)
         return
+    if tally.num_foreground_ignored and pixels[1]:
+        text = f"{tally.num_foreground_ignored} masks hold 255, which is ignored, and no {classes.names[1]}; others do"
+        fix = f"If 255 means {classes.names[1]} in these, such as {tally.foreground_ignored}, make all masks alike."
+        yield Problem("warning", place, text, fix)
     if not pixels[: len(classes)].any():
         text = "every pixel of every mask is ignored, so there is nothing to learn"
         yield Problem("error", place, text, "Label something in them, or correct `ignore` in dataset.yaml.")

@@ -12,14 +12,19 @@ from pathlib import Path
 
 from fewmask.data.classes import CLASS_FILES, read_classes
 from fewmask.data.layouts import LAYOUTS, Layout, layout_of
-from fewmask.data.sample import UNKNOWN_CLASSES, Folder, Sample, files_by_stem, paired
+from fewmask.data.sample import (
+    IMAGE_SUFFIXES,
+    JPEG_SUFFIXES,
+    MASK_SUFFIXES,
+    UNKNOWN_CLASSES,
+    Folder,
+    Sample,
+    files_by_stem,
+    paired,
+)
 from fewmask.errors import UserError
 
 __all__ = ["Folder", "Sample", "check_is_folder", "read_folder", "survey_folder"]
-
-JPEG_SUFFIXES = {".jpg", ".jpeg"}
-IMAGE_SUFFIXES = {".png", ".bmp", ".tif", ".tiff", ".webp"} | JPEG_SUFFIXES
-MASK_SUFFIXES = {".png", ".bmp", ".tif", ".tiff"}
 
 
 def read_folder(root: Path | str) -> Folder:
@@ -77,7 +82,7 @@ def _in_no_layout(root: Path, mistake: UserError) -> UserError:
             f"the folder holds a part of {layout.name} one level down, in {path.name}", root, layout.advice
         )
     known = ", ".join(dict.fromkeys(layout.name for layout in LAYOUTS))
-    return UserError(mistake.what, mistake.where, f"{mistake.fix} Public datasets are read as they come: {known}.")
+    return UserError(mistake.what, mistake.where, f"{mistake.fix} These are read as they come: {known}.")
 
 
 def _layouts_below(root: Path) -> list[tuple[Path, Layout]]:

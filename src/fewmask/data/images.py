@@ -138,7 +138,7 @@ def _index_codes(image: Image.Image, gray_step: int, path: Path, classes: Classe
         red, green, blue = (np.asarray(image.getchannel(band)) for band in range(3))
         if np.array_equal(red, green) and np.array_equal(red, blue):
             return red
-        fix = "Write `encoding: rgb` and the `colors` of the classes in dataset.yaml."
+        fix = "Write `encoding: rgb` in dataset.yaml, and the `colors` of the classes if no classes.txt has them."
         raise ClassesError(f"the mask holds colors, but the encoding is {classes.encoding}", path, fix)
     raise _unusual_mode(image, path)
 

@@ -8,6 +8,10 @@ from typing import NamedTuple
 from fewmask.data.classes import MAX_CLASSES, Classes
 from fewmask.errors import UserError
 
+JPEG_SUFFIXES = {".jpg", ".jpeg"}
+IMAGE_SUFFIXES = {".png", ".bmp", ".tif", ".tiff", ".webp"} | JPEG_SUFFIXES
+MASK_SUFFIXES = {".png", ".bmp", ".tif", ".tiff"}
+
 UNKNOWN_CLASSES = Classes(names=tuple(f"value {value}" for value in range(MAX_CLASSES)))
 """Stands for classes that cannot be read, so that the doctor can go on."""
 

@@ -7,6 +7,7 @@ from rich.console import Console
 from fewmask.engine.device import num_processes
 from fewmask.engine.folders import target_folder
 from fewmask.engine.model import load
+from fewmask.engine.prepare import check_readable
 from fewmask.engine.run_folder import RunFolder
 from fewmask.engine.say import say
 from fewmask.engine.tables import print_columns
@@ -16,6 +17,9 @@ from fewmask.methods import Supervised
 from fewmask.recipe import Recipe
 
 BASELINE = "supervised"
+
+_LOSS = 2.0  # points of IoU; less is the chance of a seed
+_FEW_IMAGES = 20
 
 
 def train_with_baseline(recipe: Recipe, out: Path, console: Console | None = None) -> RunFolder:
@@ -33,6 +37,7 @@ def train_with_baseline(recipe: Recipe, out: Path, console: Console | None = Non
     if not any(sample.mask for sample in folder.val):
         fix = "Keep some images with masks there to compare on, or leave out --baseline."
         raise UserError("there are no masks", folder.root / "val" / "masks", fix)
+    check_readable(folder.val, folder.classes)
     create_run(recipe, out)
     create_run(baseline_of(recipe), out / "baseline")  # before the training, so that a resumed run knows of it
     return resume_with_baseline(out, console)
@@ -65,3 +70,11 @@ def compare_with_baseline(run: RunFolder, baseline: RunFolder, console: Console)
         longer = ", or train longer: pseudo-labels pay in long runs" if method.uses_unlabeled else ""
         text = f"{what} cost {cost:.1f} points of mIoU. Use the baseline in {baseline.path}{longer}."
         say(console, text[0].upper() + text[1:], style="red")
+    losses = {
+        name: 100 * (theirs["per_class"][name] - iou) for name, iou in ours["per_class"].items() if iou is not None
+    }
+    worse = [f"{name} {loss:.1f}" for name, loss in losses.items() if loss > _LOSS]
+    if worse and cost <= 0:
+        say(console, f"In the mean {what} helped, but these classes lost points: {', '.join(worse)}.", style="red")
+    if ours["images"] < _FEW_IMAGES:
+        say(console, f"Few images say little: val has {ours['images']}.", style="yellow")

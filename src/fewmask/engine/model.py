@@ -77,6 +77,9 @@ class Model:
             (None without one), and `split`, `images`, `predictor`, `selected` (the step that val chose; None where
             the last step is the result). IoU is in [0, 1]; None for an absent class.
         """
+        if data is None and not self.recipe.data.root.exists():
+            fix = f"Say where it is now: fewmask evaluate {quote(str(self.run.path))} --data FOLDER."
+            raise UserError("the data of the run is not there any more", self.recipe.data.root, fix)
         folder = target_folder(self.recipe.data) if data is None else read_folder(data)
         samples = labeled_samples({"train": folder.train, "val": folder.val, "test": folder.test}, split, folder.root)
         if folder.classes.names != self.classes.names:

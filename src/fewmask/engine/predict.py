@@ -2,6 +2,7 @@
 
 import errno
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fewmask.data.classes import Classes
-from fewmask.data.folder import IMAGE_SUFFIXES
 from fewmask.data.images import read_image
+from fewmask.data.sample import IMAGE_SUFFIXES
 from fewmask.engine.model import Model, Prediction, Tick
 from fewmask.engine.run_folder import write_bytes
 from fewmask.errors import UserError
@@ -20,22 +21,32 @@ ByteArray = NDArray[np.uint8]
 
 _KINDS = ("masks", "overlays", "confidence")
 _OVERLAY_SHARE = 0.5
+_NAMED = 5  # of the files that cannot be read
 
 
 def find_images(path: Path, out: Path) -> list[Path]:
-    """The image files of a folder, at any depth, in order, without hidden ones and what lies in `out`; or the file."""
+    """The image files of a folder, at any depth, in order; or the file.
+
+    Left out are hidden ones, what lies in `out`, and `masks` beside `images`: a dataset may be given as it is.
+    """
     if path.is_file():
         return [path]
     if not path.exists():
         raise UserError("there is no such file or folder", path, "Give an image or a folder of images.")
     written = {(out / kind).resolve() for kind in _KINDS}
-    found = sorted(
-        file
-        for file in path.rglob("*")
-        if file.suffix.lower() in IMAGE_SUFFIXES
-        and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        and written.isdisjoint(file.resolve().parents)
-    )
+    found, seen = [], set[Path]()
+    for folder, folders, files in os.walk(path, followlinks=True):
+        here = Path(folder)
+        is_dataset = "images" in folders
+        folders[:] = [
+            name
+            for name in sorted(folders)
+            if not name.startswith(".") and not (name == "masks" and is_dataset) and (here / name).resolve() not in seen
+        ]
+        seen |= {(here / name).resolve() for name in folders}  # a link may lead to where it is from
+        files = [name for name in files if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")]
+        found += [file for name in files if written.isdisjoint((file := here / name).resolve().parents)]
+    found.sort()
     if not found:
         raise UserError("there are no images", path, f"Known are {' '.join(sorted(IMAGE_SUFFIXES))}.")
     return found
@@ -77,8 +88,10 @@ def predict_files(model: Model, images: Path, out: Path, force: bool = False, ti
             _save(picture, target)
     if unread:
         first, others = unread[0], len(files) - len(unread)
-        more = f"; {len(unread)} of {len(files)} images cannot be read, the other {others} are done" if others else ""
-        raise UserError(first.what + more, first.where, first.fix)
+        names = ", ".join(Path(mistake.where).name for mistake in unread[1:_NAMED])
+        also = f" ({names}{', ...' if len(unread) > _NAMED else ''} too)" if names else ""
+        more = f"; {len(unread)} of {len(files)} images cannot be read{also}, the other {others} are done"
+        raise UserError(first.what + (more if others or also else ""), first.where, first.fix)
     return len(files)
 
 

@@ -1,12 +1,16 @@
 """From a recipe to what a training needs: pools of images, stores of pictures, crop, and the method's tools."""
 
 import os
-from pathlib import Path
+from collections import deque
+from collections.abc import Sequence
 from shlex import quote
 from typing import NamedTuple
 
+import numpy as np
+
 from fewmask.data.classes import Classes
 from fewmask.data.folder import Folder, Sample
+from fewmask.data.label_counts import foreground_is_ignored
 from fewmask.data.splits import Pools, draw_pools
 from fewmask.data.store import PictureStore, Resize, fits_in_memory, training_sizes
 from fewmask.engine.folders import source_folder, target_folder
@@ -19,6 +23,7 @@ from fewmask.shapes import IGNORE
 _LARGEST_CROP = 512
 _MOST_PADDING = 8  # times an image: a slip of the finger
 _MOST_WORKERS = 8
+_FEW_MASKS = 200  # are read in seconds
 
 
 class TrainingData(NamedTuple):
@@ -31,6 +36,8 @@ class TrainingData(NamedTuple):
     source: PictureStore | None
     crop: tuple[int, int]
     workers: int
+    missing: tuple[str, ...]
+    """The classes that no mask to learn from holds, as far as these are few enough to be read beforehand."""
 
     @property
     def classes(self) -> Classes:
@@ -50,6 +57,8 @@ def prepare_data(recipe: Recipe) -> TrainingData:
     if steps_between_looks(recipe) and not any(sample.mask for sample in folder.val):
         fix = "Keep some images with masks there, or leave out training.score_every and training.select."
         raise UserError("there are no masks to score on", folder.root / "val" / "masks", fix)
+    if steps_between_looks(recipe):
+        check_readable(folder.val, folder.classes)
     source, source_resize = _source(recipe, folder)
     learned, resize, labels = folder, data.resize, data.labels
     if recipe.method.source_use == "alone" and source is not None:  # it stands in for the target, of which nothing
@@ -70,7 +79,7 @@ def prepare_data(recipe: Recipe) -> TrainingData:
     if workers is None:
         workers = 0 if cached else min(os.cpu_count() or 1, _MOST_WORKERS)
     labeled = PictureStore(pools.labeled, learned.classes, resize, cached)
-    _check_something_is_labeled(labeled, learned.root)
+    missing = _check_labels(labeled, learned)
     return TrainingData(
         folder,
         pools,
@@ -79,17 +88,33 @@ def prepare_data(recipe: Recipe) -> TrainingData:
         None if source is None else PictureStore(source.train, source.classes, source_resize, cached),
         _crop(data.crop, sizes),
         workers,
+        missing,
     )
 
 
-def _check_something_is_labeled(labeled: PictureStore, root: Path) -> None:
-    """Reads masks up to the first that labels a pixel, which is nearly always the first."""
-    pictures = (labeled[index] for index in range(len(labeled)))
-    if all(bool((picture.labels == IGNORE).all()) for picture in pictures if picture.labels is not None):
+def check_readable(samples: Sequence[Sample], classes: Classes) -> None:
+    """Raises what is wrong with an image or mask that is to be scored: before a training and not after it."""
+    with_masks = [sample for sample in samples if sample.mask is not None]
+    deque(PictureStore(with_masks, classes, None, cached=False).fill(), maxlen=0)
+
+
+def _check_labels(labeled: PictureStore, folder: Folder) -> tuple[str, ...]:
+    """The classes without labels, of few masks; of many it reads on to the first that labels a pixel."""
+    pixels = np.zeros(IGNORE + 1, dtype=np.int64)
+    reads_all = len(labeled) <= _FEW_MASKS
+    for index in range(len(labeled)):
+        labels = labeled[index].labels
+        assert labels is not None
+        pixels += np.bincount(labels.numpy().ravel(), minlength=IGNORE + 1)
+        if pixels[:IGNORE].any() and not reads_all:
+            return ()
+    if not pixels[:IGNORE].any():
         what = "every pixel of every mask to learn from is ignored"
-        raise UserError(
-            what, root, f"Label something, or correct `ignore` in dataset.yaml: fewmask doctor {quote(str(root))}"
-        )
+        doctor = f"fewmask doctor {quote(str(folder.root))}"
+        raise UserError(what, folder.root, f"Label something, or correct `ignore` in dataset.yaml: {doctor}")
+    if mistake := foreground_is_ignored(folder.classes, pixels):
+        raise UserError(mistake.what, folder.root, mistake.fix)
+    return tuple(name for name, count in zip(folder.classes.names, pixels, strict=False) if not count)
 
 
 def _source(recipe: Recipe, target: Folder) -> tuple[Folder | None, Resize]:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
@@ -10,7 +10,7 @@ from shlex import quote
 from filelock import FileLock, Timeout
 
 from fewmask.data.classes import Classes, read_classes, write_classes
-from fewmask.data.folder import Sample
+from fewmask.data.splits import Pools
 from fewmask.errors import UserError
 from fewmask.recipe import Recipe, read_recipe, recipe_yaml
 
@@ -25,6 +25,7 @@ class RunFolder:
         self.recipe_file = path / "recipe.yaml"
         self.metrics_file = path / "metrics.csv"
         self.labeled_file = path / "labeled.txt"
+        self.unlabeled_file = path / "unlabeled.txt"
         self.checkpoints = path / "checkpoints"
         self.validation_file = path / "validation.csv"
         self.features = path / "features"
@@ -43,7 +44,7 @@ class RunFolder:
         """The scores on a split."""
         return self.path / f"scores_{split}.json"
 
-    def create(self, recipe: Recipe, classes: Classes, labeled: Sequence[Sample]) -> None:
+    def create(self, recipe: Recipe, classes: Classes, pools: Pools) -> None:
         """Makes the folder and writes what the run is a function of; a folder in use is left alone.
 
         A run that ended before it saved anything, by a mistake or for want of memory, is begun anew.
@@ -60,7 +61,8 @@ class RunFolder:
                     self._clear()
             self.path.mkdir(parents=True, exist_ok=True)
             write_classes(classes, self.path / "dataset.yaml")
-            write_text(self.labeled_file, "".join(f"{sample.name}\n" for sample in labeled))
+            write_text(self.unlabeled_file, "".join(f"{path.name}\n" for path in pools.unlabeled))
+            write_text(self.labeled_file, "".join(f"{sample.name}\n" for sample in pools.labeled))
             write_text(self.recipe_file, recipe_yaml(recipe))  # last: its presence makes this a run
         except OSError as error:
             raise UserError(f"cannot write there ({error.strerror})", self.path, "Choose another --out.") from None
@@ -117,6 +119,11 @@ class RunFolder:
         if not self.labeled_file.is_file():
             raise self._incomplete(self.labeled_file.name)
         return self.labeled_file.read_text(encoding="utf-8").splitlines()
+
+    def unlabeled_names(self) -> list[str] | None:
+        """The files of the images without masks; None of a run that was begun before these were kept."""
+        file = self.unlabeled_file
+        return file.read_text(encoding="utf-8").splitlines() if file.is_file() else None
 
     def _incomplete(self, file: str) -> UserError:
         return UserError(f"the run has lost its {file}", self.path, "Copy the folder again, or train anew.")

@@ -34,7 +34,7 @@ def train_recipe(recipe: Recipe, out: Path, console: Console | None = None) -> R
     method = build_method(recipe, data)
     run = RunFolder(out)
     if fabric.is_global_zero:
-        run.create(recipe, data.classes, data.pools.labeled)
+        run.create(recipe, data.classes, data.pools)
     return _train(fabric, recipe, data, method, run, console or Console(stderr=True))
 
 
@@ -45,7 +45,7 @@ def create_run(recipe: Recipe, out: Path) -> RunFolder:
     data = prepare_data(recipe)
     build_method(recipe, data)
     run = RunFolder(out)
-    run.create(recipe, data.classes, data.pools.labeled)
+    run.create(recipe, data.classes, data.pools)
     return run
 
 
@@ -57,8 +57,11 @@ def resume_run(out: Path, console: Console | None = None) -> RunFolder:
         say(console, f"{out} is finished already.")
         return run
     check_recipe(run, recipe)
+    if not recipe.data.root.exists():
+        fix = f"Put it back, or write where it is now as data.root in {run.recipe_file}."
+        raise UserError("the data of the run is not there any more", recipe.data.root, fix)
     data = prepare_data(recipe)
-    _check_unchanged(run, data)
+    _check_unchanged(run, recipe, data)
     start = recipe
     if latest_checkpoint(run) is not None:  # which holds the weights: those of the start may be gone by now
         net, own = recipe.net.model_copy(update={"weights": "none"}), recipe.method.with_weights(lambda _: "none")
@@ -90,6 +93,8 @@ def _train(
             f"{len(data.classes)} classes, crops of {crop}, {recipe.training.steps} steps on {fabric.device} "
             f"-> {run.path}",
         )
+        if data.missing:
+            say(console, f"No mask to learn from holds {', '.join(data.missing)}: it will not be learned.", "yellow")
         fit(fabric, method, data, recipe, run, console)
         if fabric.is_global_zero:
             _write_model(run, method, recipe)
@@ -119,8 +124,8 @@ def _write_model(run: RunFolder, method: Method, recipe: Recipe) -> None:
         raise cannot_write(run, "the model", error) from None
 
 
-def _check_unchanged(run: RunFolder, data: TrainingData) -> None:
-    """A run goes on with the classes, as its masks write them, and the labeled images that it was started with."""
+def _check_unchanged(run: RunFolder, recipe: Recipe, data: TrainingData) -> None:
+    """A run goes on with the classes, as its masks write them, and with the images that it was started with."""
     if data.classes != run.classes():
         raise UserError(
             "the classes or the way masks write them are not those that the run was started with",
@@ -132,3 +137,7 @@ def _check_unchanged(run: RunFolder, data: TrainingData) -> None:
         gone, new = sorted(before - after), sorted(after - before)
         what = f"{gone[0]} was labeled when the run was started" if gone else f"{new[0]} has been labeled since"
         raise UserError(f"the labeled images have changed: {what}", data.folder.root, _RESTORE)
+    pool = run.unlabeled_names()
+    if recipe.method.uses_unlabeled and pool is not None and pool != [path.name for path in data.pools.unlabeled]:
+        changed = sorted({*pool} ^ {path.name for path in data.pools.unlabeled})
+        raise UserError(f"the unlabeled images have changed: {', '.join(changed[:3])}", data.folder.root, _RESTORE)

@@ -1,8 +1,9 @@
-"""Public datasets as they are published: one file for each, and the table by which a folder is recognized."""
+"""Public datasets as they are published, and exports of annotation tools: the table by which a folder is recognized."""
 
 from pathlib import Path
 
 from fewmask.data.layouts.ade20k import ADE20K
+from fewmask.data.layouts.annotation_tools import CVAT, LABELME
 from fewmask.data.layouts.camvid import CAMVID, CAMVID_ORIGINAL
 from fewmask.data.layouts.cityscapes import CITYSCAPES
 from fewmask.data.layouts.gta5 import GTA5
@@ -11,7 +12,7 @@ from fewmask.data.layouts.voc import VOC
 
 __all__ = ["LAYOUTS", "Layout", "layout_of"]
 
-LAYOUTS = (CITYSCAPES, VOC, GTA5, CAMVID, CAMVID_ORIGINAL, ADE20K)
+LAYOUTS = (CVAT, LABELME, CITYSCAPES, VOC, GTA5, CAMVID, CAMVID_ORIGINAL, ADE20K)
 
 
 def layout_of(root: Path) -> Layout | None:
