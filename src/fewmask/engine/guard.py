@@ -75,6 +75,6 @@ def compare_with_baseline(run: RunFolder, baseline: RunFolder, console: Console)
     }
     worse = [f"{name} {loss:.1f}" for name, loss in losses.items() if loss > _LOSS]
     if worse and cost <= 0:
-        say(console, f"In the mean {what} helped, but these classes lost points: {', '.join(worse)}.", style="red")
+        say(console, f"These classes lost points all the same: {', '.join(worse)}.", style="red")
     if ours["images"] < _FEW_IMAGES:
         say(console, f"Few images say little: val has {ours['images']}.", style="yellow")

@@ -34,7 +34,7 @@ def find_images(path: Path, out: Path) -> list[Path]:
     if not path.exists():
         raise UserError("there is no such file or folder", path, "Give an image or a folder of images.")
     written = {(out / kind).resolve() for kind in _KINDS}
-    found, seen = [], set[Path]()
+    found, seen = [], {path.resolve()}
     for folder, folders, files in os.walk(path, followlinks=True):
         here = Path(folder)
         is_dataset = "images" in folders

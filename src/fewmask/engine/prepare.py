@@ -80,6 +80,8 @@ def prepare_data(recipe: Recipe) -> TrainingData:
         workers = 0 if cached else min(os.cpu_count() or 1, _MOST_WORKERS)
     labeled = PictureStore(pools.labeled, learned.classes, resize, cached)
     missing = _check_labels(labeled, learned)
+    if source is not None:  # its masks may hold them
+        missing = ()
     return TrainingData(
         folder,
         pools,
@@ -102,10 +104,9 @@ def _check_labels(labeled: PictureStore, folder: Folder) -> tuple[str, ...]:
     """The classes without labels, of few masks; of many it reads on to the first that labels a pixel."""
     pixels = np.zeros(IGNORE + 1, dtype=np.int64)
     reads_all = len(labeled) <= _FEW_MASKS
-    for index in range(len(labeled)):
-        labels = labeled[index].labels
-        assert labels is not None
-        pixels += np.bincount(labels.numpy().ravel(), minlength=IGNORE + 1)
+    for picture in labeled.fill() if reads_all else (labeled[index] for index in range(len(labeled))):
+        assert picture.labels is not None
+        pixels += np.bincount(picture.labels.numpy().ravel(), minlength=IGNORE + 1)
         if pixels[:IGNORE].any() and not reads_all:
             return ()
     if not pixels[:IGNORE].any():
