@@ -54,6 +54,15 @@ def test_hidden_and_foreign_files_are_left_out(tmp_path):
     ("files", "message"),
     [
         ((), "train: there is no folder `images`.*train/masks"),
+        (("Train/images/a.png",), "train: there is no folder `images`. Call it train, not Train"),
+        (
+            ("images/a.png", "masks/a.png"),
+            "train: there is no folder `images`. Move .*/images and .*/masks into .*/train",
+        ),
+        (
+            ("train/images/a.png", "train/labels/a.png"),
+            "no folder `masks`, but .* Call it masks if it holds them: labels",
+        ),
         (("train/images/a.txt",), "train/images: the folder holds no image"),
         (("train/images/deeper/a.png", "train/masks/a.png"), "train/images: the folder holds no image"),
         (("train/images/a.png", "train/images/a.jpg"), r"a\.png has the same name as a\.jpg"),

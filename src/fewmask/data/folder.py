@@ -100,17 +100,33 @@ def _whole_below(root: Path) -> UserError | None:
     return UserError(what, root, f"Give {' or '.join(str(path) for path, _ in whole)}.")
 
 
+def _guess(split: Path) -> str:
+    """What to do about a split that lies elsewhere, as far as that can be seen."""
+    root = split.parent
+    called = next((path.name for path in root.iterdir() if path.name.lower() == split.name and path != split), "")
+    if called and not split.is_dir():
+        return f"Call it {split.name}, not {called}."
+    if (root / "images").is_dir():
+        return f"Move {root.name}/images and {root.name}/masks into {root.name}/{split.name}."
+    return ""
+
+
 def _read_split(split: Path, mistakes: list[UserError]) -> tuple[Sample, ...]:
     if not (split / "images").is_dir():
         if split.name == "train" or split.is_dir():
             fix = f"Put images in {split.name}/images and their masks, of the same names, in {split.name}/masks."
-            mistakes.append(UserError("there is no folder `images`", split, fix))
+            mistakes.append(UserError("there is no folder `images`", split, _guess(split) or fix))
         return ()
     images = files_by_stem(split / "images", IMAGE_SUFFIXES, mistakes)
     if not images and split.name == "train":  # the masks are not to blame for that
         fix = f"Put images there ({', '.join(sorted(IMAGE_SUFFIXES))}); deeper folders are not read."
         mistakes.append(UserError("the folder holds no image that can be read", split / "images", fix))
         return ()
+    others = sorted(path.name for path in split.iterdir() if path.is_dir() and path.name[0] != ".")
+    others.remove("images")
+    if split.name == "train" and others and "masks" not in others:
+        fix = f"Call it masks if it holds them: {', '.join(others)}."
+        mistakes.append(UserError("there is no folder `masks`, but another beside `images`", split, fix))
     masks = files_by_stem(split / "masks", MASK_SUFFIXES | JPEG_SUFFIXES, mistakes)
     for name, mask in list(masks.items()):
         if mask.suffix.lower() in JPEG_SUFFIXES:

@@ -105,7 +105,8 @@ class SegNet(nn.Module):
             raise UserError(
                 "this architecture pools a whole image to one pixel and normalizes it over the batch, "
                 "which has no meaning for a batch of one",
-                fix="Train with at least two images in a batch, or choose another net.arch, such as unet or fpn.",
+                fix="Train with at least two images in a batch (training.labeled_batch, training.unlabeled_batch), or "
+                "choose another net.arch, such as unet or fpn.",
             )
         cell = int(self.network.encoder.output_stride)
         if (
