@@ -353,7 +353,8 @@ def rows(run: Path) -> list[dict[str, Any]]:
 
 
 def assert_equal_runs(run: Path, unbroken: Unbroken) -> None:
-    models = ["student.safetensors"] + (["teacher.safetensors"] if METHODS[unbroken.method] == CLASS_BANK else [])
+    pretrains, has_teacher = unbroken.method in ("pretrain", "label_contrast"), METHODS[unbroken.method] == CLASS_BANK
+    models = ["pretrained.safetensors"] * pretrains + ["student.safetensors"] + ["teacher.safetensors"] * has_teacher
     assert sorted(path.name for path in run.glob("*.safetensors")) == models
     for model in models:
         assert (run / model).read_bytes() == (unbroken.run / model).read_bytes()
