@@ -242,12 +242,14 @@ def test_of_a_dataset_and_through_links_the_images_are_predicted(
 ) -> None:
     photos = tmp_path / "photos"
     save(draw_scene(np.random.default_rng(0))[0], photos / "a.png")
+    save(draw_scene(np.random.default_rng(1))[0], photos / "cvat" / "JPEGImages" / "b.png")
+    save(draw_scene(np.random.default_rng(1))[1], photos / "cvat" / "SegmentationClass" / "b.png")
     (photos / "val").symlink_to(dataset / "val")
     (photos / "again").symlink_to(photos)  # which leads nowhere else
     answer = command(capsys, "predict", run, photos, "--out", tmp_path / "out")
     assert answer.code == 0, answer.err
     written = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.png"))
-    names = ["a.png", *(f"val/images/val{index}.png" for index in range(3))]
+    names = ["a.png", "cvat/JPEGImages/b.png", *(f"val/images/val{index}.png" for index in range(3))]
     assert written == sorted(f"{kind}/{name}" for kind in ("masks", "overlays", "confidence") for name in names)
 
 

@@ -21,13 +21,16 @@ ByteArray = NDArray[np.uint8]
 
 _KINDS = ("masks", "overlays", "confidence")
 _OVERLAY_SHARE = 0.5
+_MASKS_BESIDE = {"images": "masks", "JPEGImages": "Segmentation"}
+"""How the names of folders of masks begin, by the folder of images beside them."""
 _NAMED = 5  # of the files that cannot be read
 
 
 def find_images(path: Path, out: Path) -> list[Path]:
     """The image files of a folder, at any depth, in order; or the file.
 
-    Left out are hidden ones, what lies in `out`, and `masks` beside `images`: a dataset may be given as it is.
+    Left out are hidden ones, what lies in `out`, and the masks beside `images` or `JPEGImages`: a dataset may be given
+    as it is.
     """
     if path.is_file():
         return [path]
@@ -37,11 +40,11 @@ def find_images(path: Path, out: Path) -> list[Path]:
     found, seen = [], {path.resolve()}
     for folder, folders, files in os.walk(path, followlinks=True):
         here = Path(folder)
-        is_dataset = "images" in folders
+        left_out = tuple(masks for images, masks in _MASKS_BESIDE.items() if images in folders)
         folders[:] = [
             name
             for name in sorted(folders)
-            if not name.startswith(".") and not (name == "masks" and is_dataset) and (here / name).resolve() not in seen
+            if not name.startswith((".", *left_out)) and (here / name).resolve() not in seen
         ]
         seen |= {(here / name).resolve() for name in folders}  # a link may lead to where it is from
         files = [name for name in files if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")]
