@@ -1,6 +1,6 @@
 """What annotation tools export with names of Pascal VOC: CVAT's `Segmentation mask 1.1`, LabelMe's `labelme2voc`.
 
-CVAT, https://docs.cvat.ai/docs/manual/advanced/formats/format-smask
+CVAT, https://docs.cvat.ai/docs/dataset_management/formats/format-smask
 LabelMe, https://github.com/wkentaro/labelme (examples/semantic_segmentation)
 """
 
@@ -22,12 +22,10 @@ def _read_cvat(root: Path, mistakes: list[UserError]) -> Folder:
         texts = [list_text(subsets[name]) for name in subset_names if name in subsets]
         return {Path(line.strip()).name for text in texts for line in text.splitlines()}
 
-    val, test = listed("validation", "val"), listed("test")
-    parts = [
-        tuple(sample for sample in samples if (sample.name in val, sample.name in test) == where)
-        for where in ((False, False), (True, False), (False, True))
-    ]
-    return Folder(root, _classes_of_cvat(root / "labelmap.txt"), parts[0], _more(root, mistakes), parts[1], parts[2])
+    in_val, in_test = listed("validation", "val"), listed("test")
+    train = tuple(sample for sample in samples if sample.name not in in_val | in_test)
+    val, test = (tuple(sample for sample in samples if sample.name in names) for names in (in_val, in_test))
+    return Folder(root, _classes_of_cvat(root / "labelmap.txt"), train, _more(root, mistakes), val, test)
 
 
 def _classes_of_cvat(path: Path) -> Classes:
