@@ -234,7 +234,7 @@ def test_all_images_that_cannot_be_read_are_named(run: Path, tmp_path: Path, cap
     for name in ("a.png", "b.png", "c.png"):
         (images / name).write_bytes(b"")
     answer = command(capsys, "predict", run, images, "--out", tmp_path / "out")
-    assert_mistake(answer, "a.png: the file cannot be read", "3 of 3 images cannot be read (b.png, c.png too)")
+    assert_mistake(answer, "a.png: the file cannot be read", "3 of 3 images cannot be read (b.png, c.png too). ")
 
 
 def test_of_a_dataset_and_through_links_the_images_are_predicted(

@@ -99,8 +99,7 @@ class _Tally:
     largest: tuple[int, int] = (0, 0)
     pixels: dict[str, NDArray[np.int64]] = field(default_factory=dict)  # by split: of each label 0..255
     num_train_images: NDArray[np.int64] = field(default_factory=lambda: np.zeros(IGNORE + 1, dtype=np.int64))
-    num_foreground_ignored: int = 0  # train masks that may be written 0/255 among others of two classes
-    foreground_ignored: str = ""  # the first of them
+    foreground_ignored: list[str] = field(default_factory=list)  # train masks that may be written 0/255
     first_seen: dict[bytes, tuple[str, Path]] = field(default_factory=dict)  # split and file of each picture
 
     def add(self, split: str, sample: Sample, finding: Finding) -> None:
@@ -117,8 +116,7 @@ class _Tally:
                     and finding.counts[0]
                     and foreground_is_ignored(self.classes, finding.counts)
                 ):
-                    self.num_foreground_ignored += 1
-                    self.foreground_ignored = self.foreground_ignored or relative_to(self.root, sample.mask)
+                    self.foreground_ignored.append(relative_to(self.root, sample.mask))
         if finding.digest is not None:
             first_split, first = self.first_seen.setdefault(finding.digest, (split, sample.image))
             if first != sample.image:
@@ -178,9 +176,10 @@ def _class_problems(classes: Classes, tally: _Tally, place: str) -> Iterator[Pro
     if mistake := foreground_is_ignored(classes, pixels):
         yield Problem("error", place, mistake.what, mistake.fix)
         return
-    if tally.num_foreground_ignored and pixels[1]:
-        text = f"{tally.num_foreground_ignored} masks hold 255, which is ignored, and no {classes.names[1]}; others do"
-        fix = f"If 255 means {classes.names[1]} in these, such as {tally.foreground_ignored}, make all masks alike."
+    if tally.foreground_ignored and pixels[1]:
+        count, first = len(tally.foreground_ignored), tally.foreground_ignored[0]
+        text = f"{count} masks hold 255, which is ignored, and no {classes.names[1]}; others do"
+        fix = f"If 255 means {classes.names[1]} in these, such as {first}, make all masks alike."
         yield Problem("warning", place, text, fix)
     if not pixels[: len(classes)].any():
         text = "every pixel of every mask is ignored, so there is nothing to learn"

@@ -18,7 +18,7 @@ from fewmask.recipe import Recipe
 
 BASELINE = "supervised"
 
-_LOSS = 2.0  # points of IoU; less is the chance of a seed
+_LOSS = 2.0  # points of IoU; less is not worth a line
 _FEW_IMAGES = 20
 
 

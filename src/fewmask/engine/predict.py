@@ -91,10 +91,13 @@ def predict_files(model: Model, images: Path, out: Path, force: bool = False, ti
             _save(picture, target)
     if unread:
         first, others = unread[0], len(files) - len(unread)
-        names = ", ".join(Path(mistake.where).name for mistake in unread[1:_NAMED])
-        also = f" ({names}{', ...' if len(unread) > _NAMED else ''} too)" if names else ""
-        more = f"; {len(unread)} of {len(files)} images cannot be read{also}, the other {others} are done"
-        raise UserError(first.what + (more if others or also else ""), first.where, first.fix)
+        more = f"; {len(unread)} of {len(files)} images cannot be read" if len(files) > 1 else ""
+        if len(unread) > 1:
+            names = ", ".join(Path(mistake.where).name for mistake in unread[1:_NAMED])
+            more += f" ({names}{', ...' if len(unread) > _NAMED else ''} too)"
+        if others:
+            more += f", the other {others} are done"
+        raise UserError(first.what + more, first.where, first.fix)
     return len(files)
 
 

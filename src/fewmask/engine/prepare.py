@@ -23,7 +23,7 @@ from fewmask.shapes import IGNORE
 _LARGEST_CROP = 512
 _MOST_PADDING = 8  # times an image: a slip of the finger
 _MOST_WORKERS = 8
-_FEW_MASKS = 200  # are read in seconds
+_FEW_MASKS = 200  # few enough to read them all before a run
 
 
 class TrainingData(NamedTuple):

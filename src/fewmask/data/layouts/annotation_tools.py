@@ -25,7 +25,7 @@ def _read_cvat(root: Path, mistakes: list[UserError]) -> Folder:
     in_val, in_test = listed("validation", "val"), listed("test")
     train = tuple(sample for sample in samples if sample.name not in in_val | in_test)
     val, test = (tuple(sample for sample in samples if sample.name in names) for names in (in_val, in_test))
-    return Folder(root, _classes_of_cvat(root / "labelmap.txt"), train, _more(root, mistakes), val, test)
+    return Folder(root, _classes_of_cvat(root / "labelmap.txt"), train, _unlabeled(root, mistakes), val, test)
 
 
 def _classes_of_cvat(path: Path) -> Classes:
@@ -49,7 +49,7 @@ def _read_labelme(root: Path, mistakes: list[UserError]) -> Folder:
     samples = _samples(root, older if older.is_dir() else root / "SegmentationClass", mistakes)
     path = root / "class_names.txt"
     names = [line.strip() for line in list_text(path).splitlines() if line.strip() not in ("", "__ignore__")]
-    return Folder(root, _classes(path, {"names": names}), samples, _more(root, mistakes), (), ())
+    return Folder(root, _classes(path, {"names": names}), samples, _unlabeled(root, mistakes), (), ())
 
 
 def _classes(path: Path, fields: dict[str, object]) -> Classes:
@@ -58,7 +58,9 @@ def _classes(path: Path, fields: dict[str, object]) -> Classes:
     except UserError as mistake:
         raise UserError(mistake.what, path, mistake.fix) from None
     except ValueError:
-        raise UserError("its names or colors are none", path, "Export it again, or write a dataset.yaml.") from None
+        raise UserError(
+            "a name is empty or a color level above 255", path, "Export it again, or write a dataset.yaml."
+        ) from None
 
 
 def _samples(root: Path, masks: Path, mistakes: list[UserError]) -> tuple[Sample, ...]:
@@ -66,7 +68,7 @@ def _samples(root: Path, masks: Path, mistakes: list[UserError]) -> tuple[Sample
     return paired(images, files_by_stem(masks, {".png"}, mistakes), mistakes)
 
 
-def _more(root: Path, mistakes: list[UserError]) -> tuple[Sample, ...]:
+def _unlabeled(root: Path, mistakes: list[UserError]) -> tuple[Sample, ...]:
     return paired(files_by_stem(root / "unlabeled", IMAGE_SUFFIXES, mistakes), {}, mistakes)
 
 
