@@ -122,8 +122,11 @@ class Pretrained(Method):
         return (Stage(BEFORE, self.config.share, pretrains=True), *rest)
 
     def begin(self, stage: Stage, pool: Pool) -> None:
-        if stage.name != BEFORE:
-            self.method.begin(stage, pool)
+        if stage.name == BEFORE:
+            return
+        if self.teacher is not None and stage == self.stages()[1]:
+            self.teacher.load_state_dict(self.student.state_dict())  # a copy from before the pre-training until now
+        self.method.begin(stage, pool)
 
     def step(self, batch: Batch, now: Now) -> Step:
         if now.stage == BEFORE:
