@@ -1,8 +1,9 @@
 """Grouped convolutions that train right and fast on a CPU.
 
 In bfloat16 and channels-last order, oneDNN leaves parts of the weights' gradient of a dilated grouped convolution
-unwritten where the map is 29 pixels wide or wider (PyTorch 2.15: relative errors of 1 to 1e35). It is slow at the
-gradients of strided ones and of kernels beyond 3 x 3, for which float32 is faster (benchmarks/grouped_conv.py).
+unwritten where the map is 29 pixels wide or wider (PyTorch 2.15, rates 2 to 10: errors of 1 to 1e36 times the
+gradient). It is slow at the gradients of strided ones and of kernels beyond 3 x 3, for which float32 is faster
+(benchmarks/grouped_conv.py).
 """
 
 import torch
