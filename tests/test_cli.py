@@ -103,6 +103,19 @@ def test_demo_in_a_file_is_one_line(tmp_path: Path, capsys: Capsys) -> None:
     assert_mistake(command(capsys, "demo", "--out", tmp_path / "notes"), "notes: cannot write there (Not a directory)")
 
 
+def test_demo_draws_anew_what_is_half_drawn_and_is_one_of_steps(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, count in (("TRAIN_IMAGES", 3), ("MASKS", 2), ("TEST_IMAGES", 2), ("_SHOWN", (0, 1))):
+        monkeypatch.setattr(f"fewmask.engine.demo.{name}", count)
+    (tmp_path / ".scenes.part" / "train" / "images").mkdir(parents=True)
+    assert command(capsys, "demo", "--out", tmp_path, "--steps", "1").code == 0
+    assert len(list((tmp_path / "scenes" / "test" / "masks").iterdir())) == 2
+    assert not (tmp_path / ".scenes.part").exists()
+    answer = command(capsys, "demo", "--out", tmp_path)
+    assert_mistake(answer, "the demo there is of 1 steps, and this one of 400", "Go on with it by --steps 1,")
+
+
 # ---- evaluate
 
 

@@ -6,7 +6,6 @@ import sys
 import warnings
 from importlib.metadata import version
 from pathlib import Path
-from shlex import quote
 from typing import Annotated, TextIO, cast
 
 import typer
@@ -15,7 +14,7 @@ from rich.progress import Progress
 
 from fewmask.engine.lasting_stream import LastingStream
 from fewmask.engine.say import say
-from fewmask.errors import UserError
+from fewmask.errors import UserError, in_command
 
 app = typer.Typer(
     add_completion=False,
@@ -134,10 +133,10 @@ def train(
             run = (train_with_baseline if baseline else train_recipe)(recipe, out, console)
     except Interrupted:
         where = resume or out
-        say(console, f"Stopped, and saved. Go on with: fewmask train --resume {quote(str(where))}")
+        say(console, f"Stopped, and saved. Go on with: fewmask train --resume {in_command(where)}")
         raise typer.Exit(130) from None
-    say(console, f"Done. Score it: fewmask evaluate {quote(str(run.path))}")
-    say(console, f"      Use it:   fewmask predict {quote(str(run.path))} IMAGES --out DIR")
+    say(console, f"Done. Score it: fewmask evaluate {in_command(run.path)}")
+    say(console, f"      Use it:   fewmask predict {in_command(run.path)} IMAGES --out DIR")
     if run.features_picture.exists():
         say(console, f"      Look at {run.features_picture}: what became of its features.")
 
@@ -195,7 +194,8 @@ def main() -> None:
 
 def _console() -> Console:
     """Where a person reads; of several ranks, the first one speaks."""
-    rank = os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))  # Fabric names only the second
+    launchers = ("RANK", "LOCAL_RANK", "SLURM_PROCID")  # of torchrun, Fabric and srun
+    rank = next((os.environ[name] for name in launchers if name in os.environ), "0")
     return Console(file=cast(TextIO, LastingStream(sys.stdout)), quiet=rank != "0")
 
 

@@ -1,6 +1,9 @@
 """What a person did that cannot work: one line that says what, where, and what to do."""
 
 import difflib
+import os
+import shlex
+import subprocess
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +21,11 @@ class UserError(Exception):
         self.what, self.where, self.fix = what, str(where), fix
         place = f"{self.where}: " if self.where else ""
         super().__init__(f"{place}{what.rstrip('.')}." + (f" {fix}" if fix else ""))
+
+
+def in_command(path: object) -> str:
+    """A path as a word of a command to copy: in quotes where the shell needs them, on Windows as its shells read it."""
+    return subprocess.list2cmdline([str(path)]) if os.name == "nt" else shlex.quote(str(path))
 
 
 _REASONS = {

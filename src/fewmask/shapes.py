@@ -10,10 +10,8 @@ IGNORE = 255
 """The label of a pixel that counts for nothing: outside the image, unknown, or void."""
 
 Images = Float[Tensor, "b 3 h w"]  # RGB in [0, 1]
-ByteImages = UInt8[Tensor, "b 3 h w"]  # RGB in 0..255
 ByteImage = UInt8[Tensor, "3 h w"]
 Labels = Int64[Tensor, "b h w"]  # 0..k-1 or IGNORE
-ByteLabels = UInt8[Tensor, "b h w"]
 ByteLabel = UInt8[Tensor, "h w"]
 Valid = Bool[Tensor, "b h w"]  # False where there is no image (padding)
 Logits = Float[Tensor, "b k h w"]
@@ -30,9 +28,7 @@ __all__ = [
     "IGNORE",
     "Bool",
     "ByteImage",
-    "ByteImages",
     "ByteLabel",
-    "ByteLabels",
     "Confidence",
     "Confusion",
     "Features",

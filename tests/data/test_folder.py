@@ -66,6 +66,7 @@ def test_hidden_and_foreign_files_are_left_out(tmp_path):
         (("train/images/a.txt",), "train/images: the folder holds no image"),
         (("train/images/deeper/a.png", "train/masks/a.png"), "train/images: the folder holds no image"),
         (("train/images/a.png", "train/images/a.jpg"), r"a\.png has the same name as a\.jpg"),
+        (("train/images/a\udcdf.png",), r"the file name 'a\\udcdf.png' is not Unicode"),
         (("train/images/a.png", "train/masks/a.png", "train/masks/a.tif"), r"a\.tif has the same name as a\.png"),
         (("train/images/a.png", "train/masks/b.png"), r"masks/b\.png: the mask has no image\."),
         (("train/images/a.jpg", "train/masks/a_mask.png"), r"no image \(is it that of a\.jpg\?\)"),

@@ -8,7 +8,13 @@ from lightning_fabric import Fabric
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fewmask.engine.device import choose_device, enough_memory, launch_fabric, leave_bank_out_of_broadcast
+from fewmask.engine.device import (
+    choose_device,
+    enough_memory,
+    launch_fabric,
+    leave_bank_out_of_broadcast,
+    num_processes,
+)
 from fewmask.errors import UserError
 from fewmask.models.bank import ClassBank
 from fewmask.recipe import TrainingConfig
@@ -57,6 +63,40 @@ def test_several_devices_train_together_and_may_leave_parameters_unused(monkeypa
         assert fabric.world_size == (devices or 1)
         options = getattr(fabric.strategy, "_ddp_kwargs", None)
         assert options == ({"find_unused_parameters": True} if devices == 2 else None)
+
+
+SRUN = {"SLURM_STEP_ID": "0", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_PROCID": "1"}
+SRUN |= {"SLURM_NTASKS_PER_NODE": "2", "SLURM_LOCALID": "1", "SLURM_NODEID": "0", "SLURM_NNODES": "1"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "ranks"),
+    [
+        (SRUN, 2),
+        ({name: SRUN[name] for name in ("SLURM_NTASKS", "SLURM_JOB_NAME")}, 1),  # sbatch without srun
+        (SRUN | {"SLURM_JOB_NAME": "interactive"}, 1),
+    ],
+)
+def test_tasks_of_srun_are_ranks(environment: dict[str, str], ranks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Fabric, "launch", lambda fabric: None)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    fabric = launch_fabric(TrainingConfig(**TRAINING))
+    assert (fabric.world_size, fabric.global_rank) == (ranks, ranks - 1)
+    assert num_processes(TrainingConfig(**TRAINING)) == ranks
+
+
+def test_tasks_of_srun_without_their_number_on_a_node_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SRUN.keys() - {"SLURM_NTASKS_PER_NODE"}:
+        monkeypatch.setenv(name, SRUN[name])
+    with pytest.raises(UserError, match=r"srun started 2 tasks. Start them with srun --ntasks-per-node=N"):
+        launch_fabric(TrainingConfig(**TRAINING))
+
+
+def test_processes_that_are_not_those_asked_for_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match=r"2 processes started, and the run has 3. Start it with torchrun"):
+        launch_fabric(TrainingConfig(**TRAINING | {"devices": 3}))
 
 
 @pytest.fixture

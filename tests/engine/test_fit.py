@@ -25,7 +25,7 @@ from fewmask.engine.train import build_method
 from fewmask.methods import ClassBankMethod
 from fewmask.ops.draw import Purpose, seed_at
 from fewmask.recipe import Recipe, TrainingConfig, read_recipe
-from toy import command, write_recipe
+from toy import assert_mistake, command, write_recipe
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -195,6 +195,18 @@ def test_loss_that_is_no_number_stops_the_run_in_one_line(tmp_path: Path, datase
         answer.err,
     )
     assert not (tmp_path / "run" / "student.safetensors").exists()
+
+
+def test_weights_that_are_no_numbers_do_not_replace_a_good_checkpoint(
+    tmp_path: Path, dataset: Path, capsys: Capsys
+) -> None:
+    often = {"steps": 30, "log_every": 100, "checkpoint_every": 1}
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, "supervised", **often, learning_rate=1e30)
+    answer = command(capsys, "train", recipe, "--out", tmp_path / "run")
+    assert_mistake(answer, "no longer a finite number at step")
+    (checkpoint,) = (tmp_path / "run" / "checkpoints").glob("stage*")
+    weights = load_file(checkpoint / "method.safetensors")
+    assert all(torch.isfinite(tensor).all() for tensor in weights.values())
 
 
 STOPPING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]

@@ -79,18 +79,27 @@ def test_comparison_names_the_classes_that_lost_where_the_mean_gained(
     tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def scores(ground: float, car: float, images: int) -> dict[str, Any]:
-        return {"per_class": {"ground": ground, "car": car}, "miou": (ground + car) / 2, "images": images}
+        per_class = {"ground": ground, "car": car}
+        chosen = {"step": 3, "of": 4}
+        return {
+            "per_class": per_class,
+            "miou": (ground + car) / 2,
+            "images": images,
+            "split": "val",
+            "selected": chosen,
+        }
 
     run = create_run(read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset)), tmp_path / "run")
 
     def said(*pair: dict[str, Any]) -> str:
         of_both = iter(pair)
-        monkeypatch.setattr("fewmask.engine.guard.load", lambda path: Mock(evaluate=lambda split: next(of_both)))
+        monkeypatch.setattr("fewmask.engine.guard.load", lambda _, __: Mock(evaluate=lambda split: next(of_both)))
         return compared(run, run)
 
     text = said(scores(0.9, 0.4, 19), scores(0.5, 0.5, 19))
     assert "These classes lost points all the same: car 10.0." in text
     assert "val has 19" in text
+    assert "step 3 of 4, the best on val. Scores on val flatter them." in text
     text = said(scores(0.9, 0.49, 20), scores(0.5, 0.5, 20))
     assert "lost points" not in text
     assert "val has" not in text

@@ -153,6 +153,17 @@ def test_images_of_mixed_sizes_are_predicted_one_by_one_or_together_alike(model:
         assert (alone["student"] == labels["student"]).float().mean() > 0.999  # ties in float32 may fall otherwise
 
 
+def test_of_large_images_few_are_predicted_together(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fewmask.engine.infer._LOGITS", 2 * 48 * 64 * len(NAMES))
+    sizes: list[int] = []
+    net = model.nets["student"]
+    counting = net.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    images = [torch.zeros(3, *size, dtype=torch.uint8) for size in [(48, 64)] * 3 + [(96, 128)] * 2]
+    assert len(list(predicted_labels({"student": net}, images, None))) == 5
+    counting.remove()
+    assert sizes == [2, 1, 1, 1]
+
+
 def test_score_reads_every_image_once_and_tells_how_many_there_are(model: Model, dataset: Path) -> None:
     told: list[int] = []
     samples: tuple[Sample, ...] = read_folder(dataset).val

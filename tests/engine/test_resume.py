@@ -41,7 +41,7 @@ def unbroken(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     if METHODS[request.param] == CLASS_BANK:  # else a resumed bank would be no test
         last = rows(folder / "run")[-1]
         assert float(last["bank_filled/car"]) > 0.5
-        assert float(last["loss/contr_unlabeled"]) > 0
+        assert float(last["loss/contrast_unlabeled"]) > 0
     return Unbroken(request.param, recipe, folder / "run")
 
 
@@ -230,7 +230,10 @@ def test_resume_with_other_unlabeled_images_is_refused(
     gone.rename(tmp_path / "more3.png")
     answer = command(capsys, "train", "--resume", run)
     assert_mistake(answer, f"{data}: the unlabeled images have changed: more3.png", "Restore the data to go on")
-    (tmp_path / "more3.png").rename(gone)
+    (tmp_path / "more3.png").rename(data / "train" / "images" / "more3.png")
+    answer = command(capsys, "train", "--resume", run)
+    assert_mistake(answer, "the unlabeled images have changed: their order", "Restore the data to go on")
+    (data / "train" / "images" / "more3.png").rename(gone)
     assert command(capsys, "train", "--resume", run).code == 0
 
 
@@ -241,12 +244,45 @@ def test_a_run_whose_data_was_moved_says_where_to_write_it(
     run = stopped_run(tmp_path, write_recipe(tmp_path / "recipe.yaml", data, "supervised", **OFTEN))
     data.rename(tmp_path / "moved")
     answer = command(capsys, "train", "--resume", run)
-    assert_mistake(answer, f"{data}: the data of the run is not there any more", f"as data.root in {run}/recipe.yaml")
+    assert_mistake(
+        answer, f"{data}: the data of the run is not there any more", f"now in the block data of {run}/recipe.yaml"
+    )
     change(run / "recipe.yaml", f"root: {data}", f"root: {tmp_path / 'moved'}")
     assert command(capsys, "train", "--resume", run).code == 0
     (tmp_path / "moved").rename(data)
     answer = command(capsys, "evaluate", run, "--split", "val")
-    assert_mistake(answer, "the data of the run is not there any more", f"fewmask evaluate {run} --data FOLDER")
+    assert_mistake(answer, "the data of the run is not there any more", f"now in the block data of {run}/recipe.yaml")
+
+
+def test_lists_and_a_source_that_were_moved_too_are_found_elsewhere(
+    tmp_path: Path, dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = tmp_path / "here"
+    shutil.copytree(dataset, here / "data")
+    make_dataset(here / "source")
+    (here / "data" / "two.txt").write_text("train0\ntrain1\n")
+    recipe = write_recipe(tmp_path / "recipe.yaml", here / "data", CLASS_BANK, **OFTEN)
+    recipe.write_text(recipe.read_text() + f"source: {here / 'source'}\n")
+    change(recipe, f"root: {here / 'data'}", f"root: {here / 'data'}\n  labels: {here / 'data' / 'two.txt'}")
+    run = stopped_run(tmp_path, recipe)
+    here.rename(tmp_path / "there")
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace(str(here), str(tmp_path / "there")))
+    gone = tmp_path / "there" / "source" / "train" / "masks" / "train3.png"
+    gone.rename(tmp_path / "train3.png")
+    answer = command(capsys, "train", "--resume", run)
+    assert_mistake(answer, "there/source: the images of the source have changed: train3.", "Restore the data to go on")
+    (tmp_path / "train3.png").rename(gone)
+    assert command(capsys, "train", "--resume", run).code == 0
+
+
+def test_a_run_goes_on_with_as_many_processes_as_it_was_started_with(
+    tmp_path: Path, stopped: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Path(shutil.copytree(stopped, tmp_path / "run"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    answer = command(capsys, "train", "--resume", run)
+    assert_mistake(answer, "training.devices: 2 processes started, and the run has 1", "--nproc-per-node=1")
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,15 @@ import shutil
 import signal
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from fewmask.engine.selection import Look, best_look
+from fewmask.engine.prepare import prepare_data
+from fewmask.engine.selection import Look, best_look, selected_look
+from fewmask.engine.train import build_method, create_run
+from fewmask.engine.validation import Validation
+from fewmask.recipe import read_recipe
 from toy import Child, assert_mistake, command, write_recipe
 
 Capsys = pytest.CaptureFixture[str]
@@ -108,6 +113,43 @@ def test_val_without_masks_is_one_line_before_anything_is_trained(
     answer = command(capsys, "train", recipe, "--out", tmp_path / "run", "--set", f"training.{setting}")
     assert_mistake(answer, "val/masks: there are no masks to score on", "leave out training.score_every")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_best_network_is_that_of_the_looks_which_a_checkpoint_knows(
+    tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"score_every": 1, "select": "best_val"}
+    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset, "supervised", **settings))
+    run = create_run(recipe, tmp_path / "run")
+    data = prepare_data(recipe)
+    method = build_method(recipe, data)
+
+    def look(validation: Validation, step: int, miou: float) -> None:
+        scores = {"student": Mock(miou=miou)}
+        monkeypatch.setattr("fewmask.engine.validation.score", lambda *_: scores)
+        validation.look(step)
+
+    first = Validation(run, method, data.folder, recipe, 0)
+    look(first, 1, 0.1234561)
+    look(first, 2, 0.9)  # whose checkpoint is lost
+    again = Validation(run, method, data.folder, recipe, 1)
+    assert selected_look(run, recipe)["step"] == 2
+    look(again, 2, 0.1234560)
+    assert selected_look(run, recipe) == {
+        "step": 1,
+        "of": recipe.training.steps,
+        "by": "val",
+        "miou": {"student": 0.1234561},
+    }
+    look(again, 3, 0.1)
+    assert [file.name for file in run.checkpoints.iterdir()] == ["best_student_1.safetensors"]
+
+
+def test_a_selecting_run_that_lost_its_looks_is_one_line(tmp_path: Path, dataset: Path, capsys: Capsys) -> None:
+    run = train(capsys, tmp_path / "best", dataset, score_every=1, select="best_val", steps=2)
+    (run / "validation.csv").unlink()
+    answer = command(capsys, "evaluate", run, "--split", "val")
+    assert_mistake(answer, "the run has lost its validation.csv", "Copy the folder again")
 
 
 def test_of_equal_looks_the_first_is_the_best() -> None:

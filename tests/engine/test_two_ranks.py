@@ -2,6 +2,7 @@
 
 import csv
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,7 @@ def test_two_ranks_train_one_model(tmp_path: Path, dataset: Path, method: object
         steps = [int(row["step"]) for row in csv.DictReader(file)]
     assert [step for step in steps if step % 2 == 0] == [2, 4, 6]  # the others are ends of stages
     assert load(run).evaluate("test")["miou"] is not None
+    assert load(run).recipe.training.devices == 2
 
 
 @pytest.mark.distributed
@@ -48,6 +50,27 @@ def test_two_devices_without_a_launcher_train_one_model(tmp_path: Path, dataset:
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, CLASS_BANK, devices=2)
     assert_one_says_done(["fewmask", "train", str(recipe), "--out", str(tmp_path / "run")])
     assert load(tmp_path / "run").evaluate("test")["miou"] is not None
+
+
+@pytest.mark.distributed
+def test_two_tasks_of_srun_train_one_model(tmp_path: Path, dataset: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, CLASS_BANK)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    tasks = []
+    for rank in ("0", "1"):
+        srun = {"SLURM_STEP_ID": "0", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}
+        place = {"SLURM_PROCID": rank, "SLURM_LOCALID": rank, "SLURM_NODEID": "0", "SLURM_NNODES": "1"}
+        environment = os.environ | srun | place | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        words = [sys.executable, "-m", "fewmask", "train", str(recipe), "--out", str(tmp_path / "run")]
+        pipe = subprocess.PIPE
+        task = subprocess.Popen(words, env=environment | {"OMP_NUM_THREADS": "1"}, stdout=pipe, stderr=pipe, text=True)
+        tasks.append(task)
+    said = [task.communicate() for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], said
+    assert [out.count("Done.") for out, _ in said] == [1, 0]
+    assert load(tmp_path / "run").recipe.training.devices == 2
 
 
 def assert_one_says_done(module_and_words: list[str]) -> None:

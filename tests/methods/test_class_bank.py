@@ -1,5 +1,6 @@
 """The class-wise memory bank: its terms against the equations, its warm-up, its filter, and each deviation."""
 
+from copy import deepcopy
 from typing import get_args
 
 import pytest
@@ -82,9 +83,9 @@ def test_every_term_is_its_equation(make, batch, num_views, stride):
     expected = {
         "sup": F.cross_entropy(labeled_output.logits, labels, ignore_index=IGNORE),
         "pseudo": (confidence**6 * per_pixel).sum() / valid.sum(),
-        "ent": 0.01 * each_entropy[valid].mean(),
-        "contr_labeled": 0.1 * contrast_of(method, labeled_output, labels, stride),
-        "contr_unlabeled": 0.1 * contrast_of(method, unlabeled_output, pseudo_labels, stride),
+        "entropy": 0.01 * each_entropy[valid].mean(),
+        "contrast_labeled": 0.1 * contrast_of(method, labeled_output, labels, stride),
+        "contrast_unlabeled": 0.1 * contrast_of(method, unlabeled_output, pseudo_labels, stride),
     }
     assert method.bank.filled.any()
     assert {name: loss.item() for name, loss in losses.items()} == pytest.approx(
@@ -111,8 +112,8 @@ def test_warm_up_has_neither_pseudo_labels_nor_contrast_and_the_bank_fills_from_
         terms.append(set(losses))
         filled.append(int(method.bank.filled.sum()) > 0)
         pseudo_counts.append(int(method.frequency.pseudo.sum()) > 0)
-    assert terms[:3] == [{"sup", "ent"}] * 3
-    assert terms[3:] == [{"sup", "ent", "pseudo", "contr_labeled", "contr_unlabeled"}] * 3
+    assert terms[:3] == [{"sup", "entropy"}] * 3
+    assert terms[3:] == [{"sup", "entropy", "pseudo", "contrast_labeled", "contrast_unlabeled"}] * 3
     assert filled == [False, False, True, True, True, True]
     assert pseudo_counts == [False] * 3 + [True] * 3
 
@@ -135,9 +136,9 @@ def test_the_warm_up_is_the_papers_and_of_a_short_run_a_part(make, batch, steps,
 @pytest.mark.parametrize(
     ("setting", "gone"),
     [
-        ("entropy_weight", {"ent"}),
+        ("entropy_weight", {"entropy"}),
         ("pseudo_weight", {"pseudo"}),
-        ("contrast_weight", {"contr_labeled", "contr_unlabeled"}),
+        ("contrast_weight", {"contrast_labeled", "contrast_unlabeled"}),
     ],
 )
 def test_a_weight_of_zero_removes_its_terms_and_a_double_weight_doubles_them(make, batch, setting, gone):
@@ -148,7 +149,7 @@ def test_a_weight_of_zero_removes_its_terms_and_a_double_weight_doubles_them(mak
         torch.manual_seed(1)
         found.append(method.step(batch, SETTLED).losses)
     once, without, twice = found
-    assert set(once) == {"sup", "ent", "pseudo", "contr_labeled", "contr_unlabeled"}
+    assert set(once) == {"sup", "entropy", "pseudo", "contrast_labeled", "contrast_unlabeled"}
     assert set(without) == set(once) - gone
     assert all(twice[name].item() == pytest.approx(2 * once[name].item()) for name in gone)
 
@@ -219,8 +220,10 @@ def test_clusters_change_the_contrast_and_nothing_else(make, batch):
         method.bank.filled.fill_(16)
     losses, others = (method.step(batch, SETTLED).losses for method in (paper, clustered))
     changed = {name for name in losses if not torch.allclose(losses[name], others[name])}
-    assert changed == {"contr_labeled", "contr_unlabeled"}
-    assert others["contr_labeled"] < losses["contr_labeled"]  # a mean of fewer rows is longer, and the nearest is taken
+    assert changed == {"contrast_labeled", "contrast_unlabeled"}
+    assert (
+        others["contrast_labeled"] < losses["contrast_labeled"]
+    )  # a mean of fewer rows is longer, and the nearest is taken
 
 
 def test_clusters_and_turns_never_wait_for_the_device(make, batch):
@@ -228,7 +231,7 @@ def test_clusters_and_turns_never_wait_for_the_device(make, batch):
     with HostReads() as reads:
         losses = method.step(batch, SETTLED).losses
     assert reads.found == []
-    assert losses["contr_labeled"] > 0
+    assert losses["contrast_labeled"] > 0
 
 
 def with_labels(batch, labels):
@@ -254,7 +257,7 @@ def test_the_bank_takes_nothing_of_the_source(make, batch):
     losses = beside.step(batch._replace(num_source=1), SETTLED).losses
     assert torch.equal(beside.bank.filled, alone.bank.filled)
     assert_same_rows(beside.bank.rows.flatten(0, 1), alone.bank.rows.flatten(0, 1))
-    assert losses["contr_labeled"] > 0
+    assert losses["contrast_labeled"] > 0
 
 
 def test_the_filter_lets_nothing_in_that_is_wrong_or_unsure(make, batch):
@@ -334,7 +337,7 @@ def test_released_is_all_deviations_at_once_and_paper_none():
 def reached(method, batch):
     """The parts of the heads that the contrast's gradient reaches."""
     losses = method.step(batch, SETTLED).losses
-    found = gradients(method, losses["contr_labeled"] + losses["contr_unlabeled"])
+    found = gradients(method, losses["contrast_labeled"] + losses["contrast_unlabeled"])
     return {
         name.split(".")[2]
         for name, gradient in found.items()
@@ -362,6 +365,21 @@ def test_the_teacher_normalizes_with_running_statistics_unless_it_deviates(make,
         method.after_update(Now(0, 10))
         moved = any(not torch.equal(*pair) for pair in zip(method.teacher.buffers(), before, strict=True))
         assert moved != depends_on_the_batch
+
+
+@pytest.mark.parametrize("teacher_features", [True, False])
+def test_the_heads_that_fill_the_bank_normalize_as_asked(make, batch, teacher_features):
+    for deviations, normalizes in ((set(), False), ({"heads_on_batch_statistics"}, True)):
+        one = make(quality_filter=False, teacher_features=teacher_features, deviations=deviations)
+        other = deepcopy(one)
+        hidden = (other.teacher_heads if teacher_features else other.heads).projector.hidden
+        hidden.bias.data += 1.0  # which batch statistics undo
+        for method in (one, other):
+            modes = [module.training for module in method.modules()]
+            with in_eval_mode(method.learner):
+                method._fill_bank(batch.labeled)
+            assert [module.training for module in method.modules()] == modes
+        assert torch.allclose(one.bank.rows, other.bank.rows, atol=0.01) == normalizes
 
 
 @pytest.mark.parametrize(

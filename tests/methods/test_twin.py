@@ -15,7 +15,7 @@ def test_a_run_of_the_twin_has_the_losses_of_the_method(tiny_net):
     found, expected = (
         list(train(build(kind, tiny_net, **SETTINGS), batch, 10)) for kind in (TwinClassBank, ClassBankMethod)
     )
-    assert expected[-1]["contr_labeled"] > 0
+    assert expected[-1]["contrast_labeled"] > 0
     for own, other in zip(found, expected, strict=True):
         assert own == pytest.approx(other, rel=1e-3, abs=1e-6)
 

@@ -60,12 +60,24 @@ def files_by_stem(folder: Path, suffixes: set[str], mistakes: list[UserError]) -
     for path in sorted(paths, key=lambda path: (path.stem, path.suffix)):
         if path.suffix.lower() not in suffixes or path.name.startswith("."):
             continue
-        if path.stem in found:
+        if not _is_text(path.name):
+            what = f"the file name {path.name!r} is not Unicode"
+            mistakes.append(UserError(what, folder, "Rename it, or unpack its archive with the right encoding."))
+        elif path.stem in found:
             what = f"{path.name} has the same name as {found[path.stem].name}"
             mistakes.append(UserError(what, folder, "Names must differ without the suffix: rename or remove one."))
         else:
             found[path.stem] = path
     return found
+
+
+def _is_text(name: str) -> bool:
+    """False for a name of bytes that the system could not read as letters."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def paired(images: Mapping[str, Path], masks: Mapping[str, Path], mistakes: list[UserError]) -> tuple[Sample, ...]:

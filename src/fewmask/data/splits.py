@@ -21,6 +21,7 @@ from fewmask.errors import UserError
 from fewmask.shapes import IGNORE, Bool, Int64
 
 COMMON_IMAGES = 5  # a class in at least so many images is kept in every draw
+_NUMBER, _SHARE = r"[+-]?\d+", r"[+-]?(\d+/\d+|\d*\.\d+)"
 FORMS = "Write a share (1/30), a number (12), `all`, or a text file with one image name per line."
 
 
@@ -81,14 +82,20 @@ def _draw_key(split_seed: int, name: str) -> bytes:
     return hashlib.sha256(f"{split_seed} {name}".encode()).digest()
 
 
+def is_list(labels: str | int | None) -> bool:
+    """Whether the labels of a recipe name a file."""
+    text = "all" if labels is None else str(labels).strip()
+    return text != "all" and not re.fullmatch(f"{_NUMBER}|{_SHARE}", text)
+
+
 def _count(text: str, num_masks: int) -> int | None:
     """How many masks a share or number means; None for anything else, which must be a file."""
-    if re.fullmatch(r"[+-]?\d+", text):
+    if re.fullmatch(_NUMBER, text):
         count = int(text)
         if not 1 <= count <= num_masks:
             raise UserError(f"{count} labels are asked for, but {num_masks} train images have masks", "labels", FORMS)
         return count
-    if not re.fullmatch(r"[+-]?(\d+/\d+|\d*\.\d+)", text):
+    if not re.fullmatch(_SHARE, text):
         return None
     share = Fraction(0) if re.search(r"/0+$", text) else Fraction(text)
     if not 0 < share <= 1:

@@ -53,7 +53,11 @@ STRONG = Augmentation(
 
 
 class View(NamedTuple):
-    """Augmented images with what moved along; labels are IGNORE and confidence 0 outside the image."""
+    """Augmented images with what moved along.
+
+    What a warp brings in from outside the crop has the label IGNORE and confidence 0; padding that a crop came with has
+    the label IGNORE and the confidence that it was given.
+    """
 
     images: Images
     labels: Labels

@@ -7,7 +7,6 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from shlex import quote
 from typing import NamedTuple
 
 import torch
@@ -17,11 +16,17 @@ from torch import nn
 from torch.optim import Optimizer
 
 from fewmask.engine.run_folder import RunFolder, write_bytes, write_text
-from fewmask.errors import UserError
+from fewmask.errors import UserError, in_command
 from fewmask.recipe import Recipe, changed_settings, read_recipe, recipe_yaml
 
-_FREE = (  # settings that a resumed run may change: where and how fast it computes, and what it says
+_FREE = (  # settings that a resumed run may change: where its files are, where and how fast it computes, what it says
     "data.root",
+    "data.labels",
+    "data.train_list",
+    "data.val_list",
+    "data.test_list",
+    "source.root",
+    "source.train_list",
     "data.cache",
     "data.workers",
     "training.device",
@@ -116,7 +121,7 @@ def cannot_write(run: RunFolder, what: str, error: OSError) -> UserError:
     return UserError(
         f"{what} could not be written ({error.strerror or error}); {kept}",
         run.path,
-        f"Free some space, then: fewmask train --resume {quote(str(run.path))}",
+        f"Free some space, then: fewmask train --resume {in_command(run.path)}",
     )
 
 

@@ -1,5 +1,6 @@
 """The demo: street scenes with 8 masks among 200 images, supervised against class_bank, a table and a picture."""
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,17 +29,20 @@ def run_demo(out: Path, console: Console, steps: int | None = None) -> dict[str,
 
     Goes on where an interrupted demo stopped. Writes out/demo.png and returns the scores by method.
     """
-    data = out / "scenes"
-    if not (data / "test" / "masks").exists():
+    data, half_drawn = out / "scenes", out / ".scenes.part"
+    if not data.exists():
         console.print(f"Drawing {TRAIN_IMAGES + TEST_IMAGES} street scenes; masks for {MASKS} of {TRAIN_IMAGES} ...")
         try:
-            write_scenes(data, train=TRAIN_IMAGES, labeled=MASKS, test=TEST_IMAGES)
+            shutil.rmtree(half_drawn, ignore_errors=True)
+            write_scenes(half_drawn, train=TRAIN_IMAGES, labeled=MASKS, test=TEST_IMAGES)
+            half_drawn.rename(data)
         except OSError as error:
             raise UserError(f"cannot write there ({error.strerror})", out, "Choose another --out.") from None
     models, scores = {}, {}
     for method in METHODS:
         folder = out / method
         if RunFolder(folder).recipe_file.exists():
+            _check_steps(folder, steps or STEPS)
             resume_run(folder, console)
         else:
             train_recipe(demo_recipe(data, method, steps), folder, console)
@@ -49,6 +53,13 @@ def run_demo(out: Path, console: Console, steps: int | None = None) -> dict[str,
     draw_demo(read_folder(data), models, scores, picture)
     console.print(f"Look at {picture}: image, truth, and what both methods see.")
     return scores
+
+
+def _check_steps(folder: Path, steps: int) -> None:
+    before = RunFolder(folder).recipe().training.steps
+    if before != steps:
+        fix = f"Go on with it by --steps {before}, or choose another --out."
+        raise UserError(f"the demo there is of {before} steps, and this one of {steps}", folder.parent, fix)
 
 
 def demo_recipe(data: Path, method: str, steps: int | None = None, seed: int = 0) -> Recipe:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -16,23 +17,30 @@ from fewmask.recipe import TrainingConfig
 
 
 def launch_fabric(training: TrainingConfig) -> Fabric:
-    """One process on one device, or one of several ranks (DDP): those of torchrun or SLURM, or `training.devices`.
+    """One process on one device, or one of several ranks (DDP): those of torchrun or srun, or `training.devices`.
 
     Raises:
-        UserError: the device is not there, or cannot train.
+        UserError: the device is not there, or cannot train; or other processes were started than are asked for.
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells the precision, and more, on stderr
     device = choose_device(training.device, "training.device")
     if device == "mps":
         what = "mps has no float64, in which the pixels of every class are counted"
         raise UserError(what, "training.device", "Choose auto, cpu or cuda.")
-    ranks = num_processes(training)
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", ranks))
+    ranks, local = _started() or (training.devices or 1,) * 2
+    if training.devices not in (None, ranks):
+        what = f"{ranks} process{'es' if ranks > 1 else ''} started, and the run has {training.devices}"
+        fix = f"Start it with torchrun --nproc-per-node={training.devices}, or without torchrun or srun."
+        raise UserError(what, "training.devices", fix)
+    if device == "cuda" and local > torch.cuda.device_count():
+        what = f"the run has {local} processes on this machine, which has {torch.cuda.device_count()} GPUs"
+        raise UserError(what, "training.devices", "Start it with torchrun where it has as many.")
     fabric = Fabric(
         accelerator=device,
         strategy="ddp_find_unused_parameters_true" if ranks > 1 else "auto",  # terms that wait leave heads unused
         devices=local,
-        num_nodes=max(1, ranks // local),
+        num_nodes=ranks // local,
+        plugins=None if _started() else LightningEnvironment(),  # SLURM without srun started this process alone
         precision={"32": "32-true", "bf16": "bf16-mixed"}[_precision(training.precision, device)],
     )
     fabric.launch()
@@ -40,8 +48,22 @@ def launch_fabric(training: TrainingConfig) -> Fabric:
 
 
 def num_processes(training: TrainingConfig) -> int:
-    """Of a run: those that torchrun started, or else one for each of `training.devices`."""
-    return int(os.environ.get("WORLD_SIZE", training.devices or 1))
+    """Of a run: those that torchrun or srun started, or else one for each of `training.devices`."""
+    return (_started() or (training.devices or 1,))[0]
+
+
+def _started() -> tuple[int, int] | None:
+    """How many processes torchrun or SLURM's srun started, in all and on this machine; None if neither did."""
+    if "WORLD_SIZE" in os.environ:
+        ranks = int(os.environ["WORLD_SIZE"])
+        return ranks, int(os.environ.get("LOCAL_WORLD_SIZE", ranks))
+    if "SLURM_STEP_ID" not in os.environ or os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
+        return None
+    ranks = int(os.environ.get("SLURM_NTASKS", 1))
+    local = os.environ.get("SLURM_NTASKS_PER_NODE", "1" if ranks == 1 else "")
+    if not local:  # without which Lightning does not know how many a node has
+        raise UserError(f"srun started {ranks} tasks", "SLURM", "Start them with srun --ntasks-per-node=N.")
+    return ranks, int(local)
 
 
 def leave_bank_out_of_broadcast(method: nn.Module) -> None:

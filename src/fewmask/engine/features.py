@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from fewmask.data.classes import Classes
 from fewmask.data.store import Picture
+from fewmask.models.modes import in_eval_mode
 from fewmask.models.segnet import SegNet, on_coarse_grid
 from fewmask.shapes import IGNORE, RowClasses, Rows, UInt8
 
@@ -43,10 +44,8 @@ class FeatureLook(NamedTuple):
 @torch.no_grad()  # not inference_mode: what an encoder caches meanwhile, such as its position code, trains afterwards
 def look_at(net: SegNet, pictures: Sequence[Picture], classes: Classes) -> FeatureLook:
     """Features before the classification layer, in eval mode and float32, of pictures that have labels."""
-    was_training = net.training
-    net.eval()
-    grids = [_features_and_labels(net, picture, len(classes)) for picture in pictures]
-    net.train(was_training)
+    with in_eval_mode(net):
+        grids = [_features_and_labels(net, picture, len(classes)) for picture in pictures]
     rows = torch.cat([rearrange(features, "d hs ws -> (hs ws) d") for features, _ in grids])
     labels = torch.cat([labels.flatten() for _, labels in grids])
     colors = principal_colors(rows, labels, torch.tensor(classes.colors))

@@ -83,7 +83,10 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
         journal = Journal(run, data.classes.names, training.steps, first, training.alarm_excess, console)
 
     validation = Validation(run, method, data.folder, recipe, first)
-    between_looks = steps_between_looks(recipe)
+
+    def looks_after(done: int) -> bool:
+        between = steps_between_looks(recipe)
+        return between > 0 and (done % between == 0 or done == training.steps)
 
     def pause_for(work: Callable[[], None]) -> None:
         before = time.perf_counter()
@@ -144,22 +147,26 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
 
                     done = sum(lengths[:index]) + step + 1
                     journal.advance()
-                    if done % training.log_every == 0 or step + 1 == steps:
-                        _check_finite(losses, done, run)
+                    is_end, is_meeting = step + 1 == steps, done % training.log_every == 0
+                    is_look = index == len(lengths) - 1 and looks_after(done)
+                    stops = not is_end and _all_agree_to_stop(fabric, stopped, is_meeting)
+                    saves = is_look or stops or (not is_end and (step + 1) % training.checkpoint_every == 0)
+                    if is_meeting or is_end or saves:
+                        _check_finite(losses, method if saves else None, done, run)
+                    if is_meeting or is_end:
                         journal.write(done, losses, watch, rate)
-                    is_look = between_looks and (done % between_looks == 0 or done == training.steps)
-                    if is_look and index == len(lengths) - 1:
+                    if is_look:
                         pause_for(lambda done=done: validation.look(done))
-                        save(Position(index, step + 1))  # which is never older than the best networks
-                    if step + 1 < steps and _all_agree_to_stop(fabric, stopped, done % training.log_every == 0):
+                    if saves:
                         save(Position(index, step + 1))
+                    if stops:
                         raise Interrupted
-                    if (step + 1) % training.checkpoint_every == 0 and step + 1 < steps:
-                        save(Position(index, step + 1))
             look_after(index + 1)
             if stage.pretrains and fabric.is_global_zero:
                 _write_pretrained(run, method)
             save(Position(index + 1, 0))
+        if stopped() and fabric.world_size == 1:  # what comes after this training is not to begin
+            raise Interrupted
 
 
 def _write_pretrained(run: RunFolder, method: Method) -> None:
@@ -226,11 +233,14 @@ def _all_agree_to_stop(fabric: Fabric, stopped: Callable[[], bool], is_meeting: 
     return bool(votes > 0)
 
 
-def _check_finite(losses: dict[str, torch.Tensor], step: int, run: RunFolder) -> None:
-    bad = [name for name, loss in losses.items() if not torch.isfinite(loss)]
+def _check_finite(losses: dict[str, torch.Tensor], method: Method | None, step: int, run: RunFolder) -> None:
+    """Also of the method's weights, where it is to be saved."""
+    bad = [f"the loss term {name}" for name, loss in losses.items() if not torch.isfinite(loss)]
+    if method is not None and not torch.stack([weights.isfinite().all() for weights in method.parameters()]).all():
+        bad.append("a weight")
     if bad:
         raise UserError(
-            f"the loss term {bad[0]} is no longer a finite number at step {step}",
+            f"{bad[0]} is no longer a finite number at step {step}",
             run.path,
             "Lower training.learning_rate, or try --set training.precision=32.",
         )

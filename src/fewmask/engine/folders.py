@@ -5,8 +5,9 @@ from pathlib import Path
 
 from fewmask.data.folder import Folder, Sample, read_folder
 from fewmask.data.lists import listed_names
+from fewmask.engine.run_folder import RunFolder
 from fewmask.errors import UserError
-from fewmask.recipe import DataConfig, SourceConfig
+from fewmask.recipe import DataConfig, Recipe, SourceConfig
 
 
 def target_folder(data: DataConfig) -> Folder:
@@ -65,3 +66,10 @@ def _in_list(
         return samples
     names = set(listed_names(path, (*samples, *left_out), f"{split} image"))
     return tuple(sample for sample in samples if sample.name in names)
+
+
+def check_data_is_there(run: RunFolder, recipe: Recipe) -> None:
+    """Raises where the data of a run is gone, as a whole: with what to do if it was moved."""
+    if not recipe.data.root.exists():
+        fix = f"Put it back, or write where it and its lists are now in the block data of {run.recipe_file}."
+        raise UserError("the data of the run is not there any more", recipe.data.root, fix)

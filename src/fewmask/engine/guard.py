@@ -10,7 +10,7 @@ from fewmask.engine.model import load
 from fewmask.engine.prepare import check_readable
 from fewmask.engine.run_folder import RunFolder
 from fewmask.engine.say import say
-from fewmask.engine.tables import print_columns
+from fewmask.engine.tables import print_columns, print_selected
 from fewmask.engine.train import create_run, resume_run
 from fewmask.errors import UserError
 from fewmask.methods import Supervised
@@ -26,7 +26,7 @@ def train_with_baseline(recipe: Recipe, out: Path, console: Console | None = Non
     """Trains the recipe into `out` and its supervised baseline, same budget, into `out/baseline`; compares on val.
 
     Raises:
-        UserError: before anything is trained, if val has no masks to compare on. The test set is not looked at.
+        UserError: before anything is trained, if val has no masks to compare on. Nothing is scored on test.
     """
     if recipe.method.name == BASELINE:
         raise UserError(f"{BASELINE} is the baseline itself", "--baseline", "Leave it out, or choose another --method.")
@@ -61,10 +61,12 @@ def baseline_of(recipe: Recipe) -> Recipe:
 
 def compare_with_baseline(run: RunFolder, baseline: RunFolder, console: Console) -> None:
     """Prints per class what the unlabeled images gave, and warns where they cost."""
-    ours, theirs = load(run.path).evaluate("val"), load(baseline.path).evaluate("val")
-    method = run.recipe().method
+    recipe = run.recipe()
+    method, device = recipe.method, recipe.training.device
+    ours, theirs = (load(each.path, device).evaluate("val") for each in (run, baseline))
     what = "the unlabeled images" if method.uses_unlabeled else method.name
     print_columns(f"what {what} gave, IoU on val", {BASELINE: theirs, method.name: ours}, console, gain=True)
+    print_selected(ours, console)
     cost = 100 * ((theirs["miou"] or 0) - (ours["miou"] or 0))  # None where val holds no class at all
     if cost > 0:
         longer = ", or train longer: pseudo-labels pay in long runs" if method.uses_unlabeled else ""

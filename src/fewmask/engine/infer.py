@@ -12,6 +12,9 @@ from fewmask.shapes import ByteImage, Float32, Logits
 
 Probabilities = Float32[torch.Tensor, "k h w"]
 
+_LOGITS = 2**26
+"""At full size at once, 256 MiB: of small images several go through together, of large ones each alone."""
+
 
 @torch.inference_mode()
 def probabilities(net: SegNet, image: ByteImage, resize: Resize) -> Probabilities:
@@ -24,7 +27,8 @@ def predicted_labels(
     nets: dict[str, SegNet], images: Iterable[ByteImage], resize: Resize, batch: int = 8
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Per image the argmax of every net, uint8 [h w] on the device; neighbors of one size go through together."""
-    for group in _runs_of_equal_size(images, batch):
+    num_classes = max(net.num_classes for net in nets.values())
+    for group in _runs_of_equal_size(images, batch, _LOGITS // num_classes):
         size = group[0].shape[-2:]
         answers = {name: _logits(net, group, resize, size).argmax(dim=1).to(torch.uint8) for name, net in nets.items()}
         for index in range(len(group)):
@@ -34,7 +38,7 @@ def predicted_labels(
 def _logits(net: SegNet, images: list[ByteImage], resize: Resize, size: torch.Size) -> Logits:
     """At `size`. In float32: scores must not depend on whether a machine has bfloat16."""
     net.eval()
-    with enough_memory("Use --device cpu, or cut the image into tiles."):
+    with enough_memory("Compute on the CPU (--device cpu; training.device=cpu), or cut the images into tiles."):
         return _logits_at(net, images, resize, size)
 
 
@@ -47,10 +51,12 @@ def _logits_at(net: SegNet, images: list[ByteImage], resize: Resize, size: torch
     return logits
 
 
-def _runs_of_equal_size(images: Iterable[ByteImage], longest: int) -> Iterator[list[ByteImage]]:
+def _runs_of_equal_size(images: Iterable[ByteImage], longest: int, pixels: int) -> Iterator[list[ByteImage]]:
+    """At most `longest` at once, and at most so many that they have `pixels` together; one at the least."""
     group: list[ByteImage] = []
     for image in images:
-        if group and (image.shape != group[0].shape or len(group) == longest):
+        longest_here = min(longest, pixels // image[0].numel())
+        if group and (image.shape != group[0].shape or len(group) >= longest_here):
             yield group
             group = []
         group.append(image)

@@ -19,6 +19,8 @@ class LastingStream:
         except OSError:
             self._fall_silent()
             return len(text)
+        except UnicodeEncodeError as error:  # a file in an encoding without letters of, say, a class
+            return self._stream.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
 
     def flush(self) -> None:
         try:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Sequence
 from itertools import tee
 from pathlib import Path
-from shlex import quote
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,12 +18,12 @@ from fewmask.data.images import read_image
 from fewmask.data.store import PictureStore
 from fewmask.engine.checkpoint import load_state
 from fewmask.engine.device import choose_device
-from fewmask.engine.folders import target_folder
+from fewmask.engine.folders import check_data_is_there, target_folder
 from fewmask.engine.infer import predicted_labels, probabilities
 from fewmask.engine.run_folder import RunFolder, write_text
 from fewmask.engine.scores import Scores, scores_of
 from fewmask.engine.selection import selected_look
-from fewmask.errors import UserError, choices
+from fewmask.errors import UserError, choices, in_command
 from fewmask.models.build import build_net
 from fewmask.models.segnet import SegNet
 from fewmask.recipe import Recipe
@@ -77,9 +76,8 @@ class Model:
             (None without one), and `split`, `images`, `predictor`, `selected` (the step that val chose; None where
             the last step is the result). IoU is in [0, 1]; None for an absent class.
         """
-        if data is None and not self.recipe.data.root.exists():
-            fix = f"Say where it is now: fewmask evaluate {quote(str(self.run.path))} --data FOLDER."
-            raise UserError("the data of the run is not there any more", self.recipe.data.root, fix)
+        if data is None:
+            check_data_is_there(self.run, self.recipe)
         folder = target_folder(self.recipe.data) if data is None else read_folder(data)
         samples = labeled_samples({"train": folder.train, "val": folder.val, "test": folder.test}, split, folder.root)
         if folder.classes.names != self.classes.names:
@@ -90,13 +88,14 @@ class Model:
                 what = f"the run has a class {pair[0]} where the folder has {pair[1]}"
             fix = f"Both need these, in this order: {', '.join(own)}."
             raise UserError(what, folder.root, fix)
+        selected = selected_look(self.run, self.recipe)
         scores = score(self.nets, samples, folder.classes, self.recipe, tick)
         result = {
             **scores[self.predictor].as_json(),
             "split": split,
             "images": len(samples),
             "predictor": self.predictor,
-            "selected": selected_look(self.run, self.recipe),
+            "selected": selected,
             "student": scores["student"].as_json(),
             "teacher": scores["teacher"].as_json() if "teacher" in scores else None,
         }
@@ -105,7 +104,7 @@ class Model:
                 write_text(self.run.scores_file(split), json.dumps(result, indent=2) + "\n")
             except OSError as error:
                 reason = f"the scores could not be written ({error.strerror})"
-                fix = f"Make the run folder writable, or only print them: --data {quote(str(folder.root))}"
+                fix = f"Make the run folder writable, or only print them: --data {in_command(folder.root)}"
                 raise UserError(reason, self.run.scores_file(split), fix) from None
         return result
 
@@ -117,7 +116,7 @@ def load(path: str | Path, device: str = "auto") -> Model:
     device = choose_device(device, "--device")
     if not run.model_file("student").exists():
         raise UserError(
-            "the training is not finished", run.path, f"Finish it: fewmask train --resume {quote(str(run.path))}"
+            "the training is not finished", run.path, f"Finish it: fewmask train --resume {in_command(run.path)}"
         )
     nets = {}
     for which in ("student", "teacher"):

@@ -3,7 +3,6 @@
 import os
 from collections import deque
 from collections.abc import Sequence
-from shlex import quote
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ from fewmask.data.splits import Pools, draw_pools
 from fewmask.data.store import PictureStore, Resize, fits_in_memory, training_sizes
 from fewmask.engine.folders import source_folder, target_folder
 from fewmask.engine.selection import steps_between_looks
-from fewmask.errors import UserError
+from fewmask.errors import UserError, in_command
 from fewmask.methods import Tools
 from fewmask.recipe import Recipe
 from fewmask.shapes import IGNORE
@@ -34,6 +33,7 @@ class TrainingData(NamedTuple):
     labeled: PictureStore
     unlabeled: PictureStore | None
     source: PictureStore | None
+    source_names: list[str] | None
     crop: tuple[int, int]
     workers: int
     missing: tuple[str, ...]
@@ -88,6 +88,7 @@ def prepare_data(recipe: Recipe) -> TrainingData:
         labeled,
         PictureStore(unlabeled, folder.classes, data.resize, cached) if unlabeled else None,
         None if source is None else PictureStore(source.train, source.classes, source_resize, cached),
+        None if source is None else [sample.name for sample in source.train],
         _crop(data.crop, sizes),
         workers,
         missing,
@@ -111,7 +112,7 @@ def _check_labels(labeled: PictureStore, folder: Folder) -> tuple[str, ...]:
             return ()
     if not pixels[:IGNORE].any():
         what = "every pixel of every mask to learn from is ignored"
-        doctor = f"fewmask doctor {quote(str(folder.root))}"
+        doctor = f"fewmask doctor {in_command(folder.root)}"
         raise UserError(what, folder.root, f"Label something, or correct `ignore` in dataset.yaml: {doctor}")
     if mistake := foreground_is_ignored(folder.classes, pixels):
         raise UserError(mistake.what, folder.root, mistake.fix)

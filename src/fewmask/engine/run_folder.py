@@ -5,13 +5,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shlex import quote
 
 from filelock import FileLock, Timeout
 
 from fewmask.data.classes import Classes, read_classes, write_classes
 from fewmask.data.splits import Pools
-from fewmask.errors import UserError
+from fewmask.errors import UserError, in_command
 from fewmask.recipe import Recipe, read_recipe, recipe_yaml
 
 _PATIENCE = 6  # seconds: readers of a killed run, which share its lock, see within 5 that it is gone
@@ -26,6 +25,7 @@ class RunFolder:
         self.metrics_file = path / "metrics.csv"
         self.labeled_file = path / "labeled.txt"
         self.unlabeled_file = path / "unlabeled.txt"
+        self.source_file = path / "source.txt"
         self.checkpoints = path / "checkpoints"
         self.validation_file = path / "validation.csv"
         self.features = path / "features"
@@ -36,15 +36,15 @@ class RunFolder:
         """Weights of the `student` or the `teacher`, or of the student as it was `pretrained`."""
         return self.path / f"{which}.safetensors"
 
-    def best_file(self, which: str) -> Path:
-        """Weights of the `student` or the `teacher` at the best step on val so far."""
-        return self.checkpoints / f"best_{which}.safetensors"
+    def best_file(self, which: str, step: int) -> Path:
+        """Weights of the `student` or the `teacher` at a step that is the best on val so far."""
+        return self.checkpoints / f"best_{which}_{step}.safetensors"
 
     def scores_file(self, split: str) -> Path:
         """The scores on a split."""
         return self.path / f"scores_{split}.json"
 
-    def create(self, recipe: Recipe, classes: Classes, pools: Pools) -> None:
+    def create(self, recipe: Recipe, classes: Classes, pools: Pools, source_names: list[str] | None = None) -> None:
         """Makes the folder and writes what the run is a function of; a folder in use is left alone.
 
         A run that ended before it saved anything, by a mistake or for want of memory, is begun anew.
@@ -61,6 +61,8 @@ class RunFolder:
                     self._clear()
             self.path.mkdir(parents=True, exist_ok=True)
             write_classes(classes, self.path / "dataset.yaml")
+            if source_names is not None:
+                write_text(self.source_file, "".join(f"{name}\n" for name in source_names))
             write_text(self.unlabeled_file, "".join(f"{path.name}\n" for path in pools.unlabeled))
             write_text(self.labeled_file, "".join(f"{sample.name}\n" for sample in pools.labeled))
             write_text(self.recipe_file, recipe_yaml(recipe))  # last: its presence makes this a run
@@ -70,7 +72,7 @@ class RunFolder:
     def _instead(self) -> str:
         if self.model_file("student").exists():
             return "It is finished: choose another --out."
-        return f"Go on with it: fewmask train --resume {quote(str(self.path))}, or choose another --out."
+        return f"Go on with it: fewmask train --resume {in_command(self.path)}, or choose another --out."
 
     def _has_saved(self) -> bool:
         return self.model_file("student").exists() or any(self.checkpoints.glob("stage*"))
@@ -79,7 +81,9 @@ class RunFolder:
         """Removes what a run that has saved nothing has written."""
         for folder in (self.checkpoints, self.features):
             shutil.rmtree(folder, ignore_errors=True)
-        logs = (self.metrics_file, self.validation_file, self.features_table, self.features_picture)
+        if not RunFolder(self.path / "baseline")._has_saved():
+            shutil.rmtree(self.path / "baseline", ignore_errors=True)
+        logs = (self.metrics_file, self.validation_file, self.features_table, self.features_picture, self.source_file)
         for path in (*logs, *self.path.glob("events.out.tfevents.*"), self.recipe_file):
             path.unlink(missing_ok=True)
 
@@ -111,21 +115,21 @@ class RunFolder:
     def classes(self) -> Classes:
         """The classes it was trained on."""
         if not (self.path / "dataset.yaml").is_file():
-            raise self._incomplete("dataset.yaml")
+            raise self.incomplete("dataset.yaml")
         return read_classes(self.path)
 
     def labeled_names(self) -> list[str]:
         """The images whose masks it was trained on."""
         if not self.labeled_file.is_file():
-            raise self._incomplete(self.labeled_file.name)
+            raise self.incomplete(self.labeled_file.name)
         return self.labeled_file.read_text(encoding="utf-8").splitlines()
 
-    def unlabeled_names(self) -> list[str] | None:
-        """The files of the images without masks; None of a run that was begun before these were kept."""
-        file = self.unlabeled_file
+    def names(self, file: Path) -> list[str] | None:
+        """The names in one of its lists; None where it has none, or was begun before these were kept."""
         return file.read_text(encoding="utf-8").splitlines() if file.is_file() else None
 
-    def _incomplete(self, file: str) -> UserError:
+    def incomplete(self, file: str) -> UserError:
+        """What to tell a person where a file of the run is gone."""
         return UserError(f"the run has lost its {file}", self.path, "Copy the folder again, or train anew.")
 
 

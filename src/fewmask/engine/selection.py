@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from fewmask.engine.run_folder import RunFolder
 from fewmask.recipe import Recipe
 
-_LOOKS = 20  # of a run that selects and does not say how often
+_LOOKS = 20  # of a run of one stage that selects and does not say how often
 
 
 class Look(NamedTuple):
@@ -48,5 +48,8 @@ def selected_look(run: RunFolder, recipe: Recipe) -> dict[str, Any] | None:
     """Which look a run's model is from, as plain values; None for the last step of a run that does not select."""
     if not selects(recipe):
         return None
-    look = best_look(read_looks(run), recipe.method_type.predictor)
+    looks = read_looks(run)
+    if not looks:
+        raise run.incomplete(run.validation_file.name)
+    look = best_look(looks, recipe.method_type.predictor)
     return {"step": look.step, "of": recipe.training.steps, "by": "val", "miou": look.miou}

@@ -15,6 +15,11 @@ def print_scores(scores: Mapping[str, Any], console: Console) -> None:
     nets = [name for name in ("student", "teacher") if scores[name] is not None]
     title = f"IoU on {scores['split']}, {scores['images']} images; the {scores['predictor']} predicts"
     print_columns(title, {name: scores[name] for name in nets}, console)
+    print_selected(scores, console)
+
+
+def print_selected(scores: Mapping[str, Any], console: Console) -> None:
+    """Says where val has chosen the step of a run."""
     if scores["selected"]:
         chosen = "The networks are those of step {step} of {of}, the best on val.".format(**scores["selected"])
         say(console, chosen + (" Scores on val flatter them." if scores["split"] == "val" else ""))

@@ -14,10 +14,11 @@ from fewmask.data.store import Picture
 from fewmask.engine.checkpoint import cannot_write, check_recipe, latest_checkpoint, state_bytes
 from fewmask.engine.device import choose_device, launch_fabric
 from fewmask.engine.fit import fit
+from fewmask.engine.folders import check_data_is_there
 from fewmask.engine.prepare import TrainingData, prepare_data
 from fewmask.engine.run_folder import RunFolder, write_bytes
 from fewmask.engine.say import say
-from fewmask.engine.selection import selects
+from fewmask.engine.selection import selected_look
 from fewmask.errors import UserError
 from fewmask.methods import Method, Pretrained
 from fewmask.ops.draw import Purpose, seed_at
@@ -30,11 +31,13 @@ def train_recipe(recipe: Recipe, out: Path, console: Console | None = None) -> R
     """Trains by the recipe into the new folder `out`; the finished model lies in it."""
     fabric = launch_fabric(recipe.training)
     recipe = with_absolute_paths(recipe)
+    if fabric.world_size > 1:  # of which the batches are a function
+        recipe = _on_devices(recipe, fabric.world_size)
     data = prepare_data(recipe)
     method = build_method(recipe, data)
     run = RunFolder(out)
     if fabric.is_global_zero:
-        run.create(recipe, data.classes, data.pools)
+        run.create(recipe, data.classes, data.pools, data.source_names)
     return _train(fabric, recipe, data, method, run, console or Console(stderr=True))
 
 
@@ -45,7 +48,7 @@ def create_run(recipe: Recipe, out: Path) -> RunFolder:
     data = prepare_data(recipe)
     build_method(recipe, data)
     run = RunFolder(out)
-    run.create(recipe, data.classes, data.pools)
+    run.create(recipe, data.classes, data.pools, data.source_names)
     return run
 
 
@@ -57,16 +60,19 @@ def resume_run(out: Path, console: Console | None = None) -> RunFolder:
         say(console, f"{out} is finished already.")
         return run
     check_recipe(run, recipe)
-    if not recipe.data.root.exists():
-        fix = f"Put it back, or write where it is now as data.root in {run.recipe_file}."
-        raise UserError("the data of the run is not there any more", recipe.data.root, fix)
+    check_data_is_there(run, recipe)
     data = prepare_data(recipe)
     _check_unchanged(run, recipe, data)
     start = recipe
     if latest_checkpoint(run) is not None:  # which holds the weights: those of the start may be gone by now
         net, own = recipe.net.model_copy(update={"weights": "none"}), recipe.method.with_weights(lambda _: "none")
         start = recipe.model_copy(update={"net": net, "method": own})
-    return _train(launch_fabric(recipe.training), recipe, data, build_method(start, data), run, console)
+    fabric = launch_fabric(_on_devices(recipe, recipe.training.devices or 1).training)
+    return _train(fabric, recipe, data, build_method(start, data), run, console)
+
+
+def _on_devices(recipe: Recipe, count: int) -> Recipe:
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"devices": count})})
 
 
 def build_method(recipe: Recipe, data: TrainingData) -> Method:
@@ -114,11 +120,12 @@ def _fill_caches(data: TrainingData, console: Console) -> None:
 
 def _write_model(run: RunFolder, method: Method, recipe: Recipe) -> None:
     nets = {"teacher": method.teacher, "student": method.student}  # the student last: its presence ends the run
+    look = selected_look(run, recipe)
     try:
         for which, net in nets.items():
             if net is None:
                 continue
-            content = run.best_file(which).read_bytes() if selects(recipe) else state_bytes(net)
+            content = state_bytes(net) if look is None else run.best_file(which, look["step"]).read_bytes()
             write_bytes(run.model_file(which), content)
     except OSError as error:
         raise cannot_write(run, "the model", error) from None
@@ -137,7 +144,15 @@ def _check_unchanged(run: RunFolder, recipe: Recipe, data: TrainingData) -> None
         gone, new = sorted(before - after), sorted(after - before)
         what = f"{gone[0]} was labeled when the run was started" if gone else f"{new[0]} has been labeled since"
         raise UserError(f"the labeled images have changed: {what}", data.folder.root, _RESTORE)
-    pool = run.unlabeled_names()
-    if recipe.method.uses_unlabeled and pool is not None and pool != [path.name for path in data.pools.unlabeled]:
-        changed = sorted({*pool} ^ {path.name for path in data.pools.unlabeled})
-        raise UserError(f"the unlabeled images have changed: {', '.join(changed[:3])}", data.folder.root, _RESTORE)
+    unlabeled = [path.name for path in data.pools.unlabeled] if recipe.method.uses_unlabeled else None
+    _check_order("unlabeled images", run.names(run.unlabeled_file), unlabeled, data.folder.root)
+    root = "" if recipe.source is None else recipe.source.root
+    _check_order("images of the source", run.names(run.source_file), data.source_names, root)
+
+
+def _check_order(what: str, before: list[str] | None, after: list[str] | None, root: object) -> None:
+    """None: of no interest, or of a run that was begun before these were kept."""
+    if before is None or after is None or before == after:
+        return
+    changed = ", ".join(sorted({*before} ^ {*after})[:3]) or "their order, which their folders make"
+    raise UserError(f"the {what} have changed: {changed}", root, _RESTORE)

@@ -34,20 +34,27 @@ class Validation:
         samples = labeled_samples({"val": self._folder.val}, "val", self._folder.root)
         scores = score(nets, samples, self._folder.classes, self._recipe)
         self._method.train()
+        self._forget_all_but_the_best()  # of the looks that the newest checkpoint knows
         self._looks.append(Look(step, {name: found.miou or 0.0 for name, found in scores.items()}))
         is_best = best_look(self._looks, self._recipe.method_type.predictor) is self._looks[-1]
         try:
             if is_best and selects(self._recipe):
                 self._run.checkpoints.mkdir(exist_ok=True)
                 for name, net in nets.items():
-                    write_bytes(self._run.best_file(name), state_bytes(net))
+                    write_bytes(self._run.best_file(name, step), state_bytes(net))
             write_text(self._run.validation_file, self._as_csv(list(nets)))
         except OSError as error:
             raise cannot_write(self._run, "the scores on val", error) from None
+
+    def _forget_all_but_the_best(self) -> None:
+        best = best_look(self._looks, self._recipe.method_type.predictor).step if self._looks else None
+        for file in self._run.checkpoints.glob("best_*"):
+            if best is None or file not in {self._run.best_file(name, best) for name in ("student", "teacher")}:
+                file.unlink(missing_ok=True)
 
     def _as_csv(self, nets: list[str]) -> str:
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
         table.writerow(["step", *nets])
-        table.writerows([look.step, *(f"{look.miou[name]:.6f}" for name in nets)] for look in self._looks)
+        table.writerows([look.step, *(look.miou[name] for name in nets)] for look in self._looks)
         return text.getvalue()

@@ -81,22 +81,21 @@ class ContextConsistency(Supervised):
         self.projector = MapProjector(self.net.feature_dim, config.dim, layers=2, hidden_dim=config.hidden_dim)
 
     def step(self, batch: Batch, now: Now) -> Step:
-        if now.progress < self.config.warmup_share:
-            return super().step(batch, now)
         assert batch.unlabeled is not None
         view = self.view(batch)
         labeled = self.net(view.images)
-        context, active_share = self._context(batch.unlabeled, self._cell(view.images, labeled))
-        losses = {
-            "sup": self.supervised_loss(labeled.logits, view),
-            "context": self.config.context_weight * context,
-        }
-        return Step(losses, {"active": active_share})
+        cell = self._cell(view.images, labeled)
+        height, width = batch.unlabeled.images.shape[-2:]
+        size = self._window_side(height, cell), self._window_side(width, cell)  # or a word at once, if there is no room
+        sup = self.supervised_loss(labeled.logits, view)
+        if now.progress < self.config.warmup_share:
+            return Step({"sup": sup}, {})
+        context, active_share = self._context(batch.unlabeled, size, cell)
+        return Step({"sup": sup, "context": self.config.context_weight * context}, {"active": active_share})
 
-    def _context(self, unlabeled: Unlabeled, cell: int) -> tuple[Scalar, Tensor]:
-        """The directional loss of both windows, and the share of their cells that it pulls."""
+    def _context(self, unlabeled: Unlabeled, size: tuple[int, int], cell: int) -> tuple[Scalar, Tensor]:
+        """The directional loss of both windows of this size, and the share of their cells that it pulls."""
         config, (height, width) = self.config, unlabeled.images.shape[-2:]
-        size = self._window_side(height, cell), self._window_side(width, cell)
         flip, device = config.distortion.flip_probability, unlabeled.images.device
         both = [draw_windows(len(unlabeled.images), (height, width), size, cell, flip, device) for _ in range(2)]
         one, other = self._pixels(unlabeled, both)

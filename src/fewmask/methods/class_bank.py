@@ -18,7 +18,7 @@ from fewmask.models.bank import ClassBank
 from fewmask.models.clusters import ClassClusters
 from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.models.frequency import ClassFrequency
-from fewmask.models.modes import in_eval_mode
+from fewmask.models.modes import in_eval_mode, in_mode
 from fewmask.models.segnet import SegNet, SegOutput, on_coarse_grid
 from fewmask.models.teacher import Teacher, momentum_at
 from fewmask.models.weights import load_released_heads
@@ -31,6 +31,7 @@ Deviation = Literal[
     "prediction_selectors_rank",  # 2   the selectors of the predictions rank the projections
     "constant_bank_weights",  # 3   the attention of bank rows is identically 1
     "teacher_on_batch_statistics",  # 15  parameters alone are averaged, and the teacher stays in train mode
+    "heads_on_batch_statistics",  # 15  of that, what concerns the heads that fill the bank
 ]
 """Where the released code differs from the paper in what the method is (docs/differences.md)."""
 
@@ -137,6 +138,7 @@ class ClassBankMethod(Method):
         warm = now.progress >= warmup_share
         learns_pseudo = config.pseudo_weight > 0 and warm
 
+        self.teacher.check_trains(batch.target.images)  # which it sees later in the run, for the bank
         pseudo_labels, confidence = self._pseudo_labels(batch.unlabeled)
         self.frequency.observe(batch.labeled.labels)
         if learns_pseudo:
@@ -150,7 +152,7 @@ class ClassBankMethod(Method):
         sharpened = strong.confidence**config.confidence_sharpening
         losses = {"sup": cross_entropy(labeled_output.logits, labeled.labels, weights)}
         if config.entropy_weight > 0:
-            losses["ent"] = config.entropy_weight * entropy(strong_output.logits, strong.labels != IGNORE)
+            losses["entropy"] = config.entropy_weight * entropy(strong_output.logits, strong.labels != IGNORE)
         if learns_pseudo:
             pseudo = cross_entropy(strong_output.logits, strong.labels, weights, sharpened)
             losses["pseudo"] = config.pseudo_weight * pseudo
@@ -163,8 +165,8 @@ class ClassBankMethod(Method):
         if config.contrast_weight > 0 and warm:
             target, watch["bank_attended"] = self._target(now)
             for name, output, labels in (
-                ("contr_labeled", labeled_output, labeled.labels),
-                ("contr_unlabeled", strong_output, strong.labels),
+                ("contrast_labeled", labeled_output, labeled.labels),
+                ("contrast_unlabeled", strong_output, strong.labels),
             ):
                 losses[name] = config.contrast_weight * self._contrast(output, labels, target)
         return Step(losses, watch)
@@ -212,13 +214,14 @@ class ClassBankMethod(Method):
             good = (prediction == labels) & (confidence > config.quality_threshold)
             labels = labels.masked_fill(~good, IGNORE)
         rows = self._rows(output.features, labels)
-        projections = heads.projector(rows.features, rows.classes, num_classes)
-        if config.attention:
-            ranks_by_prediction = config.deviates("prediction_selectors_rank")
-            selectors = heads.prediction_selectors if ranks_by_prediction else heads.bank_selectors
-            scores = selectors(projections, rows.classes)
-        else:
-            scores = torch.rand(len(rows.classes), device=projections.device)
+        with in_mode(heads, heads.training or config.deviates("heads_on_batch_statistics")):
+            projections = heads.projector(rows.features, rows.classes, num_classes)
+            if config.attention:
+                ranks_by_prediction = config.deviates("prediction_selectors_rank")
+                selectors = heads.prediction_selectors if ranks_by_prediction else heads.bank_selectors
+                scores = selectors(projections, rows.classes)
+            else:
+                scores = torch.rand(len(rows.classes), device=projections.device)
         if config.deviates("lowest_ranked"):
             scores = -scores
         per_image = max(1, round(config.bank_slots / self.tools.num_labeled))

@@ -59,6 +59,7 @@ class ClassMix(MeanTeacher):
 
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
+        self.check_pairs(batch.unlabeled)
         mixed, labeled = self._mixed(batch.unlabeled), self.view(batch)
         confident = self._confident_share(mixed)
         sup = self.supervised_loss(self.net(labeled.images).logits, labeled)

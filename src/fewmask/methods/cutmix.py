@@ -59,6 +59,8 @@ class CutMix(MeanTeacher):
 
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
+        if self.config.mask == "cutmix":
+            self.check_pairs(batch.unlabeled)
         cut, labeled = self._cut(batch.unlabeled), self.view(batch)
         confident = (cut.probabilities.amax(dim=1) >= self.config.confidence_threshold).float().mean()
         sup = self.supervised_loss(self.net(labeled.images).logits, labeled)

@@ -70,6 +70,8 @@ class ErrorCorrection(Supervised):
 
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
+        for network in (self.net, self.corrector):  # which see the unlabeled images later in the run
+            network.check_trains(batch.unlabeled.images)
         view = self.view(batch)
         logits = self.net(view.images).logits
         probabilities = logits.float().softmax(dim=1)

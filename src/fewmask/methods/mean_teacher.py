@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from fewmask.data.batch import Unlabeled
+from fewmask.errors import UserError
 from fewmask.methods.base import Now, Tools
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.segnet import SegNet
@@ -32,6 +34,12 @@ class MeanTeacher(Supervised):
     def __init__(self, config: MeanTeacherConfig, tools: Tools) -> None:
         super().__init__(config, tools)
         self.average = Teacher(self.net)
+
+    def check_pairs(self, unlabeled: Unlabeled) -> None:
+        """Raise a UserError where images are to be pasted into each other and there is one."""
+        if len(unlabeled.images) < 2:
+            what = f"{self.name} pastes unlabeled images into each other, and a batch has one"
+            raise UserError(what, "training.unlabeled_batch", "Make it 2 or more.")
 
     @property
     def teacher(self) -> SegNet:

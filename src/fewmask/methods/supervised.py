@@ -43,8 +43,9 @@ class Supervised(Method):
 
     def view(self, batch: Batch) -> View:
         """Weak views of these images, the target's first; their labels count for the class weights."""
-        for part in batch.domains:
-            self.frequency.observe(part.labels)
+        if self.config.class_balance:
+            for part in batch.domains:
+                self.frequency.observe(part.labels)
         return augment_apart(self.config.weak, batch.domains, self.tools.num_classes)
 
     def supervised_loss(self, logits: Logits, view: View) -> Scalar:

@@ -45,14 +45,18 @@ class Corrector(nn.Module):
         self.network = network.to(memory_format=torch.channels_last)
 
     def forward(self, images: Images, probabilities: Logits) -> Corrections:
+        self.check_trains(images)
+        height, width = images.shape[-2:]
+        stride = self.network.encoder.output_stride
+        both = F.pad(torch.cat([images, probabilities], dim=1), (0, -width % stride, 0, -height % stride))
+        logits: Tensor = self.network(both.contiguous(memory_format=torch.channels_last))
+        return logits[..., :height, :width]
+
+    def check_trains(self, images: Images) -> None:
+        """Raise a UserError where it is in training and BatchNorm would have one value to normalize."""
         if self.training and len(images) < 2:
             raise UserError(
                 "the corrector pools a whole image to one pixel and normalizes it over the batch, "
                 "which has no meaning for a batch of one",
                 fix="Train with at least two labeled and two unlabeled images in a batch.",
             )
-        height, width = images.shape[-2:]
-        stride = self.network.encoder.output_stride
-        both = F.pad(torch.cat([images, probabilities], dim=1), (0, -width % stride, 0, -height % stride))
-        logits: Tensor = self.network(both.contiguous(memory_format=torch.channels_last))
-        return logits[..., :height, :width]

@@ -88,13 +88,14 @@ class TrainingConfig(Block):
     device: str = "auto"
     """auto, cpu, cuda, mps."""
     devices: PositiveInt | None = None
-    """How many; None: one, or what torchrun started."""
+    """How many; None: one, or what torchrun or srun started. A run goes on with as many as it was started with."""
     precision: Literal["auto", "32", "bf16"] = "auto"
     """bf16: bfloat16 autocast; auto: where the device has it in hardware."""
     checkpoint_every: PositiveInt = 200
     log_every: PositiveInt = 20
     score_every: PositiveInt | None = None
-    """Score val every so many steps, into validation.csv; None: never, or 20 times a run where `select` needs it."""
+    """Score val every so many steps, into validation.csv; None: never, or, where `select` needs it, after every
+    twentieth of the run's steps. Where a method has stages, only in its last one."""
     select: Literal["last", "best_val"] = "last"
     """The result: the last step, or the one with the highest mIoU on val. Nothing is ever selected on test."""
     feature_picture: bool = True

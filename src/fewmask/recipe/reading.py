@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from fewmask.data.splits import is_list
 from fewmask.errors import UserError, one_line
 from fewmask.methods import LabelContrast
 from fewmask.recipe.blocks import Block, Recipe, make_method_config
@@ -88,7 +89,8 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
     def resolved(block: Block) -> dict[str, Path]:
         return {key: value.resolve() for key, value in block if isinstance(value, Path)}
 
-    data = resolved(recipe.data) | {"labels": absolute(recipe.data.labels)}
+    labels = recipe.data.labels
+    data = resolved(recipe.data) | {"labels": absolute(labels) if is_list(labels) else labels}
     source = recipe.source
     return recipe.model_copy(
         update={
