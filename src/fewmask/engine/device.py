@@ -39,8 +39,8 @@ def launch_fabric(training: TrainingConfig) -> Fabric:
         accelerator=device,
         strategy="ddp_find_unused_parameters_true" if ranks > 1 else "auto",  # terms that wait leave heads unused
         devices=local,
-        num_nodes=ranks // local,
-        plugins=None if _started() else LightningEnvironment(),  # SLURM without srun started this process alone
+        num_nodes=max(1, ranks // local),
+        plugins=LightningEnvironment() if _is_alone_in_slurm() else None,
         precision={"32": "32-true", "bf16": "bf16-mixed"}[_precision(training.precision, device)],
     )
     fabric.launch()
@@ -57,13 +57,22 @@ def _started() -> tuple[int, int] | None:
     if "WORLD_SIZE" in os.environ:
         ranks = int(os.environ["WORLD_SIZE"])
         return ranks, int(os.environ.get("LOCAL_WORLD_SIZE", ranks))
-    if "SLURM_STEP_ID" not in os.environ or os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive"):
+    if not _is_task_of_srun():
         return None
     ranks = int(os.environ.get("SLURM_NTASKS", 1))
     local = os.environ.get("SLURM_NTASKS_PER_NODE", "1" if ranks == 1 else "")
     if not local:  # without which Lightning does not know how many a node has
         raise UserError(f"srun started {ranks} tasks", "SLURM", "Start them with srun --ntasks-per-node=N.")
     return ranks, int(local)
+
+
+def _is_task_of_srun() -> bool:
+    return "SLURM_STEP_ID" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
+
+
+def _is_alone_in_slurm() -> bool:
+    """In a job of SLURM without srun and torchrun, where Lightning would wait for the other tasks of the job."""
+    return "SLURM_NTASKS" in os.environ and not _is_task_of_srun() and "TORCHELASTIC_RUN_ID" not in os.environ
 
 
 def leave_bank_out_of_broadcast(method: nn.Module) -> None:

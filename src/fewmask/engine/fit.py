@@ -152,7 +152,7 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
                     stops = not is_end and _all_agree_to_stop(fabric, stopped, is_meeting)
                     saves = is_look or stops or (not is_end and (step + 1) % training.checkpoint_every == 0)
                     if is_meeting or is_end or saves:
-                        _check_finite(losses, method if saves else None, done, run)
+                        _check_finite(losses, method if is_end or saves else None, done, run)
                     if is_meeting or is_end:
                         journal.write(done, losses, watch, rate)
                     if is_look:
@@ -234,7 +234,7 @@ def _all_agree_to_stop(fabric: Fabric, stopped: Callable[[], bool], is_meeting: 
 
 
 def _check_finite(losses: dict[str, torch.Tensor], method: Method | None, step: int, run: RunFolder) -> None:
-    """Also of the method's weights, where it is to be saved."""
+    """Raises UserError where a loss is not, or a weight of the method that is to be saved."""
     bad = [f"the loss term {name}" for name, loss in losses.items() if not torch.isfinite(loss)]
     if method is not None and not torch.stack([weights.isfinite().all() for weights in method.parameters()]).all():
         bad.append("a weight")
