@@ -19,6 +19,7 @@ from fewmask.recipe import (
     read_recipe,
     recipe_for,
     recipe_yaml,
+    with_absolute_paths,
 )
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -328,3 +329,12 @@ def test_pretraining_by_name_has_its_defaults_and_by_another_name_is_refused() -
         make_recipe(SMALLEST | {"method": "dmt"}, {"pretrain": "label_contrast"})
     with pytest.raises(UserError, match=r"there is no setting pretrain\.temprature.*temperature"):
         make_recipe(SMALLEST, {"pretrain.temprature": 1})
+
+
+def test_a_number_of_labels_is_no_file_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("12", "names"):
+        Path(name).write_text("a\n")
+    for labels, expected in (("12", "12"), ("names", str(tmp_path / "names"))):
+        recipe = make_recipe({"data": {"root": ".", "labels": labels}, "method": "supervised"})
+        assert str(with_absolute_paths(recipe).data.labels) == expected
