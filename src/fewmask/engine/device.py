@@ -27,7 +27,7 @@ def launch_fabric(training: TrainingConfig) -> Fabric:
     if device == "mps":
         what = "mps has no float64, in which the pixels of every class are counted"
         raise UserError(what, "training.device", "Choose auto, cpu or cuda.")
-    ranks, local = _started() or (training.devices or 1,) * 2
+    ranks, local = _processes(training)
     if training.devices not in (None, ranks):
         what = f"{ranks} process{'es' if ranks > 1 else ''} started, and the run has {training.devices}"
         fix = f"Start it with torchrun --nproc-per-node={training.devices}, or without torchrun or srun."
@@ -49,16 +49,16 @@ def launch_fabric(training: TrainingConfig) -> Fabric:
 
 def num_processes(training: TrainingConfig) -> int:
     """Of a run: those that torchrun or srun started, or else one for each of `training.devices`."""
-    return (_started() or (training.devices or 1,))[0]
+    return _processes(training)[0]
 
 
-def _started() -> tuple[int, int] | None:
-    """How many processes torchrun or SLURM's srun started, in all and on this machine; None if neither did."""
+def _processes(training: TrainingConfig) -> tuple[int, int]:
+    """How many there are in all, and on this machine."""
     if "WORLD_SIZE" in os.environ:
         ranks = int(os.environ["WORLD_SIZE"])
         return ranks, int(os.environ.get("LOCAL_WORLD_SIZE", ranks))
     if not _is_task_of_srun():
-        return None
+        return (training.devices or 1,) * 2
     ranks = int(os.environ.get("SLURM_NTASKS", 1))
     local = os.environ.get("SLURM_NTASKS_PER_NODE", "1" if ranks == 1 else "")
     if not local:  # without which Lightning does not know how many a node has

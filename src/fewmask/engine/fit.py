@@ -84,7 +84,7 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
 
     validation = Validation(run, method, data.folder, recipe, first)
 
-    def looks_after(done: int) -> bool:
+    def is_due(done: int) -> bool:
         between = steps_between_looks(recipe)
         return between > 0 and (done % between == 0 or done == training.steps)
 
@@ -148,7 +148,7 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
                     done = sum(lengths[:index]) + step + 1
                     journal.advance()
                     is_end, is_meeting = step + 1 == steps, done % training.log_every == 0
-                    is_look = index == len(lengths) - 1 and looks_after(done)
+                    is_look = index == len(lengths) - 1 and is_due(done)
                     stops = not is_end and _all_agree_to_stop(fabric, stopped, is_meeting)
                     saves = is_look or stops or (not is_end and (step + 1) % training.checkpoint_every == 0)
                     if is_meeting or is_end or saves:

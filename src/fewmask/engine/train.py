@@ -145,12 +145,12 @@ def _check_unchanged(run: RunFolder, recipe: Recipe, data: TrainingData) -> None
         what = f"{gone[0]} was labeled when the run was started" if gone else f"{new[0]} has been labeled since"
         raise UserError(f"the labeled images have changed: {what}", data.folder.root, _RESTORE)
     unlabeled = [path.name for path in data.pools.unlabeled] if recipe.method.uses_unlabeled else None
-    _check_order("unlabeled images", run.names(run.unlabeled_file), unlabeled, data.folder.root)
+    _check_same_images("unlabeled images", run.names(run.unlabeled_file), unlabeled, data.folder.root)
     root = "" if recipe.source is None else recipe.source.root
-    _check_order("images of the source", run.names(run.source_file), data.source_names, root)
+    _check_same_images("images of the source", run.names(run.source_file), data.source_names, root)
 
 
-def _check_order(what: str, before: list[str] | None, after: list[str] | None, root: object) -> None:
+def _check_same_images(what: str, before: list[str] | None, after: list[str] | None, root: object) -> None:
     """None: of no interest, or of a run that was begun before these were kept."""
     if before is None or after is None or before == after:
         return
