@@ -94,7 +94,7 @@ class ErrorCorrection(Supervised):
 
     def _corrector_loss(self, corrections: Corrections, targets: Labels) -> Scalar:
         weights = torch.ones(self.tools.num_classes + 1, device=targets.device)
-        weights[-1].fill_(self.config.correct_weight)
+        weights[-1].fill_(self.config.correct_weight)  # `weights[-1] = number` would wait for a GPU
         return cross_entropy(corrections, targets, weights, divisor="weights")
 
     def _pseudo(self, unlabeled: Unlabeled) -> tuple[Scalar, Tensor]:

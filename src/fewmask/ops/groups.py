@@ -57,7 +57,7 @@ def _grouped_product(rows: Rows, slot: RowClasses, member: Tensor, weight: Tenso
     ends = member.sum(dim=0).cumsum(dim=0).to(torch.int32)
     # The rows of no group, sorted behind the last, go along with it: what the product and its gradient hold beyond
     # the last end is never written, and may be NaN.
-    ends[-1].fill_(len(rows))
+    ends[-1].fill_(len(rows))  # `ends[-1] = number` would wait for a GPU
     product = F.grouped_mm(rows[order], weight.transpose(1, 2), offs=ends)
     return product[order.argsort()]  # back to the order of the rows
 
