@@ -1,12 +1,13 @@
-"""Time and memory of things compared side by side: alternating in one process, on a GPU with events."""
+"""Time, memory and launches of things compared side by side: alternating in one process, on a GPU with events."""
 
 import time
 from collections.abc import Callable, Mapping
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
 
 Run = Callable[[], object]
 
@@ -68,3 +69,20 @@ def peak_mib(run: Run, device: torch.device) -> float:
             held += event.nbytes()
             peak = max(peak, held)
     return peak / 2**20
+
+
+def num_operations(run: Run) -> int:
+    """How many operations a run hands to the device, about as many as it launches kernels; views cost none."""
+    with _Operations() as operations:
+        run()
+    return operations.count
+
+
+class _Operations(TorchDispatchMode):
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        is_view = any(returned.alias_info and not returned.alias_info.is_write for returned in func._schema.returns)
+        makes_nothing = func.overloadpacket.__name__.lstrip("_").startswith(("empty", "new_empty", "unsafe_view"))
+        self.count += not (is_view or makes_nothing)
+        return func(*args, **(kwargs or {}))

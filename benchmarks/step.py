@@ -5,9 +5,10 @@
 
 One labeled and one unlabeled image are the unit of the paper's count; `--batch 2` doubles both. Images are colored
 noise and the bank is full of random rows: a step takes as long as with real ones. `ours`, `twin` and `without` (no
-contrast) alternate in one process. The parts are timed within a step. The contrastive branch counts with all that only
-it needs, the teacher's pass over the bank's images included, and forward and backward together: its gradient stops at
-the features, which the network's own backward goes on from in every case. Rows go to benchmarks/step.csv.
+contrast) alternate in one process, and their operations are counted. The parts are timed within a step. The contrastive
+branch (heads, selectors, bank and loss) counts forward and backward together: its gradient stops at the features, which
+the network's own backward goes on from in every case. The teacher's pass over the bank's images is in the difference to
+`without` alone: the teacher reads them along with the unlabeled ones. Rows go to benchmarks/step.csv.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from fewmask.engine.prepare import TrainingData, prepare_data
 from fewmask.engine.reading import reading
 from fewmask.methods import ClassBankMethod, Now, class_bank
 from fewmask.recipe import Recipe, make_recipe
-from measure import clock, median_seconds, peak_mib
+from measure import clock, median_seconds, num_operations, peak_mib
 from table import Table
 from twin import TwinClassBank
 
@@ -77,7 +78,7 @@ def main() -> None:
 
 
 def measure(recipe: Recipe, data: TrainingData, fabric: Fabric, repeats: int) -> dict[str, Any]:
-    """One row: milliseconds of a step in each form, shares of the parts, and peak memory."""
+    """One row: milliseconds of a step in each form, peak memory, operations, and shares of the parts."""
     with reading(data, recipe.training, Position(0, 0), 10_000, fabric) as batches:
         batch = next(batches).to(fabric.device)
         without = recipe.method.model_copy(update={"contrast_weight": 0.0})
@@ -92,6 +93,9 @@ def measure(recipe: Recipe, data: TrainingData, fabric: Fabric, repeats: int) ->
         )
         row = {f"{name}_ms": f"{1000 * value:.4g}" for name, value in seconds.items()}
         row |= {f"{name}_mib": f"{value:.4g}" for name, value in memory.items()}
+        row |= {
+            f"{name}_operations": num_operations(lambda t=trainer: t.step(batch)) for name, trainer in trainers.items()
+        }
         for name in ("ours", "twin"):
             parts = part_seconds(trainers[name], batches, fabric.device, repeats)
             whole = sum(parts.values())
@@ -199,7 +203,7 @@ class Stopwatch:
         """`run` with its time counted for `part`."""
 
         def watched(*args: Any, **kwargs: Any) -> Any:
-            if self.active[-1] == "contrast":  # with all it runs: the teacher's pass over the bank's images is its own
+            if self.active[-1] == "contrast":  # with all it runs
                 return run(*args, **kwargs)
             self.active.append(part)
             self.marks.append((part, clock(self.device)))

@@ -58,8 +58,8 @@ class TwinClassBank(ClassBankMethod):
         self.arrays: Arrays = [np.zeros((0, self.config.dim), np.float32) for _ in range(self.tools.num_classes)]
 
     @torch.no_grad()
-    def _fill_bank(self, labeled: Labeled) -> None:
-        output = self.teacher(labeled.images)
+    def _fill_bank(self, labeled: Labeled, output: SegOutput | None = None) -> None:
+        output = output or self.teacher(labeled.images)
         confidence, prediction = output.logits.float().softmax(dim=1).max(dim=1)
         good = (prediction == labeled.labels) & (confidence > self.config.quality_threshold)
         rows = self._rows(output.features, labeled.labels.masked_fill(~good, IGNORE))

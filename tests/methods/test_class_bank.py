@@ -8,7 +8,7 @@ import torch
 from contract import OFF, SETTLED, HostReads, build, gradients, settled, toy_batch, train
 from torch.nn import functional as F
 
-from fewmask.data.batch import Batch, Labeled
+from fewmask.data.batch import Batch, Labeled, Unlabeled
 from fewmask.methods import ClassBankMethod, Now
 from fewmask.methods.class_bank import Deviation
 from fewmask.models.build import NetConfig
@@ -208,9 +208,42 @@ def test_without_attention_all_rows_of_a_class_are_attended(make, batch):
 
 
 def test_pixels_outside_the_image_have_neither_pseudo_label_nor_confidence(make, batch):
-    pseudo_labels, confidence = make()._pseudo_labels(batch.unlabeled)
+    method = make()
+    pseudo_labels, confidence = method._pseudo_labels(method.teacher(batch.unlabeled.images), batch.unlabeled)
     assert torch.equal(pseudo_labels != IGNORE, batch.unlabeled.valid)
     assert torch.equal(confidence > 0, batch.unlabeled.valid)
+
+
+@pytest.mark.parametrize(
+    ("settings", "passes"),
+    [
+        ({}, [4]),
+        ({"contrast_weight": 0.0}, [2]),
+        ({"teacher_features": False}, [2]),
+        ({"deviations": {"teacher_on_batch_statistics"}}, [2, 2]),
+    ],
+)
+def test_the_teacher_reads_all_images_in_one_pass_where_it_can(make, batch, settings, passes):
+    method = make(**settings)
+    found = []
+    method.teacher.register_forward_hook(lambda net, images, output: found.append(len(images[0])))
+    method.step(batch, SETTLED)
+    assert found == passes
+
+
+@pytest.mark.parametrize("height", [-8, None], ids=["smaller", "same"])
+def test_one_pass_of_the_teacher_gives_what_two_give(make, batch, height):
+    one = make(quality_filter=False)
+    two = deepcopy(one)
+    two._teacher_outputs = lambda batch, fills_bank: (two.teacher(batch.unlabeled.images), None)
+    images, valid = batch.unlabeled
+    batch = batch._replace(unlabeled=Unlabeled(images[:, :, :height], valid[:, :height]))
+    losses, expected = [], []
+    for method, into in ((one, losses), (two, expected)):
+        torch.manual_seed(0)
+        into += method.step(batch, SETTLED).losses.values()
+    assert_same_rows(one.bank.rows.flatten(0, 1), two.bank.rows.flatten(0, 1))
+    torch.testing.assert_close(losses, expected)
 
 
 def test_clusters_change_the_contrast_and_nothing_else(make, batch):

@@ -8,6 +8,7 @@ from torch import nn
 
 from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.models.heads import ClassSelectors, GroupedBatchNorm, PixelHead
+from fewmask.ops.groups import membership
 from fewmask.shapes import IGNORE
 
 K, DIM = 3, 8
@@ -54,7 +55,7 @@ def test_grouped_batch_norm_equals_one_batch_norm_per_group(training):
         rows, classes = random_rows()
         rows.requires_grad_()
         direction = torch.randn(len(rows), DIM)
-        found = norm(rows, classes)
+        found = norm(rows, membership(classes, K))
         gradient, *weight_gradients = torch.autograd.grad(found, (rows, norm.weight, norm.bias), direction)
         assert (found[classes == IGNORE] == 0).all()
         assert (gradient[classes == IGNORE] == 0).all()
@@ -76,7 +77,7 @@ def test_a_group_of_one_row_becomes_beta_and_keeps_its_statistics_as_an_empty_on
     norm = GroupedBatchNorm(2, DIM)
     norm.bias.data.fill_(0.25)
     rows = torch.randn(1, DIM, requires_grad=True)
-    found = norm(rows, torch.tensor([0]))
+    found = norm(rows, torch.tensor([[1.0, 0.0]]))
     found.sum().backward()
     assert_close(found, torch.full((1, DIM), 0.25))
     assert rows.grad.isfinite().all()
@@ -87,13 +88,14 @@ def test_a_group_of_one_row_becomes_beta_and_keeps_its_statistics_as_an_empty_on
 def test_batch_norm_is_computed_in_float32_under_autocast():
     exact, autocast = GroupedBatchNorm(K, DIM), GroupedBatchNorm(K, DIM)
     rows, classes = random_rows()
-    expected = exact(rows, classes)
+    member = membership(classes, K)
+    expected = exact(rows, member)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(autocast(rows, classes), expected)
-        assert autocast(rows.bfloat16(), classes).dtype == torch.bfloat16
+        assert torch.equal(autocast(rows, member), expected)
+        assert autocast(rows.bfloat16(), member).dtype == torch.bfloat16
     one_step = GroupedBatchNorm(K, DIM)
     with torch.autocast("cpu", torch.bfloat16):
-        one_step(rows, classes)
+        one_step(rows, member)
     assert torch.equal(one_step.running_var, exact.running_var)
 
 

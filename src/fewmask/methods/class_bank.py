@@ -137,9 +137,11 @@ class ClassBankMethod(Method):
         warmup_share = _warmup_share(now.steps) if config.warmup_share is None else config.warmup_share
         warm = now.progress >= warmup_share
         learns_pseudo = config.pseudo_weight > 0 and warm
+        fills_bank = config.contrast_weight > 0 and now.progress >= warmup_share / 2
 
         self.teacher.check_trains(batch.target.images)  # which it sees later in the run, for the bank
-        pseudo_labels, confidence = self._pseudo_labels(batch.unlabeled)
+        unlabeled_output, target_output = self._teacher_outputs(batch, fills_bank)
+        pseudo_labels, confidence = self._pseudo_labels(unlabeled_output, batch.unlabeled)
         self.frequency.observe(batch.labeled.labels)
         if learns_pseudo:
             self.frequency.observe_pseudo(pseudo_labels)
@@ -156,9 +158,9 @@ class ClassBankMethod(Method):
         if learns_pseudo:
             pseudo = cross_entropy(strong_output.logits, strong.labels, weights, sharpened)
             losses["pseudo"] = config.pseudo_weight * pseudo
-        if config.contrast_weight > 0 and now.progress >= warmup_share / 2:
+        if fills_bank:
             with in_eval_mode(self.learner):  # without teacher features it is the student that is read
-                self._fill_bank(batch.target)
+                self._fill_bank(batch.target, target_output)
         watch = {"confidence": confidence.mean(), "bank_filled": self.bank.filled / config.bank_slots}
         if learns_pseudo:
             watch["pseudo_excess"] = self.frequency.excess()
@@ -178,9 +180,21 @@ class ClassBankMethod(Method):
         self.average.follow(self.learner, momentum_at(now.step, now.steps, start))
 
     @torch.no_grad()
-    def _pseudo_labels(self, unlabeled: Unlabeled) -> tuple[Labels, Confidence]:
+    def _teacher_outputs(self, batch: Batch, fills_bank: bool) -> tuple[SegOutput, SegOutput | None]:
+        """Of the unlabeled images and, where one pass can read both, of the labeled ones that the bank needs: it takes
+        half the launches of two, and gives the same unless a batch is normalized by its own statistics."""
+        assert batch.unlabeled is not None
+        unlabeled, target = batch.unlabeled.images, batch.target.images
+        reads_both = fills_bank and self.config.teacher_features and not self.average.train_mode
+        if not reads_both or unlabeled.shape[1:] != target.shape[1:]:
+            return self.teacher(unlabeled), None
+        logits, features = self.teacher(torch.cat([unlabeled, target]))
+        first = len(unlabeled)
+        return SegOutput(logits[:first], features[:first]), SegOutput(logits[first:], features[first:])
+
+    def _pseudo_labels(self, output: SegOutput, unlabeled: Unlabeled) -> tuple[Labels, Confidence]:
         """Eq. 5: the teacher's classes of the images as they are, and how sure it is of them."""
-        probabilities = self.teacher(unlabeled.images).logits.float().softmax(dim=1)
+        probabilities = output.logits.float().softmax(dim=1)
         confidence, pseudo_labels = probabilities.max(dim=1)
         return pseudo_labels.masked_fill(~unlabeled.valid, IGNORE), confidence * unlabeled.valid
 
@@ -200,14 +214,16 @@ class ClassBankMethod(Method):
         return PixelRows(rows, classes.reshape(-1), images.reshape(-1))
 
     @torch.no_grad()
-    def _fill_bank(self, labeled: Labeled) -> None:
+    def _fill_bank(self, labeled: Labeled, output: SegOutput | None = None) -> None:
         """Section 3.4: teacher features of labeled target images, filtered by quality, ranked by the selectors.
 
-        From the images as they are; the released code uses their weak augmentation (docs/differences.md: 10).
+        From the images as they are, whose output may be at hand; the released code uses their weak augmentation
+        (docs/differences.md: 10).
         """
         config, num_classes = self.config, self.tools.num_classes
         net, heads = (self.teacher, self.teacher_heads) if config.teacher_features else (self.student, self.heads)
-        output = net(labeled.images)
+        if output is None:
+            output = net(labeled.images)
         labels = labeled.labels
         if config.quality_filter:
             confidence, prediction = output.logits.float().softmax(dim=1).max(dim=1)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fewmask.ops.groups import group_moments, grouped_linear, membership
+from fewmask.ops.group_norm import normalized_by_group
+from fewmask.ops.groups import grouped_linear, membership
 from fewmask.shapes import Float, Int64, RowClasses, Rows, RowScores
 
 
@@ -33,24 +34,21 @@ class GroupedBatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(num_groups, dim))
         self.register_buffer("running_var", torch.ones(num_groups, dim))
 
-    def forward(self, rows: Rows, groups: RowClasses) -> Rows:
-        num_groups = len(self.weight)
+    def forward(self, rows: Rows, member: Float[Tensor, "n k"]) -> Rows:
+        """Rows [n d] of the groups of `member`, which is `ops.groups.membership`."""
         if self.training:
-            count, mean, variance = group_moments(rows, groups, num_groups)
-            self._follow(count, mean.detach(), variance.detach())
-        else:
-            mean, variance = self.running_mean, self.running_var
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        shift = self.bias - mean * scale
+            rows, count, mean, variance = normalized_by_group(rows, member, self.weight, self.bias, self.eps)
+            self._follow(count, mean, variance)
+            return rows
+        scale = self.weight * torch.rsqrt(self.running_var + self.eps)
+        shift = self.bias - self.running_mean * scale
         with torch.autocast(rows.device.type, enabled=False):
-            # Products with the membership, not indexing: the backward of an index is a slow scatter.
-            member = membership(groups, num_groups)
             return (rows.float() * (member @ scale) + member @ shift).to(rows.dtype)
 
     @torch.no_grad()
     def _follow(self, count: Tensor, mean: Tensor, variance: Tensor) -> None:
         unbiased = variance * (count / (count - 1).clamp(min=1))[:, None]
-        share = torch.where(count > 1, self.momentum, 0.0)[:, None]
+        share = self.momentum * (count > 1)[:, None]
         self.running_mean.lerp_(mean, share)
         self.running_var.lerp_(unbiased, share)
 
@@ -66,8 +64,8 @@ class PixelHead(nn.Module):
 
     def forward(self, rows: Rows, classes: RowClasses, num_classes: int) -> Float[Tensor, "n out"]:
         """Rows [n in_dim] to [n dim]; rows whose class is not in 0..num_classes-1 do not count in the statistics."""
-        one_group = torch.where((classes >= 0) & (classes < num_classes), 0, 1)
-        hidden: Tensor = F.relu(self.norm(self.hidden(rows), one_group))
+        counts = ((classes >= 0) & (classes < num_classes)).float()[:, None]
+        hidden: Tensor = F.relu(self.norm(self.hidden(rows), counts))
         return self.out(hidden)  # type: ignore[no-any-return]
 
 
@@ -102,6 +100,6 @@ class ClassSelectors(nn.Module):
 
     def _scores(self, hidden: Rows, classes: RowClasses) -> RowScores:
         member = membership(classes, len(self.out_bias))
-        hidden = F.leaky_relu(self.norm(hidden, classes), 0.2).float()
+        hidden = F.leaky_relu(self.norm(hidden, member), 0.2).float()
         scores = (hidden * (member @ self.out_weight)).sum(dim=1) + member @ self.out_bias
         return torch.sigmoid(scores) * member.sum(dim=1)

@@ -1,4 +1,4 @@
-"""Rows that belong to groups (classes): normalization, linear maps and ranks per group, without a host sync."""
+"""Rows that belong to groups (classes): linear maps and ranks per group, without a host sync."""
 
 import torch
 from jaxtyping import Float, Int64
@@ -11,21 +11,6 @@ from fewmask.shapes import RowClasses, Rows, RowScores
 def membership(groups: RowClasses, num_groups: int) -> Float[Tensor, "n k"]:
     """One row of 0 and a single 1 per row; all 0 for a row whose group is not in 0..num_groups-1."""
     return (groups[:, None] == torch.arange(num_groups, device=groups.device)).float()
-
-
-def group_moments(
-    rows: Rows, groups: RowClasses, num_groups: int
-) -> tuple[Float[Tensor, " k"], Float[Tensor, "k d"], Float[Tensor, "k d"]]:
-    """Count, mean and biased variance of the rows of each group, in float32; 0 for an empty group."""
-    with torch.autocast(rows.device.type, enabled=False):
-        member = membership(groups, num_groups)
-        rows = rows.float()
-        count = member.sum(dim=0)
-        divisor = count.clamp(min=1)[:, None]
-        mean = member.T @ rows / divisor
-        deviation = (rows - member @ mean) * member.sum(dim=1, keepdim=True)
-        variance = member.T @ deviation.square() / divisor
-        return count, mean, variance
 
 
 def grouped_linear(

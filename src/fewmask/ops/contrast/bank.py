@@ -12,7 +12,7 @@ the bank is read once however many pixels are compared with it.
 from typing import Any, NamedTuple
 
 import torch
-from einops import einsum, rearrange
+from einops import einsum
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -66,13 +66,13 @@ def bank_means(
     """The side of the bank: per class, and per cluster where rows have one in 0..num_clusters-1, their mean."""
     with torch.autocast(bank.device.type, enabled=False):
         bank = _at_least_float32(bank)
-        member = rearrange(in_use, "k m -> k m 1")
+        member = in_use[:, :, None]
         if clusters is not None:
             member = member & (clusters[:, :, None] == torch.arange(num_clusters, device=bank.device))
-        share = torch.where(member, rearrange(weights.to(bank), "k m -> k m 1"), 0.0)
-        scaled = share / rearrange(_length(bank), "k m -> k m 1")  # the weights carry the lengths: no copy of the bank
+        share = torch.where(member, weights.to(bank)[:, :, None], 0.0)
+        scaled = share / _length(bank)[:, :, None]  # the weights carry the lengths: no copy of the bank
         total = share.sum(dim=1)
-        means = einsum(scaled, bank, "k m c, k m d -> k c d") / rearrange(_above_zero(total), "k c -> k c 1")
+        means = scaled.mT @ bank / _above_zero(total)[:, :, None]
         return BankMeans(means, total > 0)
 
 
@@ -96,10 +96,10 @@ def mean_contrast(predictions: Rows, classes: RowClasses, target: BankMeans, wei
         means, exists = target.means.to(rows), target.exists
         member = membership(classes, len(means)).to(rows)
         weights = weights.to(rows)
-        total = einsum(member, weights, "n k, n -> k")
+        total = weights @ member
         divisor = _above_zero(total)
         if means.shape[1] == 1:
-            cosine = einsum(_UnitSums.apply(rows, member, weights), means, "k d, k c d -> k") / divisor
+            cosine = (_UnitSums.apply(rows, member, weights) * means[:, 0]).sum(dim=1) / divisor
         else:
             nearest = einsum(rows, means, "n d, k c d -> n k c").masked_fill(~exists, -torch.inf).amax(dim=2)
             nearest = torch.where(exists.any(dim=1), nearest, 0.0)
@@ -115,7 +115,7 @@ class _UnitSums(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, member: Tensor, weights: Tensor) -> Tensor:
         length = _length(rows)
         ctx.save_for_backward(rows, member, weights, length)
-        return (member * rearrange(weights / length, "n -> n 1")).T @ rows
+        return (member * (weights / length)[:, None]).T @ rows
 
     @staticmethod
     @once_differentiable
@@ -123,8 +123,8 @@ class _UnitSums(torch.autograd.Function):
         rows, member, weights, length = ctx.saved_tensors
         of_rows = member @ gradient
         along = einsum(of_rows, rows, "n d, n d -> n") / length
-        of_rows.addcmul_(rows, rearrange(along / length, "n -> n 1"), value=-1)
-        return of_rows.mul_(rearrange(weights / length, "n -> n 1")), None, along
+        of_rows.addcmul_(rows, (along / length)[:, None], value=-1)
+        return of_rows.mul_((weights / length)[:, None]), None, along
 
 
 def _length(vectors: Tensor) -> Tensor:
