@@ -23,8 +23,8 @@ MIN_ROWS = 128
 Place = tuple[slice, slice]
 """The groups and the rows of a block."""
 
-Term = Callable[[Float[Tensor, "g r m"], Place], Float[Tensor, "g r"]]
-"""From a block of dot products a finite value per row; in the block it leaves the gradients of these values."""
+Term = Callable[[Float[Tensor, "g r m"], Place], tuple[Float[Tensor, "g r"], Float[Tensor, "g r m"]]]
+"""From a block of dot products, which is the term's to change: a finite value per row, and its gradients."""
 
 NEVER = -1e30
 """The logit of a pair that takes no part: its exponential is 0, and its differences are not NaN as those of -inf."""
@@ -47,35 +47,32 @@ def blockwise_rows(anchors: Float[Tensor, "g n d"], keys: Float[Tensor, "g m d"]
     return values
 
 
-def log_sum_exp_(logits: Tensor) -> Tensor:
-    """Over the last dimension; its gradient, the softmax, takes the place of the logits."""
-    top = logits.amax(dim=-1, keepdim=True)
-    total = logits.sub_(top).exp_().sum(dim=-1, keepdim=True)
-    logits.div_(total)
-    return (top + total.log()).squeeze(-1)
+def log_sum_exp(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Over the last dimension, and its gradient, the softmax; at the largest logit this is the exponential of its
+    distance to the logarithm."""
+    softmax = logits.softmax(dim=-1)
+    return logits.amax(dim=-1) - softmax.amax(dim=-1).log(), softmax
 
 
 class _BlockwiseSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, anchors: Tensor, keys: Tensor, weights: Tensor, term: Term) -> Tensor:
-        total = anchors.new_zeros(())
-        anchor_gradient, key_gradient = torch.empty_like(anchors), torch.zeros_like(keys)
+        values, slopes, key_gradient = torch.empty_like(weights), torch.empty_like(anchors), torch.zeros_like(keys)
+        weighted = weights[:, :, None] * anchors
         for groups, rows in _places(anchors, keys):
             place = groups, rows
-            block = torch.bmm(anchors[place], keys[groups].mT)
-            total += (weights[place] * term(block, place)).sum()
+            values[place], block = term(torch.bmm(anchors[place], keys[groups].mT), place)
             if any(ctx.needs_input_grad):
-                scale = weights[place][:, :, None]
-                anchor_gradient[place] = scale * torch.bmm(block, keys[groups])
-                key_gradient[groups].baddbmm_(block.mT, scale * anchors[place])
-        ctx.save_for_backward(anchor_gradient, key_gradient)
-        return total
+                torch.bmm(block, keys[groups], out=slopes[place])
+                key_gradient[groups].baddbmm_(block.mT, weighted[place])
+        ctx.save_for_backward(slopes, weights, key_gradient)
+        return (weights * values).sum()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        anchor_gradient, key_gradient = ctx.saved_tensors
-        return gradient * anchor_gradient, gradient * key_gradient, None, None
+        slopes, weights, key_gradient = ctx.saved_tensors
+        return (gradient * weights)[:, :, None] * slopes, gradient * key_gradient, None, None
 
 
 class _BlockwiseRows(torch.autograd.Function):
@@ -84,10 +81,9 @@ class _BlockwiseRows(torch.autograd.Function):
         values, slopes = anchors.new_empty(anchors.shape[:2]), torch.empty_like(anchors)
         for groups, rows in _places(anchors, keys):
             place = groups, rows
-            block = torch.bmm(anchors[place], keys[groups].mT)
-            values[place] = term(block, place)
+            values[place], block = term(torch.bmm(anchors[place], keys[groups].mT), place)
             if ctx.needs_input_grad[0]:
-                slopes[place] = torch.bmm(block, keys[groups])
+                torch.bmm(block, keys[groups], out=slopes[place])
         ctx.save_for_backward(slopes)
         return values
 

@@ -11,7 +11,7 @@ from jaxtyping import Bool
 from torch import Tensor
 from torch.nn import functional as F
 
-from fewmask.ops.contrast.blocks import NEVER, Place, blockwise_rows, log_sum_exp_
+from fewmask.ops.contrast.blocks import NEVER, Place, blockwise_rows, log_sum_exp
 from fewmask.shapes import IGNORE, RowClasses, Rows, RowScores, Scalar
 
 
@@ -57,10 +57,10 @@ def directional_contrast(
         anchors = _unit(pixels.vectors) / temperature
         keys = _unit(negatives.vectors.detach())
 
-        def log_pushes(logits: Tensor, place: Place) -> Tensor:
+        def log_pushes(logits: Tensor, place: Place) -> tuple[Tensor, Tensor]:
             _, rows = place
             alike = pixels.classes[rows, None] == negatives.classes
-            return log_sum_exp_(logits.masked_fill_(alike | (negatives.classes == IGNORE), NEVER))
+            return log_sum_exp(logits.masked_fill_(alike | (negatives.classes == IGNORE), NEVER))
 
         pushes = blockwise_rows(anchors[None], keys[None], log_pushes)[0]
         pulls = (anchors * _unit(partners.vectors.detach())).sum(dim=1)

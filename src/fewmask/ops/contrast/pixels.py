@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
-from fewmask.ops.contrast.blocks import NEVER, Place, blockwise_sum, log_sum_exp_
+from fewmask.ops.contrast.blocks import NEVER, Place, blockwise_sum, log_sum_exp
 from fewmask.shapes import IGNORE, Labels, Scalar
 
 Variant = Literal["paper", "released"]
@@ -54,10 +54,9 @@ def within_image_contrast(
         A scalar, at least 0; 0 if no pixel counts.
     """
     with torch.autocast(features.device.type, enabled=False):
-        images = _pixels(features, labels)
-        copies = _pixels(distorted_features, labels if distorted_labels is None else distorted_labels)
+        images, copies = _pixels(features, distorted_features, labels, distorted_labels)
         if variant == "released":
-            return _released(images, None, temperature) + _released(copies, None, temperature)
+            return _released(images.and_also(copies), None, temperature)
         return _paper(images, copies, None, temperature)
 
 
@@ -83,11 +82,10 @@ def cross_image_contrast(
             positives of its copy count twice in the paper's loss, as its sums are written.
     """
     with torch.autocast(features.device.type, enabled=False):
-        images = _pixels(features, labels)
-        copies = _pixels(distorted_features, labels if distorted_labels is None else distorted_labels)
+        images, copies = _pixels(features, distorted_features, labels, distorted_labels)
         if variant == "released":
             others = copies.of(partners)
-            return _released(images, others, temperature) + _released(others, images, temperature)
+            return _released(images.and_also(others), others.and_also(images), temperature)
         return _paper(images, copies, partners, temperature)
 
 
@@ -98,8 +96,8 @@ def batch_contrast(features: Maps, distorted_features: Maps, labels: Labels, tem
     loss.
     """
     with torch.autocast(features.device.type, enabled=False):
-        bag, copies = _pixels(features, labels).as_bag(), _pixels(distorted_features, labels).as_bag()
-        return _paper(bag, copies, None, temperature)
+        images, copies = _pixels(features, distorted_features, labels, None)
+        return _paper(images.as_bag(), copies.as_bag(), None, temperature)
 
 
 class _Pixels(NamedTuple):
@@ -112,8 +110,16 @@ class _Pixels(NamedTuple):
     def labeled(self) -> Bool[Tensor, "g n"]:
         return self.classes != IGNORE
 
+    @property
+    def bins(self) -> Int64[Tensor, "g n"]:
+        """Of all groups' classes, one number each."""
+        return self.classes + (IGNORE + 1) * torch.arange(len(self.classes), device=self.classes.device)[:, None]
+
     def of(self, images: Int64[Tensor, " g"]) -> "_Pixels":
         return _Pixels(self.vectors[images], self.classes[images])
+
+    def and_also(self, others: "_Pixels") -> "_Pixels":
+        return _Pixels(*map(torch.cat, zip(self, others, strict=True)))
 
     def beside(self, others: "_Pixels") -> "_Pixels":
         return _Pixels(*(torch.cat(pair, dim=1) for pair in zip(self, others, strict=True)))
@@ -122,73 +128,77 @@ class _Pixels(NamedTuple):
         return _Pixels(rearrange(self.vectors, "g n d -> 1 (g n) d"), rearrange(self.classes, "g n -> 1 (g n)"))
 
 
-def _pixels(features: Maps, labels: Labels) -> _Pixels:
-    at_least_float32 = features.to(torch.promote_types(features.dtype, torch.float32))
-    vectors = rearrange(F.normalize(at_least_float32, dim=1), "b d h w -> b (h w) d")
-    return _Pixels(vectors, rearrange(labels, "b h w -> b (h w)"))
+def _pixels(
+    features: Maps, distorted_features: Maps, labels: Labels, distorted_labels: Labels | None
+) -> tuple[_Pixels, _Pixels]:
+    """Of the images and of their copies; normalized together, which takes half the launches."""
+    both = torch.cat([features, distorted_features])
+    both = F.normalize(both.to(torch.promote_types(both.dtype, torch.float32)), dim=1)
+    vectors, distorted = both.flatten(2).mT.chunk(2)
+    classes = labels.flatten(1)
+    return _Pixels(vectors, classes), _Pixels(
+        distorted, classes if distorted_labels is None else distorted_labels.flatten(1)
+    )
 
 
 def _paper(anchors: _Pixels, copies: _Pixels, partners: Tensor | None, temperature: float) -> Tensor:
     keys, num_own = copies, copies.classes.shape[1]
-    positives = _class_sums(copies.vectors, copies.classes)
-    counts = _class_sums(copies.labeled[:, :, None].to(positives), copies.classes)
+    bins, labeled = copies.bins, copies.labeled
+    positives, counts = _class_sums(copies.vectors, bins), _class_sums(labeled[:, :, None].to(copies.vectors), bins)
     if partners is not None:
         keys = copies.beside(copies.of(partners))
         positives, counts = positives + positives[partners], counts + counts[partners]
-    ignored = _ignored(copies)
+    ignored = ~labeled[:, None]
 
-    def log_denominators(logits: Tensor, place: Place) -> Tensor:
+    def log_denominators(logits: Tensor, place: Place) -> tuple[Tensor, Tensor]:
         groups, _ = place
-        logits[:, :, :num_own] += ignored[groups]
+        logits[:, :, :num_own].masked_fill_(ignored[groups], NEVER)
         if partners is not None:
             differ = anchors.classes[place][:, :, None] != keys.classes[groups, None, num_own:]
             logits[:, :, num_own:].masked_fill_(differ, NEVER)
-        return log_sum_exp_(logits)
+        return log_sum_exp(logits)
 
     # Without positives are ignored anchors, for IGNORE counts none, and those whose class labels of the copies lack.
     takes_part = counts.squeeze(2).gather(1, anchors.classes) > 0
     weights = _weights(takes_part, takes_part, positives)
     scaled = anchors.vectors / temperature
-    attraction = _class_sums(weights[:, :, None] * scaled, anchors.classes) * positives / counts.clamp(min=1)
+    attraction = _class_sums(weights[:, :, None] * scaled, anchors.bins) * positives / counts.clamp(min=1)
     return blockwise_sum(scaled, keys.vectors, weights, log_denominators) - attraction.sum()
 
 
 def _released(own: _Pixels, others: _Pixels | None, temperature: float) -> Tensor:
-    """What the anchors in `own` add to the mean over all anchors of the set."""
+    """Anchors are the pixels of `own`: first those of the images, then of their copies or partners, the mean over the
+    images of each."""
     keys, num_own = own if others is None else own.beside(others), own.classes.shape[1]
-    ignored = _ignored(own)
+    counts = _class_sums(keys.labeled[:, :, None].to(keys.vectors), keys.bins).squeeze(2)
+    num_positives = counts.gather(1, own.classes).clamp(min=1)[:, :, None]
+    ignored = ~own.labeled[:, None]
 
-    def pair_terms(logits: Tensor, place: Place) -> Tensor:
+    def pair_terms(logits: Tensor, place: Place) -> tuple[Tensor, Tensor]:
         groups, _ = place
-        differ = own.classes[place][:, :, None] != keys.classes[groups, None]
-        num_positives = (~differ).sum(dim=2)
-        negatives = (logits[:, :, :num_own] + ignored[groups]).masked_fill_(~differ[:, :, :num_own], NEVER)
-        margins = logits.sub_(log_sum_exp_(negatives)[:, :, None])
-        values = F.logsigmoid(margins).masked_fill_(differ, 0).sum(dim=2) / -num_positives
+        same = own.classes[place][:, :, None] == keys.classes[groups, None]
+        negatives = logits[:, :, :num_own].masked_fill(same[:, :, :num_own] | ignored[groups], NEVER)
+        log_negatives, softmax = log_sum_exp(negatives)
+        margins = torch.sub(log_negatives[:, :, None], logits, out=logits).masked_fill_(~same, NEVER)
+        values = F.softplus(margins, threshold=50).sum(dim=2, keepdim=True) / num_positives[place]
         # The gradients at the positives, and through the logarithm, whose own are the softmax, at the negatives.
-        margins.neg_().sigmoid_().masked_fill_(differ, 0).div_(-num_positives[:, :, None])
-        negatives.mul_(-margins.sum(dim=2, keepdim=True))
-        logits[:, :, :num_own] += negatives
-        return values
+        slopes = margins.sigmoid_()
+        through = slopes.sum(dim=2, keepdim=True) / num_positives[place]
+        slopes.div_(-num_positives[place])
+        slopes[:, :, :num_own].addcmul_(softmax, through)
+        return values.squeeze(2), slopes
 
-    weights = _weights(own.labeled, keys.labeled, own.vectors)
+    weights = 2 * _weights(own.labeled, keys.labeled, own.vectors)
     return blockwise_sum(own.vectors / temperature, keys.vectors, weights, pair_terms)
 
 
-def _class_sums(rows: Tensor, classes: Tensor) -> Tensor:
+def _class_sums(rows: Tensor, bins: Tensor) -> Tensor:
     """[g 256 d] the sum of the rows [g n d] of each class, and of IGNORE in the last place."""
-    num_bins = IGNORE + 1
-    bins = classes + num_bins * torch.arange(len(classes), device=classes.device)[:, None]
-    sums = rows.new_zeros(len(classes) * num_bins, rows.shape[2])
-    sums = sums.index_add(0, rearrange(bins, "g n -> (g n)"), rearrange(rows, "g n d -> (g n) d"))
-    return rearrange(sums, "(g k) d -> g k d", k=num_bins)
+    num_groups, _, dim = rows.shape
+    sums = rows.new_zeros(num_groups * (IGNORE + 1), dim).index_add(0, bins.flatten(), rows.flatten(0, 1))
+    return sums.view(num_groups, IGNORE + 1, dim)
 
 
 def _weights(takes_part: Tensor, among: Tensor, like: Tensor) -> Tensor:
     """[g n] of the anchors that take part, in the mean over all of `among` in the image, and then over the images."""
     return takes_part.to(like) / among.sum(dim=1, keepdim=True).clamp(min=1) / len(takes_part)
-
-
-def _ignored(keys: _Pixels) -> Tensor:
-    """[g 1 n] to be added to logits."""
-    return torch.where(keys.labeled, 0.0, NEVER)[:, None].to(keys.vectors)
