@@ -58,13 +58,12 @@ class _BlockwiseSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, anchors: Tensor, keys: Tensor, weights: Tensor, term: Term) -> Tensor:
         values, slopes, key_gradient = torch.empty_like(weights), torch.empty_like(anchors), torch.zeros_like(keys)
-        weighted = weights[:, :, None] * anchors
         for groups, rows in _places(anchors, keys):
             place = groups, rows
             values[place], block = term(torch.bmm(anchors[place], keys[groups].mT), place)
             if any(ctx.needs_input_grad):
                 torch.bmm(block, keys[groups], out=slopes[place])
-                key_gradient[groups].baddbmm_(block.mT, weighted[place])
+                key_gradient[groups].baddbmm_(block.mT, weights[place][:, :, None] * anchors[place])
         ctx.save_for_backward(slopes, weights, key_gradient)
         return (weights * values).sum()
 

@@ -54,10 +54,10 @@ def within_image_contrast(
         A scalar, at least 0; 0 if no pixel counts.
     """
     with torch.autocast(features.device.type, enabled=False):
-        images, copies = _pixels(features, distorted_features, labels, distorted_labels)
+        both = _pixels(features, distorted_features, labels, distorted_labels)
         if variant == "released":
-            return _released(images.and_also(copies), None, temperature)
-        return _paper(images, copies, None, temperature)
+            return _released(both, None, temperature)
+        return _paper(*both.halves(), None, temperature)
 
 
 def cross_image_contrast(
@@ -82,7 +82,7 @@ def cross_image_contrast(
             positives of its copy count twice in the paper's loss, as its sums are written.
     """
     with torch.autocast(features.device.type, enabled=False):
-        images, copies = _pixels(features, distorted_features, labels, distorted_labels)
+        images, copies = _pixels(features, distorted_features, labels, distorted_labels).halves()
         if variant == "released":
             others = copies.of(partners)
             return _released(images.and_also(others), others.and_also(images), temperature)
@@ -96,7 +96,7 @@ def batch_contrast(features: Maps, distorted_features: Maps, labels: Labels, tem
     loss.
     """
     with torch.autocast(features.device.type, enabled=False):
-        images, copies = _pixels(features, distorted_features, labels, None)
+        images, copies = _pixels(features, distorted_features, labels, None).halves()
         return _paper(images.as_bag(), copies.as_bag(), None, temperature)
 
 
@@ -118,6 +118,10 @@ class _Pixels(NamedTuple):
     def of(self, images: Int64[Tensor, " g"]) -> "_Pixels":
         return _Pixels(self.vectors[images], self.classes[images])
 
+    def halves(self) -> tuple["_Pixels", "_Pixels"]:
+        vectors, classes = self.vectors.chunk(2), self.classes.chunk(2)
+        return _Pixels(vectors[0], classes[0]), _Pixels(vectors[1], classes[1])
+
     def and_also(self, others: "_Pixels") -> "_Pixels":
         return _Pixels(*map(torch.cat, zip(self, others, strict=True)))
 
@@ -128,17 +132,12 @@ class _Pixels(NamedTuple):
         return _Pixels(rearrange(self.vectors, "g n d -> 1 (g n) d"), rearrange(self.classes, "g n -> 1 (g n)"))
 
 
-def _pixels(
-    features: Maps, distorted_features: Maps, labels: Labels, distorted_labels: Labels | None
-) -> tuple[_Pixels, _Pixels]:
-    """Of the images and of their copies; normalized together, which takes half the launches."""
+def _pixels(features: Maps, distorted_features: Maps, labels: Labels, distorted_labels: Labels | None) -> _Pixels:
+    """Of the images, then of their copies; normalized together, which takes half the launches."""
     both = torch.cat([features, distorted_features])
     both = F.normalize(both.to(torch.promote_types(both.dtype, torch.float32)), dim=1)
-    vectors, distorted = both.flatten(2).mT.chunk(2)
-    classes = labels.flatten(1)
-    return _Pixels(vectors, classes), _Pixels(
-        distorted, classes if distorted_labels is None else distorted_labels.flatten(1)
-    )
+    classes = torch.cat([labels, labels if distorted_labels is None else distorted_labels])
+    return _Pixels(both.flatten(2).mT, classes.flatten(1))
 
 
 def _paper(anchors: _Pixels, copies: _Pixels, partners: Tensor | None, temperature: float) -> Tensor:
