@@ -166,8 +166,11 @@ def _paper(anchors: _Pixels, copies: _Pixels, partners: Tensor | None, temperatu
 
 
 def _released(own: _Pixels, others: _Pixels | None, temperature: float) -> Tensor:
-    """Anchors are the pixels of `own`: first those of the images, then of their copies or partners, the mean over the
-    images of each."""
+    """The sum of two means over the images: of anchors in the first half of `own`, and in the second.
+
+    The halves are the images and their copies, or the images and the partners' copies; there `others` is the second,
+    then the first.
+    """
     keys, num_own = own if others is None else own.beside(others), own.classes.shape[1]
     counts = _class_sums(keys.labeled[:, :, None].to(keys.vectors), keys.bins).squeeze(2)
     num_positives = counts.gather(1, own.classes).clamp(min=1)[:, :, None]
