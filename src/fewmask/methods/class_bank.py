@@ -182,7 +182,7 @@ class ClassBankMethod(Method):
     @torch.no_grad()
     def _teacher_outputs(self, batch: Batch, fills_bank: bool) -> tuple[SegOutput, SegOutput | None]:
         """Of the unlabeled images and, where one pass can read both, of the labeled ones that the bank needs: it takes
-        half the launches of two, and gives the same unless a batch is normalized by its own statistics."""
+        half the launches of two, and gives the same but for rounding, unless a batch is normalized by itself."""
         assert batch.unlabeled is not None
         unlabeled, target = batch.unlabeled.images, batch.target.images
         reads_both = fills_bank and self.config.teacher_features and not self.average.train_mode
