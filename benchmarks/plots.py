@@ -59,12 +59,12 @@ def draw_label_contrast(rows: list[dict[str, str]]) -> None:
     starts = [start for start in STARTS if any(row["start"] == start for row in rows)]
     measured = {row["pretraining"] for row in rows}
     names = [name for name in (loss + after for after in STYLES for loss in COLORS) if name in measured]
-    figure, panels = plt.subplots(1, len(starts), figsize=(4.5 * len(starts), 4.2), sharey=True, squeeze=False)
+    figure, panels = plt.subplots(1, len(starts), figsize=(5.5 * len(starts), 5), sharey=True, squeeze=False)
     for axis, start in zip(panels[0], starts, strict=True):
         for place, name in enumerate(names):
             own = [row for row in rows if row["start"] == start and row["pretraining"] == name]
-            _draw_over_shares(axis, own, name, shift=1.025 ** (place - (len(names) - 1) / 2))
-        axis.set(title=f"CamVid test, from {STARTS[start]}", xlabel="masks", xscale="log", xlim=(9, 122))
+            _draw_over_shares(axis, own, name, shift=1.05 ** (place - (len(names) - 1) / 2))
+        axis.set(title=f"CamVid test, from {STARTS[start]}", xlabel="masks", xscale="log", xlim=(9, 125))
         axis.set_xticks(list(MASKS.values()), [f"{n}\n{share.replace('_', '/')}" for share, n in MASKS.items()])
         axis.minorticks_off()
     panels[0, 0].set_ylabel("mIoU (%)")
