@@ -82,12 +82,12 @@ def _draw_over_shares(axis: Axes, rows: list[dict[str, str]], name: str, shift: 
     (line, marker), color = STYLES[plus + after], COLORS[loss]
     scores = {share: [float(row["test_student"]) for row in rows if row["share"] == share] for share in MASKS}
     points = [(MASKS[share] * shift, values) for share, values in scores.items() if values]  # beside the other lines
-    means = [(x, sum(values) / len(values)) for x, values in points]
-    axis.plot([x for x, _ in means], [y for _, y in means], line, color=color, marker=marker, label=name)
-    for (x, values), mean in zip(points, means, strict=True):
+    whole = [(x, sum(values) / len(values)) for x, values in points if len(values) >= 3]  # a line joins like with like
+    axis.plot([x for x, _ in whole], [y for _, y in whole], line, color=color, marker=marker, label=name)
+    for x, values in points:
         axis.vlines(x, min(values), max(values), color=color, linewidth=1)
         if len(values) < 3:
-            axis.plot(*mean, color=color, marker=marker, markerfacecolor="white")
+            axis.plot(x, sum(values) / len(values), color=color, marker=marker, markerfacecolor="white")
 
 
 def draw_contrast(rows: list[dict[str, str]]) -> None:
