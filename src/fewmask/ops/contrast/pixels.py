@@ -182,6 +182,7 @@ def _released(own: _Pixels, others: _Pixels | None, temperature: float) -> Tenso
         negatives = logits[:, :, :num_own].masked_fill(same[:, :, :num_own] | ignored[groups], NEVER)
         log_negatives, softmax = log_sum_exp(negatives)
         margins = torch.sub(log_negatives[:, :, None], logits, out=logits).masked_fill_(~same, NEVER)
+        # Beyond its threshold softplus is its argument: at the default, 20, that would be 2e-9 off.
         values = F.softplus(margins, threshold=50).sum(dim=2, keepdim=True) / num_positives[place]
         # The gradients at the positives, and through the logarithm, whose own are the softmax, at the negatives.
         slopes = margins.sigmoid_()
