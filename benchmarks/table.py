@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import fewmask
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -19,6 +21,9 @@ class Table:
 
     def __init__(self, path: Path, keys: Sequence[str]) -> None:
         self.path, self.keys = path, tuple(keys)
+        package = Path(fewmask.__file__).resolve().parent
+        if not package.is_relative_to(ROOT):  # the rows would name a commit that they are not of
+            raise SystemExit(f"fewmask comes from {package}, not from this checkout. Set PYTHONPATH={ROOT / 'src'}")
 
     def rows(self) -> list[dict[str, str]]:
         """What stands in the file, as text."""

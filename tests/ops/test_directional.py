@@ -64,7 +64,7 @@ def test_value_and_gradient_equal_the_equation(rows, keys, temperature, size, se
     others = partners, torch.tensor([counts for _, counts in rows]), random_pixels(keys), temperature
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "MIN_ROWS", size[0])
-        patch.setattr(blocks, "BLOCK", size[1])
+        patch.setattr(blocks, "CPU_BLOCK", size[1])
         value, gradient = value_and_gradient(directional_contrast, own, *others)
     expected, expected_gradient = value_and_gradient(literal, own, *others)
     torch.testing.assert_close(value, expected, rtol=0, atol=1e-10)

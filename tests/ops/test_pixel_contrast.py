@@ -141,7 +141,7 @@ def check_against_the_literal(loss, labels, distorted_labels, partners, temperat
     case = random_case(as_maps(labels), partners, distorted_labels)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(blocks, "MIN_ROWS", size[0])
-        patch.setattr(blocks, "BLOCK", size[1])
+        patch.setattr(blocks, "CPU_BLOCK", size[1])
         value, gradients = value_and_gradients(blockwise, loss, case, temperature)
     expected, expected_gradients = value_and_gradients(literal, loss, case, temperature)
     torch.testing.assert_close(value, expected, rtol=0, atol=1e-10)

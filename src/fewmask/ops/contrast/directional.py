@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fewmask.ops.contrast.blocks import NEVER, Place, blockwise_rows, log_sum_exp
+from fewmask.ops.unit import unit
 from fewmask.shapes import IGNORE, RowClasses, Rows, RowScores, Scalar
 
 
@@ -54,8 +55,8 @@ def directional_contrast(
         A scalar, at least 0; 0 if no pixel is active. A pixel without negatives adds 0.
     """
     with torch.autocast(pixels.vectors.device.type, enabled=False):
-        anchors = _unit(pixels.vectors) / temperature
-        keys = _unit(negatives.vectors.detach())
+        anchors = unit(pixels.vectors) / temperature
+        keys = unit(negatives.vectors.detach())
 
         def log_pushes(logits: Tensor, place: Place) -> tuple[Tensor, Tensor]:
             _, rows = place
@@ -63,10 +64,6 @@ def directional_contrast(
             return log_sum_exp(logits.masked_fill_(alike | (negatives.classes == IGNORE), NEVER))
 
         pushes = blockwise_rows(anchors[None], keys[None], log_pushes)[0]
-        pulls = (anchors * _unit(partners.vectors.detach())).sum(dim=1)
+        pulls = (anchors * unit(partners.vectors.detach())).sum(dim=1)
         each = -F.logsigmoid(pulls - pushes)
         return torch.where(active, each, 0.0).sum() / active.sum().clamp(min=1)
-
-
-def _unit(vectors: Rows) -> Rows:
-    return F.normalize(vectors.to(torch.promote_types(vectors.dtype, torch.float32)), dim=1)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fewmask.ops.contrast.blocks import NEVER
+from fewmask.ops.unit import unit
 from fewmask.shapes import Labels, Rows, Scalar
 
 SIDES = (1, 2, 4)
@@ -102,8 +103,7 @@ def info_nce(
         A scalar, at least 0. Anchors without a positive or without a negative take no part; 0 if none is left.
     """
     with torch.autocast(anchors.device.type, enabled=False):
-        precision = torch.promote_types(anchors.dtype, torch.float32)
-        logits = F.normalize(anchors.to(precision)) @ F.normalize(keys.to(precision)).T / temperature
+        logits = unit(anchors) @ unit(keys).T / temperature
         pushed = logits.masked_fill(~negatives, NEVER).logsumexp(dim=1, keepdim=True)
         num_positives = positives.sum(dim=1)
         each = torch.where(positives, F.softplus(pushed - logits), 0.0).sum(dim=1) / num_positives.clamp(min=1)

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fewmask.ops.contrast.blocks import NEVER, Place, blockwise_sum, log_sum_exp
+from fewmask.ops.unit import unit
 from fewmask.shapes import IGNORE, Labels, Scalar
 
 Variant = Literal["paper", "released"]
@@ -116,7 +117,7 @@ class _Pixels(NamedTuple):
         return self.classes + (IGNORE + 1) * torch.arange(len(self.classes), device=self.classes.device)[:, None]
 
     def of(self, images: Int64[Tensor, " g"]) -> "_Pixels":
-        return _Pixels(self.vectors[images], self.classes[images])
+        return _Pixels(*(values.index_select(0, images) for values in self))
 
     def halves(self) -> tuple["_Pixels", "_Pixels"]:
         vectors, classes = self.vectors.chunk(2), self.classes.chunk(2)
@@ -134,8 +135,7 @@ class _Pixels(NamedTuple):
 
 def _pixels(features: Maps, distorted_features: Maps, labels: Labels, distorted_labels: Labels | None) -> _Pixels:
     """Of the images, then of their copies; normalized together, which takes half the launches."""
-    both = torch.cat([features, distorted_features])
-    both = F.normalize(both.to(torch.promote_types(both.dtype, torch.float32)), dim=1)
+    both = unit(torch.cat([features, distorted_features]), dim=1)
     classes = torch.cat([labels, labels if distorted_labels is None else distorted_labels])
     return _Pixels(both.flatten(2).mT, classes.flatten(1))
 
@@ -146,7 +146,7 @@ def _paper(anchors: _Pixels, copies: _Pixels, partners: Tensor | None, temperatu
     positives, counts = _class_sums(copies.vectors, bins), _class_sums(labeled[:, :, None].to(copies.vectors), bins)
     if partners is not None:
         keys = copies.beside(copies.of(partners))
-        positives, counts = positives + positives[partners], counts + counts[partners]
+        positives, counts = (sums + sums.index_select(0, partners) for sums in (positives, counts))
     ignored = ~labeled[:, None]
 
     def log_denominators(logits: Tensor, place: Place) -> tuple[Tensor, Tensor]:
