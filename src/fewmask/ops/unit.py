@@ -1,4 +1,4 @@
-"""Unit vectors, with a gradient by hand in a third of the operations of autograd's."""
+"""Unit vectors, with a gradient by hand in half of the operations of autograd's."""
 
 from typing import Any
 
