@@ -5,11 +5,11 @@ from torch.nn import functional as F
 from fewmask.ops.unit import unit
 
 
-@pytest.mark.parametrize(("shape", "dim"), [((5, 8), -1), ((2, 8, 3, 4), 1), ((2, 3, 8), 2), ((0, 8), 1)])
-def test_values_and_gradients_are_those_of_normalize(shape: tuple[int, ...], dim: int) -> None:
+@pytest.mark.parametrize("shape", [(5, 8), (2, 3, 8), (0, 8)])
+def test_values_and_gradients_are_those_of_normalize(shape: tuple[int, ...]) -> None:
     vectors = torch.randn(shape, dtype=torch.float64, requires_grad=True)
     upstream = torch.randn(shape, dtype=torch.float64)
-    ours, theirs = unit(vectors, dim), F.normalize(vectors, dim=dim)
+    ours, theirs = unit(vectors), F.normalize(vectors, dim=-1)
     assert torch.equal(ours, theirs)
     one, other = (torch.autograd.grad(value, vectors, upstream)[0] for value in (ours, theirs))
     torch.testing.assert_close(one, other, rtol=0, atol=1e-12)

@@ -11,25 +11,25 @@ _SHORTEST = 1e-12
 """Vectors below this length are divided by it, as in `torch.nn.functional.normalize`."""
 
 
-def unit(vectors: Float[Tensor, "*shape"], dim: int = -1) -> Float[Tensor, "*shape"]:
-    """The vectors along `dim` at length 1; of half precision in float32, whose gradient goes back as they came."""
-    units: Tensor = _Unit.apply(vectors, dim)
+def unit(vectors: Float[Tensor, "*shape d"]) -> Float[Tensor, "*shape d"]:
+    """The vectors at length 1; of half precision in float32, whose gradient goes back as they came."""
+    units: Tensor = _Unit.apply(vectors)
     return units
 
 
 class _Unit(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, vectors: Tensor, dim: int) -> Tensor:
+    def forward(ctx: Any, vectors: Tensor) -> Tensor:
         dtype = torch.promote_types(vectors.dtype, torch.float32)
-        length: Tensor = torch.linalg.vector_norm(vectors, dim=dim, keepdim=True, dtype=dtype).clamp_(min=_SHORTEST)
+        length: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True, dtype=dtype).clamp_(min=_SHORTEST)
         units = vectors / length
         ctx.save_for_backward(units, length)
-        ctx.dim, ctx.dtype = dim, vectors.dtype
+        ctx.dtype = vectors.dtype
         return units
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         units, length = ctx.saved_tensors
-        along = (gradient * units).sum(dim=ctx.dim, keepdim=True)
-        return gradient.addcmul(units, along, value=-1).div_(length).to(ctx.dtype), None
+        along = (gradient * units).sum(dim=-1, keepdim=True)
+        return gradient.addcmul(units, along, value=-1).div_(length).to(ctx.dtype)

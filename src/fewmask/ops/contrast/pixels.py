@@ -134,10 +134,11 @@ class _Pixels(NamedTuple):
 
 
 def _pixels(features: Maps, distorted_features: Maps, labels: Labels, distorted_labels: Labels | None) -> _Pixels:
-    """Of the images, then of their copies; normalized together, which takes half the launches."""
-    both = unit(torch.cat([features, distorted_features]), dim=1)
+    """Of the images, then of their copies: one set, with every pixel's vector in one piece, in fewer launches and less
+    time than maps of two."""
+    both = torch.cat([rearrange(maps, "g d h w -> g (h w) d") for maps in (features, distorted_features)])
     classes = torch.cat([labels, labels if distorted_labels is None else distorted_labels])
-    return _Pixels(both.flatten(2).mT, classes.flatten(1))
+    return _Pixels(unit(both), classes.flatten(1))
 
 
 def _paper(anchors: _Pixels, copies: _Pixels, partners: Tensor | None, temperature: float) -> Tensor:
