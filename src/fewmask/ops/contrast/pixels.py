@@ -134,8 +134,8 @@ class _Pixels(NamedTuple):
 
 
 def _pixels(features: Maps, distorted_features: Maps, labels: Labels, distorted_labels: Labels | None) -> _Pixels:
-    """Of the images, then of their copies: one set, with every pixel's vector in one piece, in fewer launches and less
-    time than maps of two."""
+    """Of the images, then of their copies: normalized together, for fewer launches, and with every pixel's vector in
+    one piece, which is faster to normalize and to sum than a map."""
     both = torch.cat([rearrange(maps, "g d h w -> g (h w) d") for maps in (features, distorted_features)])
     classes = torch.cat([labels, labels if distorted_labels is None else distorted_labels])
     return _Pixels(unit(both), classes.flatten(1))
