@@ -78,7 +78,7 @@ def stand_still(path: Path) -> Still:
         unlabeled = drawn[step].to(torch.device("cpu")).unlabeled
         assert unlabeled is not None
         view = method._strong_views(unlabeled, *method._pseudo_labels(unlabeled))
-        rows = method._rows(method.student(view.images).features, view.labels)
+        rows = method.contrast.rows(method.student(view.images).features, view.labels)
         classes = len(data.classes)
         projections = method.heads.projector(rows.features, rows.classes, classes)
         batches.append((method.heads.predictor(projections, rows.classes, classes), rows.classes))
@@ -114,7 +114,7 @@ def train(still: Still, steps: int, build: Callable[[list[nn.Parameter]], Optimi
 
 def distance(method: ClassBankMethod, heads: ContrastHeads, predictions: Tensor, classes: Tensor) -> Tensor:
     """The contrast with the attention of these heads."""
-    bank = method.bank
+    bank = method.contrast.bank
     target = bank_means(bank.rows, bank.in_use, heads.bank_selectors.of_slots(bank.rows, bank.row_classes))
     return mean_contrast(predictions, classes, target, heads.prediction_selectors(predictions, classes))
 
@@ -122,7 +122,7 @@ def distance(method: ClassBankMethod, heads: ContrastHeads, predictions: Tensor,
 @torch.no_grad()
 def figures(still: Still, heads: ContrastHeads) -> dict[str, str]:
     """Means over the classes that have rows in the bank, and over the batches."""
-    bank = still.method.bank
+    bank = still.method.contrast.bank
     in_use = bank.in_use
     of_rows = heads.bank_selectors.of_slots(bank.rows, bank.row_classes)
     uniform = bank_means(bank.rows, in_use, torch.ones_like(of_rows))

@@ -112,11 +112,11 @@ class Trainer:
         self.method = kind(recipe.method, data.tools(recipe)).to(fabric.device).train()
         self.optimizers = build_optimizers(self.method, recipe.training)
         if isinstance(self.method, ClassBankMethod):
-            bank = self.method.bank
+            bank = self.method.contrast.bank
             bank.rows.normal_()
             bank.filled.fill_(bank.rows.shape[1])
         if isinstance(self.method, TwinClassBank):
-            self.method.arrays = [rows.cpu().numpy() for rows in bank.rows]
+            self.method.contrast.arrays = [rows.cpu().numpy() for rows in bank.rows]
 
     def step(self, batch: Batch) -> None:
         """As the engine's loop has it."""
@@ -158,9 +158,9 @@ def watching(trainer: Trainer, watch: "Stopwatch") -> Iterator[None]:
     method, augment = trainer.method, class_bank.augment
     method.teacher.forward = watch.timed("teacher", method.teacher.forward)  # type: ignore[method-assign]
     method.student.forward = watch.timed("student", method.student.forward)  # type: ignore[method-assign]
-    for name in ("_fill_bank", "_target"):
-        setattr(method, name, watch.timed("contrast", getattr(method, name)))
-    method._contrast = watch.timed("contrast", _with_own_backward(method))  # type: ignore[method-assign]
+    for part, name in ((method, "_fill_bank"), (method.contrast, "target")):
+        setattr(part, name, watch.timed("contrast", getattr(part, name)))
+    method.contrast.forward = watch.timed("contrast", _with_own_backward(method))  # type: ignore[method-assign]
     trainer.backward = watch.timed("backward", trainer.backward)  # type: ignore[method-assign]
     trainer.update = watch.timed("update", trainer.update)  # type: ignore[method-assign]
     class_bank.augment = watch.timed("augmentation", augment)
@@ -172,16 +172,16 @@ def watching(trainer: Trainer, watch: "Stopwatch") -> Iterator[None]:
 
 def _with_own_backward(method: ClassBankMethod) -> Callable[..., Tensor]:
     """The contrast with its backward down to the features, once for the labeled and the unlabeled term together."""
-    contrast, waiting = method._contrast, []
-    heads = [parameter for parameter in method.heads.parameters() if parameter.requires_grad]
+    contrast, waiting = method.contrast.forward, []
+    trained = [parameter for parameter in method.heads.parameters() if parameter.requires_grad]
 
-    def run(output: Any, labels: Tensor, target: Any) -> Tensor:
+    def run(heads: Any, output: Any, labels: Tensor, target: Any) -> Tensor:
         features = output.features.detach().requires_grad_()
-        loss = contrast(output._replace(features=features), labels, target)
+        loss = contrast(heads, output._replace(features=features), labels, target)
         waiting.append((loss, features))
         if len(waiting) == 2:
             total = waiting[0][0] + waiting[1][0]
-            torch.autograd.grad(total, [*heads, *(leaf for _, leaf in waiting)], allow_unused=True)
+            torch.autograd.grad(total, [*trained, *(leaf for _, leaf in waiting)], allow_unused=True)
             waiting.clear()
         return loss.detach()
 

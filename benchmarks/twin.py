@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from fewmask.data.batch import Labeled
 from fewmask.methods import ClassBankMethod, Now
+from fewmask.methods.bank_contrast import BankContrast
+from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.models.heads import ClassSelectors
 from fewmask.models.segnet import SegOutput
 from fewmask.shapes import IGNORE, Labels
@@ -50,47 +51,58 @@ def twin_scores(selectors: ClassSelectors, label: int, rows: Tensor) -> Tensor:
     return torch.sigmoid(out.float())
 
 
-class TwinClassBank(ClassBankMethod):
-    """`class_bank` with its contrastive branch written plainly."""
+class TwinContrast(BankContrast):
+    """The branch written plainly."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)  # type: ignore[arg-type]
         self.arrays: Arrays = [np.zeros((0, self.config.dim), np.float32) for _ in range(self.tools.num_classes)]
 
     @torch.no_grad()
-    def _fill_bank(self, labeled: Labeled, output: SegOutput | None = None) -> None:
-        output = output or self.teacher(labeled.images)
+    def fill(self, heads: ContrastHeads, output: SegOutput, labels: Labels) -> None:
         confidence, prediction = output.logits.float().softmax(dim=1).max(dim=1)
-        good = (prediction == labeled.labels) & (confidence > self.config.quality_threshold)
-        rows = self._rows(output.features, labeled.labels.masked_fill(~good, IGNORE))
+        good = (prediction == labels) & (confidence > self.config.quality_threshold)
+        rows = self.rows(output.features, labels.masked_fill(~good, IGNORE))
         known = rows.classes < self.tools.num_classes
-        projections = self.teacher_heads.projector(rows.features, rows.classes, self.tools.num_classes)[known]
+        projections = heads.projector(rows.features, rows.classes, self.tools.num_classes)[known]
         classes, images = rows.classes[known], rows.images[known]
         per_image = max(1, round(self.config.bank_slots / self.tools.num_labeled))
         for label in range(self.tools.num_classes):
-            for image in range(len(labeled.images)):
+            for image in range(len(labels)):
                 own = projections[(classes == label) & (images == image)]
                 if len(own) == 0:
                     continue
-                scores = twin_scores(self.teacher_heads.bank_selectors, label, own)
+                scores = twin_scores(heads.bank_selectors, label, own)
                 best = own[scores.argsort(descending=True)[:per_image]].float().cpu().numpy()
                 self.arrays[label] = np.concatenate([self.arrays[label], best])[-self.config.bank_slots :]
 
-    def _target(self, now: Now) -> tuple[list[Tensor], Tensor]:  # type: ignore[override]
-        device = next(self.parameters()).device
+    def target(self, heads: ContrastHeads, now: Now) -> tuple[list[Tensor], Tensor]:  # type: ignore[override]
+        device = self.bank.rows.device
         scores = [
-            twin_scores(self.heads.bank_selectors, label, torch.from_numpy(array).to(device))
+            twin_scores(heads.bank_selectors, label, torch.from_numpy(array).to(device))
             for label, array in enumerate(self.arrays)
         ]
         return scores, torch.zeros(len(scores), device=device)
 
-    def _contrast(self, output: SegOutput, labels: Labels, target: list[Tensor]) -> Tensor:  # type: ignore[override]
-        rows = self._rows(output.features, labels)
-        projections = self.heads.projector(rows.features, rows.classes, self.tools.num_classes)
-        predictions = self.heads.predictor(projections, rows.classes, self.tools.num_classes)
+    def forward(  # type: ignore[override]
+        self, heads: ContrastHeads, output: SegOutput, labels: Labels, target: list[Tensor]
+    ) -> Tensor:
+        rows = self.rows(output.features, labels)
+        projections = heads.projector(rows.features, rows.classes, self.tools.num_classes)
+        predictions = heads.predictor(projections, rows.classes, self.tools.num_classes)
         weights = torch.zeros(len(predictions), device=predictions.device)
         for label in range(self.tools.num_classes):
             own = rows.classes == label
             if own.sum().item() > 0:
-                weights[own] = twin_scores(self.heads.prediction_selectors, label, predictions[own])
+                weights[own] = twin_scores(heads.prediction_selectors, label, predictions[own])
         return twin_contrast(predictions, rows.classes, self.arrays, weights, target)
+
+
+class TwinClassBank(ClassBankMethod):
+    """`class_bank` with that branch."""
+
+    contrast: TwinContrast
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)  # type: ignore[arg-type]
+        self.contrast = TwinContrast(self.config, self.tools, self.student.stride)

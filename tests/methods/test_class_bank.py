@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from fewmask.data.batch import Batch, Labeled, Unlabeled
 from fewmask.methods import ClassBankMethod, Now
-from fewmask.methods.class_bank import Deviation
+from fewmask.methods.bank_contrast import Deviation
 from fewmask.models.build import NetConfig
 from fewmask.models.modes import in_eval_mode
 from fewmask.ops.contrast import bank_contrast
@@ -46,7 +46,7 @@ def grid_rows(features, labels, stride=STRIDE):
 
 def contrast_of(method, output, labels, stride=STRIDE):
     """Eq. 8 to 11 with the bank as it is."""
-    heads, bank = method.heads, method.bank
+    heads, bank = method.heads, method.contrast.bank
     rows, classes = grid_rows(output.features, labels, stride)
     predictions = heads.predictor(heads.projector(rows, classes, 4), classes, 4)
     weights = heads.prediction_selectors(predictions, classes)
@@ -87,7 +87,7 @@ def test_every_term_is_its_equation(make, batch, num_views, stride):
         "contrast_labeled": 0.1 * contrast_of(method, labeled_output, labels, stride),
         "contrast_unlabeled": 0.1 * contrast_of(method, unlabeled_output, pseudo_labels, stride),
     }
-    assert method.bank.filled.any()
+    assert method.contrast.bank.filled.any()
     assert {name: loss.item() for name, loss in losses.items()} == pytest.approx(
         {name: loss.item() for name, loss in expected.items()}, rel=1e-3
     )
@@ -110,7 +110,7 @@ def test_warm_up_has_neither_pseudo_labels_nor_contrast_and_the_bank_fills_from_
     method, filled, pseudo_counts, terms = make(warmup_share=0.4, quality_filter=False), [], [], []
     for losses in train(method, batch, 6):  # the warm-up is 2.4 steps long
         terms.append(set(losses))
-        filled.append(int(method.bank.filled.sum()) > 0)
+        filled.append(int(method.contrast.bank.filled.sum()) > 0)
         pseudo_counts.append(int(method.frequency.pseudo.sum()) > 0)
     assert terms[:3] == [{"sup", "entropy"}] * 3
     assert terms[3:] == [{"sup", "entropy", "pseudo", "contrast_labeled", "contrast_unlabeled"}] * 3
@@ -156,7 +156,7 @@ def test_a_weight_of_zero_removes_its_terms_and_a_double_weight_doubles_them(mak
 
 def test_a_large_bank_is_scored_in_turn(make):
     method = make(bank_slots=16, rescored_slots=6)
-    bank, selectors = method.bank, method.heads.bank_selectors
+    bank, selectors = method.contrast.bank, method.heads.bank_selectors
     bank.rows.normal_()
     bank.filled.copy_(torch.tensor([16, 9, 4, 0]))
     bank.scores.copy_(torch.where(bank.in_use, 0.123, 0.0))
@@ -169,7 +169,7 @@ def test_a_large_bank_is_scored_in_turn(make):
             [[12, 13, 14, 15, 0, 1], [3, 4, 5, 6, 7, 8], few, few],
         )
     ):
-        weights = method._bank_weights(Now(step, 10))
+        weights = method.contrast.bank_weights(method.heads, Now(step, 10))
         turn = torch.tensor(turns)
         rows = torch.stack([bank.rows[label, slots] for label, slots in enumerate(turns)])
         fresh = selectors.of_slots(rows, bank.row_classes.gather(1, turn))
@@ -186,9 +186,9 @@ def test_a_large_bank_is_scored_in_turn(make):
 
 def test_rows_that_are_ranked_lowest_first_weigh_as_their_scores(make):
     method = make(bank_slots=16, rescored_slots=6, deviations={"lowest_ranked"})
-    method.bank.filled.fill_(16)
-    method.bank.scores.fill_(-0.123)  # as they were pushed
-    weights = method._bank_weights(Now(0, 10))
+    method.contrast.bank.filled.fill_(16)
+    method.contrast.bank.scores.fill_(-0.123)  # as they were pushed
+    weights = method.contrast.bank_weights(method.heads, Now(0, 10))
     assert weights[:, 6:].tolist() == [[pytest.approx(0.123)] * 10] * 4
 
 
@@ -199,12 +199,12 @@ def test_an_image_gives_its_part_of_the_slots_at_least_one_row(make, batch, num_
     cells = batch.labeled.labels[:, ::STRIDE, ::STRIDE].flatten(1)
     for label in range(4):
         expected = sum(min(per_image, int((image == label).sum())) for image in cells)
-        assert method.bank.filled[label] == expected
+        assert method.contrast.bank.filled[label] == expected
 
 
 def test_without_attention_all_rows_of_a_class_are_attended(make, batch):
     method = make(attention=False, quality_filter=False)
-    assert torch.equal(method.step(batch, SETTLED).watch["bank_attended"], (method.bank.filled > 0).float())
+    assert torch.equal(method.step(batch, SETTLED).watch["bank_attended"], (method.contrast.bank.filled > 0).float())
 
 
 def test_pixels_outside_the_image_have_neither_pseudo_label_nor_confidence(make, batch):
@@ -242,15 +242,17 @@ def test_one_pass_of_the_teacher_gives_what_two_give(make, batch, height):
     for method, into in ((one, losses), (two, expected)):
         torch.manual_seed(0)
         into += method.step(batch, SETTLED).losses.values()
-    assert_same_rows(one.bank.rows.flatten(0, 1), two.bank.rows.flatten(0, 1))
+    assert_same_rows(one.contrast.bank.rows.flatten(0, 1), two.contrast.bank.rows.flatten(0, 1))
     torch.testing.assert_close(losses, expected)
 
 
 def test_clusters_change_the_contrast_and_nothing_else(make, batch):
     paper, clustered = (make(**PLAIN, bank_clusters=number) for number in (1, 3))
     for method in (paper, clustered):
-        method.bank.rows.copy_(torch.randn(method.bank.rows.shape, generator=torch.Generator().manual_seed(0)))
-        method.bank.filled.fill_(16)
+        method.contrast.bank.rows.copy_(
+            torch.randn(method.contrast.bank.rows.shape, generator=torch.Generator().manual_seed(0))
+        )
+        method.contrast.bank.filled.fill_(16)
     losses, others = (method.step(batch, SETTLED).losses for method in (paper, clustered))
     changed = {name for name in losses if not torch.allclose(losses[name], others[name])}
     assert changed == {"contrast_labeled", "contrast_unlabeled"}
@@ -280,16 +282,16 @@ def test_the_filter_lets_in_what_the_teacher_predicts_with_confidence(make, batc
     correct = (predicted == right.labeled.labels)[:, ::STRIDE, ::STRIDE]
     expected = [int((correct & (predicted[:, ::STRIDE, ::STRIDE] == label)).sum()) for label in range(4)]
     assert sum(expected) > 0
-    assert method.bank.filled.tolist() == [min(16, count) for count in expected]
+    assert method.contrast.bank.filled.tolist() == [min(16, count) for count in expected]
 
 
 def test_the_bank_takes_nothing_of_the_source(make, batch):
     alone, beside = make(num_labeled=1), make(num_labeled=1)
     first = Labeled(batch.labeled.images[:1], batch.labeled.labels[:1])
-    alone._fill_bank(first)
+    alone._fill_bank(first, None)
     losses = beside.step(batch._replace(num_source=1), SETTLED).losses
-    assert torch.equal(beside.bank.filled, alone.bank.filled)
-    assert_same_rows(beside.bank.rows.flatten(0, 1), alone.bank.rows.flatten(0, 1))
+    assert torch.equal(beside.contrast.bank.filled, alone.contrast.bank.filled)
+    assert_same_rows(beside.contrast.bank.rows.flatten(0, 1), alone.contrast.bank.rows.flatten(0, 1))
     assert losses["contrast_labeled"] > 0
 
 
@@ -298,8 +300,8 @@ def test_the_filter_lets_nothing_in_that_is_wrong_or_unsure(make, batch):
     predicted = wrong.teacher(batch.labeled.images).logits.argmax(dim=1)
     wrong.step(with_labels(batch, (predicted + 1) % 4), SETTLED)
     unsure.step(with_labels(batch, predicted), SETTLED)
-    assert not wrong.bank.filled.any()
-    assert not unsure.bank.filled.any()
+    assert not wrong.contrast.bank.filled.any()
+    assert not unsure.contrast.bank.filled.any()
 
 
 def test_the_threshold_is_that_of_the_teachers_confidence_which_has_to_pass_it(make, batch):
@@ -310,7 +312,7 @@ def test_the_threshold_is_that_of_the_teachers_confidence_which_has_to_pass_it(m
     method.step(with_labels(batch, predicted), SETTLED)
     passed = predicted[:, ::STRIDE, ::STRIDE][cells > sixth]
     assert len(passed) == 5
-    assert method.bank.filled.tolist() == passed.bincount(minlength=4).tolist()
+    assert method.contrast.bank.filled.tolist() == passed.bincount(minlength=4).tolist()
 
 
 @pytest.mark.parametrize(
@@ -327,7 +329,7 @@ def test_the_bank_takes_the_rows_that_the_mode_ranks_first(make, batch, settings
     method.step(batch, SETTLED)
     expected = best_rows(method.teacher, method.teacher_heads, batch, selectors, sign)
     for label, rows in enumerate(expected):
-        assert_same_rows(method.bank.rows[label, : method.bank.filled[label]], rows)
+        assert_same_rows(method.contrast.bank.rows[label, : method.contrast.bank.filled[label]], rows)
 
 
 def assert_same_rows(found, expected):
@@ -339,10 +341,10 @@ def test_without_teacher_features_the_students_enter_the_bank(make, batch):
     method = make(num_labeled=1000, quality_filter=False, teacher_features=False)
     for parameter in method.average.parameters():
         parameter.data += 1.0
+    method._fill_bank(batch.labeled, None)
     with in_eval_mode(method.learner):
-        method._fill_bank(batch.labeled)
         expected = best_rows(method.student, method.heads, batch, "bank_selectors")
-    assert_same_rows(method.bank.rows[0, : method.bank.filled[0]], expected[0])
+    assert_same_rows(method.contrast.bank.rows[0, : method.contrast.bank.filled[0]], expected[0])
 
 
 @pytest.mark.parametrize("teacher_features", [True, False])
@@ -353,7 +355,7 @@ def test_filling_the_bank_leaves_no_trace_in_the_student(make, batch, teacher_fe
     for stepped in (method, other):
         torch.manual_seed(0)
         stepped.step(batch, Now(30, 100))  # the bank fills in this step, nothing is compared with it yet
-    assert method.bank.filled.any()
+    assert method.contrast.bank.filled.any()
     for (name, buffer), same in zip(method.student.named_buffers(), other.student.buffers(), strict=True):
         assert torch.equal(buffer, same), name
 
@@ -409,10 +411,9 @@ def test_the_heads_that_fill_the_bank_normalize_as_asked(make, batch, teacher_fe
         hidden.bias.data += 1.0  # which batch statistics undo
         for method in (one, other):
             modes = [module.training for module in method.modules()]
-            with in_eval_mode(method.learner):
-                method._fill_bank(batch.labeled)
+            method._fill_bank(batch.labeled, None)
             assert [module.training for module in method.modules()] == modes
-        assert torch.allclose(one.bank.rows, other.bank.rows, atol=0.01) == normalizes
+        assert torch.allclose(one.contrast.bank.rows, other.contrast.bank.rows, atol=0.01) == normalizes
 
 
 @pytest.mark.parametrize(
@@ -433,4 +434,4 @@ def test_a_coarse_feature_map_is_contrasted_whole(batch):
     method = build(ClassBankMethod, net, num_labeled=1, quality_filter=False)
     method.step(batch, SETTLED)
     counts = torch.bincount(batch.labeled.labels[:, ::STRIDE, ::STRIDE].flatten(), minlength=4)[:4]
-    assert method.bank.filled.tolist() == counts.clamp(max=16).tolist()
+    assert method.contrast.bank.filled.tolist() == counts.clamp(max=16).tolist()

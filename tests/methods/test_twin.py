@@ -27,9 +27,9 @@ def test_the_twins_bank_holds_the_same_rows(tiny_net):
         for _ in train(methods[-1], batch, 10):
             pass
     twin, method = methods
-    assert method.bank.filled.any()
-    for label, array in enumerate(twin.arrays):
-        rows = method.bank.rows[label, : method.bank.filled[label]]
+    assert method.contrast.bank.filled.any()
+    for label, array in enumerate(twin.contrast.arrays):
+        rows = method.contrast.bank.rows[label, : method.contrast.bank.filled[label]]
         assert len(rows) == len(array)
         pairs = (rows[rows[:, 0].argsort()], torch.from_numpy(array[array[:, 0].argsort()]))
         torch.testing.assert_close(*pairs, rtol=1e-2, atol=1e-4)

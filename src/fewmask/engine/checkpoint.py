@@ -142,7 +142,7 @@ def load_state(path: Path, module: nn.Module) -> None:
         raise UserError(
             "these weights do not fit the network of the recipe",
             path,
-            "Was recipe.yaml or dataset.yaml of the run changed? Set it back to what it was trained with.",
+            "Was recipe.yaml or dataset.yaml of the run changed, or fewmask? Set it back to what it was trained with.",
         ) from None
 
 

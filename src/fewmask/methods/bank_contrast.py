@@ -1,0 +1,142 @@
+"""The contrast of pixels with the class-wise memory bank: what fills it, and what pixels are compared with.
+
+Alonso et al., Semi-Supervised Semantic Segmentation with Pixel-Level Contrastive Learning from a Class-wise
+Memory Bank, ICCV 2021, sections 3.3, 3.4 and 4.2.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+from einops import rearrange
+from pydantic import Field
+from torch import Tensor, nn
+
+from fewmask.data.views import Probability
+from fewmask.methods.base import MethodConfig, Now, Tools
+from fewmask.models.bank import ClassBank
+from fewmask.models.clusters import ClassClusters
+from fewmask.models.contrast_heads import ContrastHeads
+from fewmask.models.modes import in_mode
+from fewmask.models.segnet import SegOutput, on_coarse_grid
+from fewmask.ops.contrast import BankMeans, bank_means, effective_share, mean_contrast
+from fewmask.shapes import IGNORE, Features, Labels, RowClasses, Rows, Scalar
+
+Deviation = Literal[
+    "lowest_ranked",  # 1   the bank takes the lowest-scored features, not the highest
+    "prediction_selectors_rank",  # 2   the selectors of the predictions rank the projections
+    "constant_bank_weights",  # 3   the attention of bank rows is identically 1
+    "teacher_on_batch_statistics",  # 15  parameters alone are averaged, and the teacher stays in train mode
+    "heads_on_batch_statistics",  # 15  of that, what concerns the heads that fill the bank
+]
+"""Where the released code differs from the paper in what the method is (docs/differences.md)."""
+
+
+class BankContrastConfig(MethodConfig):
+    """What enters the bank, and how pixels are compared with it."""
+
+    mode: Literal["paper", "released"] = "paper"
+    """`released` follows the authors' code wherever it differs in what the method is: all of `deviations`."""
+    deviations: frozenset[Deviation] = frozenset()
+    """Single differences of the released code, to be switched on alone."""
+
+    bank_slots: int = Field(256, ge=1)
+    rescored_slots: int = Field(1024, ge=1)
+    """Slots per class whose attention is computed anew in a step, in turn. In a larger bank older scores stand for the
+    rest, so that a step does not run the selectors over all of it."""
+    bank_clusters: int = Field(1, ge=1)
+    """Clusters per class, the nearest of which a pixel is compared with; 1 is the paper, more its future work."""
+    dim: int = Field(256, ge=8, multiple_of=8)
+    """Length of the contrasted vectors."""
+    quality_threshold: Probability = 0.95
+    contrast_stride: int = Field(8, ge=1)
+    """Features are compared on a grid of this many pixels; a finer map is sampled (docs/differences.md: 41)."""
+    attention: bool = True
+    quality_filter: bool = True
+
+    def deviates(self, deviation: Deviation) -> bool:
+        """Whether the released code is followed in this."""
+        return self.mode == "released" or deviation in self.deviations
+
+
+class PixelRows(NamedTuple):
+    """The pixels of a batch on the contrast grid, flattened; `classes` is IGNORE where a pixel takes no part."""
+
+    features: Rows
+    classes: RowClasses
+    images: RowClasses
+
+
+class BankContrast(nn.Module):
+    """The bank and its clusters. The heads come with every call: student and teacher have a set each.
+
+    Args:
+        stride: pixels between two cells of the features that come in.
+    """
+
+    def __init__(self, config: BankContrastConfig, tools: Tools, stride: int) -> None:
+        super().__init__()
+        self.config, self.tools, self.stride = config, tools, stride
+        self.bank = ClassBank(tools.num_classes, config.bank_slots, config.dim)
+        self.clusters = ClassClusters(tools.num_classes, config.bank_clusters, config.dim)
+
+    def rows(self, features: Features, labels: Labels) -> PixelRows:
+        """The feature vectors and labels of the contrast grid."""
+        features, classes = on_coarse_grid(features, labels, self.stride, self.config.contrast_stride)
+        images = torch.arange(len(labels), device=labels.device)[:, None, None].expand_as(classes)
+        rows = rearrange(features, "b d hs ws -> (b hs ws) d")
+        return PixelRows(rows, classes.reshape(-1), images.reshape(-1))
+
+    @torch.no_grad()
+    def fill(self, heads: ContrastHeads, output: SegOutput, labels: Labels) -> None:
+        """Section 3.4: features of labeled images, filtered by quality, ranked by the selectors."""
+        config, num_classes = self.config, self.tools.num_classes
+        if config.quality_filter:
+            confidence, prediction = output.logits.float().softmax(dim=1).max(dim=1)
+            good = (prediction == labels) & (confidence > config.quality_threshold)
+            labels = labels.masked_fill(~good, IGNORE)
+        rows = self.rows(output.features, labels)
+        with in_mode(heads, heads.training or config.deviates("heads_on_batch_statistics")):
+            projections = heads.projector(rows.features, rows.classes, num_classes)
+            if config.attention:
+                ranks_by_prediction = config.deviates("prediction_selectors_rank")
+                selectors = heads.prediction_selectors if ranks_by_prediction else heads.bank_selectors
+                scores = selectors(projections, rows.classes)
+            else:
+                scores = torch.rand(len(rows.classes), device=projections.device)
+        if config.deviates("lowest_ranked"):
+            scores = -scores
+        per_image = max(1, round(config.bank_slots / self.tools.num_labeled))
+        self.bank.push(projections, rows.classes, scores, per_image, rows.images, len(labels))
+
+    def target(self, heads: ContrastHeads, now: Now) -> tuple[BankMeans, Tensor]:
+        """What the pixels of this step are compared with, and the share of the bank's rows [k] that attention uses."""
+        config, bank, in_use = self.config, self.bank, self.bank.in_use
+        weights = self.bank_weights(heads, now)
+        clusters = None if config.bank_clusters == 1 else self.clusters.assign(bank.rows, in_use)
+        target = bank_means(bank.rows, in_use, weights, clusters, config.bank_clusters)
+        return target, effective_share(weights.detach(), in_use)
+
+    def bank_weights(self, heads: ContrastHeads, now: Now) -> Tensor:
+        """Attention of the bank's rows [k m]; gradients reach the selectors, not the rows."""
+        bank, selectors, at_once = self.bank, heads.bank_selectors, self.config.rescored_slots
+        if not self.config.attention or self.config.deviates("constant_bank_weights"):
+            return torch.ones_like(bank.scores)
+        if at_once >= self.config.bank_slots:
+            return selectors.of_slots(bank.rows, bank.row_classes)
+        turn = bank.turn(now.step, at_once)
+        rows = bank.rows.gather(1, turn[:, :, None].expand(-1, -1, bank.rows.shape[2]))
+        scores = selectors.of_slots(rows, bank.row_classes.gather(1, turn))
+        bank.scores.scatter_(1, turn, scores.detach())
+        return bank.scores.abs().scatter(1, turn, scores)  # `lowest_ranked` pushes them negated
+
+    def forward(self, heads: ContrastHeads, output: SegOutput, labels: Labels, target: BankMeans) -> Scalar:
+        """Eq. 8 to 11 for the pixels of one batch."""
+        num_classes = self.tools.num_classes
+        rows = self.rows(output.features, labels)
+        projections = heads.projector(rows.features, rows.classes, num_classes)
+        predictions = heads.predictor(projections, rows.classes, num_classes)
+        if self.config.attention:
+            weights = heads.prediction_selectors(predictions, rows.classes)
+        else:
+            weights = torch.ones(len(predictions), device=predictions.device)
+        return mean_contrast(predictions, rows.classes, target, weights)
