@@ -44,6 +44,17 @@ def test_stage_lengths_of_a_case_worked_out_by_hand() -> None:
     assert stage_lengths([1, 1, 1], 1) == [0, 1, 0]
 
 
+@pytest.mark.parametrize(("share", "idle"), [(0.04, "pretrain"), (0.96, "train")])
+def test_a_run_too_short_for_a_stage_does_not_begin(
+    tmp_path: Path, dataset: Path, capsys: Capsys, share: float, idle: str
+) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, steps=10)
+    settings = ("--pretrain", "label_contrast", "--set", f"pretrain.share={share}")
+    answer = command(capsys, "train", recipe, "--out", tmp_path / "run", *settings)
+    assert_mistake(answer, "training.steps: 10 steps leave none for the stage", idle, "larger share")
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.fixture
 def recipe(tmp_path: Path, dataset: Path) -> Recipe:
     return read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset))

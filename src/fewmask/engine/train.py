@@ -13,7 +13,7 @@ from rich.progress import track
 from fewmask.data.store import Picture
 from fewmask.engine.checkpoint import cannot_write, check_recipe, latest_checkpoint, state_bytes
 from fewmask.engine.device import choose_device, launch_fabric
-from fewmask.engine.fit import fit
+from fewmask.engine.fit import fit, stage_lengths
 from fewmask.engine.folders import check_data_is_there
 from fewmask.engine.prepare import TrainingData, prepare_data
 from fewmask.engine.run_folder import RunFolder, write_bytes
@@ -76,10 +76,21 @@ def _on_devices(recipe: Recipe, count: int) -> Recipe:
 
 
 def build_method(recipe: Recipe, data: TrainingData) -> Method:
-    """The method with freshly initialized weights, equal for equal recipes."""
+    """The method with freshly initialized weights, equal for equal recipes.
+
+    Raises:
+        UserError: the run is too short for its stages.
+    """
     torch.manual_seed(seed_at(Purpose.WEIGHTS, recipe.training.seed))
     method = recipe.method_type(recipe.method, data.tools(recipe))  # type: ignore[call-arg, arg-type]
-    return method if recipe.pretrain is None else Pretrained(recipe.pretrain, method)
+    if recipe.pretrain is not None:
+        method = Pretrained(recipe.pretrain, method)
+    steps, stages = recipe.training.steps, method.stages()
+    lengths = stage_lengths([stage.share for stage in stages], steps)
+    if 0 in lengths:
+        what = f"{steps} steps leave none for the stage `{stages[lengths.index(0)].name}`"
+        raise UserError(what, "training.steps", "Train for more steps, or give the stage a larger share.")
+    return method
 
 
 def _train(
