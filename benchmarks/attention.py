@@ -53,7 +53,7 @@ def main() -> None:
         if table.holds(run=run.name, selectors="the run's"):
             continue
         still = stand_still(run)
-        table.append({"run": run.name, "selectors": "the run's"} | figures(still, still.method.heads))
+        table.append({"run": run.name, "selectors": "the run's"} | figures(still, still.method.learner.heads))
         for name, heads in trained_anew(still):
             table.append({"run": run.name, "selectors": name} | figures(still, heads))
 
@@ -78,10 +78,10 @@ def stand_still(path: Path) -> Still:
         unlabeled = drawn[step].to(torch.device("cpu")).unlabeled
         assert unlabeled is not None
         view = method._strong_views(unlabeled, *method._pseudo_labels(unlabeled))
-        rows = method.contrast.rows(method.student(view.images).features, view.labels)
+        rows = method.contrast.rows(method.student, method.student(view.images).features, view.labels)
         classes = len(data.classes)
-        projections = method.heads.projector(rows.features, rows.classes, classes)
-        batches.append((method.heads.predictor(projections, rows.classes, classes), rows.classes))
+        projections = method.learner.heads.projector(rows.features, rows.classes, classes)
+        batches.append((method.learner.heads.predictor(projections, rows.classes, classes), rows.classes))
     return Still(method, batches, recipe.training.steps, recipe.training.learning_rate or 5e-4)
 
 

@@ -173,11 +173,11 @@ def watching(trainer: Trainer, watch: "Stopwatch") -> Iterator[None]:
 def _with_own_backward(method: ClassBankMethod) -> Callable[..., Tensor]:
     """The contrast with its backward down to the features, once for the labeled and the unlabeled term together."""
     contrast, waiting = method.contrast.forward, []
-    trained = [parameter for parameter in method.heads.parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in method.learner.heads.parameters() if parameter.requires_grad]
 
-    def run(heads: Any, output: Any, labels: Tensor, target: Any) -> Tensor:
+    def run(learner: Any, output: Any, labels: Tensor, target: Any) -> Tensor:
         features = output.features.detach().requires_grad_()
-        loss = contrast(heads, output._replace(features=features), labels, target)
+        loss = contrast(learner, output._replace(features=features), labels, target)
         waiting.append((loss, features))
         if len(waiting) == 2:
             total = waiting[0][0] + waiting[1][0]

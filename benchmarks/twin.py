@@ -11,8 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fewmask.methods import ClassBankMethod, Now
-from fewmask.methods.bank_contrast import BankContrast
-from fewmask.models.contrast_heads import ContrastHeads
+from fewmask.methods.bank_contrast import BankContrast, Learner
 from fewmask.models.heads import ClassSelectors
 from fewmask.models.segnet import SegOutput
 from fewmask.shapes import IGNORE, Labels
@@ -59,10 +58,11 @@ class TwinContrast(BankContrast):
         self.arrays: Arrays = [np.zeros((0, self.config.dim), np.float32) for _ in range(self.tools.num_classes)]
 
     @torch.no_grad()
-    def fill(self, heads: ContrastHeads, output: SegOutput, labels: Labels) -> None:
+    def fill(self, learner: Learner, output: SegOutput, labels: Labels) -> None:
+        heads = learner.heads
         confidence, prediction = output.logits.float().softmax(dim=1).max(dim=1)
         good = (prediction == labels) & (confidence > self.config.quality_threshold)
-        rows = self.rows(output.features, labels.masked_fill(~good, IGNORE))
+        rows = self.rows(learner.net, output.features, labels.masked_fill(~good, IGNORE))
         known = rows.classes < self.tools.num_classes
         projections = heads.projector(rows.features, rows.classes, self.tools.num_classes)[known]
         classes, images = rows.classes[known], rows.images[known]
@@ -76,18 +76,19 @@ class TwinContrast(BankContrast):
                 best = own[scores.argsort(descending=True)[:per_image]].float().cpu().numpy()
                 self.arrays[label] = np.concatenate([self.arrays[label], best])[-self.config.bank_slots :]
 
-    def target(self, heads: ContrastHeads, now: Now) -> tuple[list[Tensor], Tensor]:  # type: ignore[override]
+    def target(self, learner: Learner, now: Now) -> tuple[list[Tensor], Tensor]:  # type: ignore[override]
         device = self.bank.rows.device
         scores = [
-            twin_scores(heads.bank_selectors, label, torch.from_numpy(array).to(device))
+            twin_scores(learner.heads.bank_selectors, label, torch.from_numpy(array).to(device))
             for label, array in enumerate(self.arrays)
         ]
         return scores, torch.zeros(len(scores), device=device)
 
     def forward(  # type: ignore[override]
-        self, heads: ContrastHeads, output: SegOutput, labels: Labels, target: list[Tensor]
+        self, learner: Learner, output: SegOutput, labels: Labels, target: list[Tensor]
     ) -> Tensor:
-        rows = self.rows(output.features, labels)
+        heads = learner.heads
+        rows = self.rows(learner.net, output.features, labels)
         projections = heads.projector(rows.features, rows.classes, self.tools.num_classes)
         predictions = heads.predictor(projections, rows.classes, self.tools.num_classes)
         weights = torch.zeros(len(predictions), device=predictions.device)
@@ -105,4 +106,4 @@ class TwinClassBank(ClassBankMethod):
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)  # type: ignore[arg-type]
-        self.contrast = TwinContrast(self.config, self.tools, self.student.stride)
+        self.contrast = TwinContrast(self.config, self.tools)

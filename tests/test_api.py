@@ -34,6 +34,12 @@ def test_method_and_labels_go_before_the_recipe_and_settings_before_both(tmp_pat
     assert len((run / "labeled.txt").read_text().split()) == 2
 
 
+def test_a_setting_of_none_changes_what_the_recipe_has(tmp_path: Path, dataset: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, "supervised", score_every=2)
+    run = fewmask.train(recipe, tmp_path / "run", settings={"training.score_every": None, "training.steps": 1})
+    assert fewmask.load(run).recipe.training.score_every is None
+
+
 def test_resume_of_a_finished_run_changes_nothing(tmp_path: Path, dataset: Path) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, "supervised")
     run = fewmask.train(recipe, tmp_path / "run")

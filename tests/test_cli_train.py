@@ -197,10 +197,12 @@ def test_run_that_ended_before_it_saved_anything_is_begun_anew(data: Path, tmp_p
     run = tmp_path / "run"
     assert_mistake(train(capsys, tmp_path, data, *ONE_STEP, "--baseline"), broken)
     (run / "metrics.csv").write_text("of the first try\n")
+    (run / "pretrained.safetensors").touch()
     broken.write_bytes(content)
     assert train(capsys, tmp_path, data, *ONE_STEP, "--set", "training.seed=3").code == 0
     assert "seed: 3" in (run / "recipe.yaml").read_text()
     assert "of the first try" not in (run / "metrics.csv").read_text()
+    assert not (run / "pretrained.safetensors").exists()
     assert not (run / "baseline").exists()
 
 

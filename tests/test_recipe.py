@@ -163,7 +163,7 @@ def test_a_block_of_the_contrast_changes_what_it_names_at_every_depth(tmp_path: 
 
 
 def test_the_distortion_of_a_copy_moves_no_pixel() -> None:
-    with pytest.raises(UserError, match=r"pretrain\.distortion.*a copy shares the labels of its image"):
+    with pytest.raises(UserError, match=r"^recipe: pretrain\.distortion: .*flip_probability belongs in contrast\.weak"):
         make_recipe(SMALLEST, {"pretrain.distortion.flip_probability": 0.5})
 
 
@@ -171,6 +171,28 @@ def test_a_method_as_a_block_with_its_name_takes_nothing_from_the_file(tmp_path:
     path = tmp_path / "recipe.yaml"
     path.write_text("data: {root: toy}\nmethod: {name: class_bank, dim: 8}\n")
     assert recipe_for(path, {"method": {"name": "supervised"}}).method == make_method_config("supervised")
+
+
+def test_another_method_by_name_keeps_what_it_knows_of_the_file_and_all_that_is_set_beside(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("data: {root: toy}\nmethod: {name: label_contrast, class_balance: false, pseudo_labels: true}\n")
+    changes = {"method.dim": 8, "method.name": "class_bank"}
+    assert recipe_for(path, changes).method == make_method_config(
+        {"name": "class_bank", "class_balance": False, "dim": 8}
+    )
+    same = recipe_for(path, {"method.name": "label_contrast"}).method
+    assert same.pseudo_labels is True  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["none", "imagenet"])
+def test_a_run_folder_of_that_name_does_not_stand_for_random_or_imagenet_weights(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).mkdir()
+    Path(name, "student.safetensors").touch()
+    recipe = make_recipe(SMALLEST, {"net.weights": name})
+    assert with_absolute_paths(recipe).net.weights == name
 
 
 def test_folder_gets_the_default_recipe() -> None:
@@ -327,6 +349,11 @@ def test_pretraining_by_name_has_its_defaults_and_by_another_name_is_refused() -
         make_recipe(SMALLEST, {"pretrain": "class_bank"})
     with pytest.raises(UserError, match=r"^pretrain: the method dmt trains 2 networks"):
         make_recipe(SMALLEST | {"method": "dmt"}, {"pretrain": "label_contrast"})
+    with pytest.raises(UserError, match="pretrain is 'none', which has no setting share"):
+        make_recipe(SMALLEST, {"pretrain": "none", "pretrain.share": 0.2})
+    assert make_recipe(SMALLEST, {"pretrain": "label_contrast", "pretrain.share": 0.2}).pretrain == ContrastConfig(
+        share=0.2
+    )
     with pytest.raises(UserError, match=r"there is no setting pretrain\.temprature.*temperature"):
         make_recipe(SMALLEST, {"pretrain.temprature": 1})
 

@@ -45,8 +45,9 @@ def train(
     from fewmask.engine.train import train_recipe
     from fewmask.recipe import recipe_for
 
-    changes = {"method.name": method, "data.labels": labels, "pretrain": pretrain} | dict(settings or {})
-    recipe = recipe_for(Path(source), {key: value for key, value in changes.items() if value is not None})
+    named = {"method.name": method, "data.labels": labels, "pretrain": pretrain}
+    changes = {key: value for key, value in named.items() if value is not None} | dict(settings or {})
+    recipe = recipe_for(Path(source), changes)
     return (train_with_baseline if baseline else train_recipe)(recipe, Path(out)).path
 
 

@@ -51,7 +51,7 @@ def test_a_run_too_short_for_a_stage_does_not_begin(
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, steps=10)
     settings = ("--pretrain", "label_contrast", "--set", f"pretrain.share={share}")
     answer = command(capsys, "train", recipe, "--out", tmp_path / "run", *settings)
-    assert_mistake(answer, "training.steps: 10 steps leave none for the stage", idle, "larger share")
+    assert_mistake(answer, "training.steps: 10 steps leave none for the stage", idle, "change the shares")
     assert not (tmp_path / "run").exists()
 
 
@@ -96,7 +96,10 @@ def test_the_selectors_are_a_group_of_their_own(recipe: Recipe) -> None:
     method = build_method(recipe, prepare_data(recipe))
     assert isinstance(method, ClassBankMethod)
     (optimizer,) = build_optimizers(method, TrainingConfig())
-    selectors = {*method.heads.prediction_selectors.parameters(), *method.heads.bank_selectors.parameters()}
+    selectors = {
+        *method.learner.heads.prediction_selectors.parameters(),
+        *method.learner.heads.bank_selectors.parameters(),
+    }
     assert set(optimizer.param_groups[1]["params"]) == selectors
 
 

@@ -75,6 +75,19 @@ def test_comparison_of_a_method_without_unlabeled_images_names_the_method(tmp_pa
     assert "unlabeled images" not in said
 
 
+def test_comparison_says_what_the_baseline_has_too_and_what_it_lacks(tmp_path: Path, dataset: Path) -> None:
+    console = Console(file=io.StringIO(), width=200)
+    twice = {"name": "label_contrast", "pseudo_labels": True}  # its baseline knows no contrast
+    for method, settings, heading in (
+        ("classmix", {"pretrain": "label_contrast"}, "the unlabeled images gave after the same pre-training"),
+        (twice, {}, "what label_contrast gave, IoU on val"),
+    ):
+        recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset, method, steps=4), settings)
+        folder = tmp_path / recipe.method.name
+        ours = train_recipe(recipe, folder / "ours", console)
+        assert heading in compared(ours, train_recipe(baseline_of(recipe), folder / "theirs", console))
+
+
 def test_comparison_names_the_classes_that_lost_where_the_mean_gained(
     tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,7 +46,7 @@ def grid_rows(features, labels, stride=STRIDE):
 
 def contrast_of(method, output, labels, stride=STRIDE):
     """Eq. 8 to 11 with the bank as it is."""
-    heads, bank = method.heads, method.contrast.bank
+    heads, bank = method.learner.heads, method.contrast.bank
     rows, classes = grid_rows(output.features, labels, stride)
     predictions = heads.predictor(heads.projector(rows, classes, 4), classes, 4)
     weights = heads.prediction_selectors(predictions, classes)
@@ -156,7 +156,7 @@ def test_a_weight_of_zero_removes_its_terms_and_a_double_weight_doubles_them(mak
 
 def test_a_large_bank_is_scored_in_turn(make):
     method = make(bank_slots=16, rescored_slots=6)
-    bank, selectors = method.contrast.bank, method.heads.bank_selectors
+    bank, selectors = method.contrast.bank, method.learner.heads.bank_selectors
     bank.rows.normal_()
     bank.filled.copy_(torch.tensor([16, 9, 4, 0]))
     bank.scores.copy_(torch.where(bank.in_use, 0.123, 0.0))
@@ -169,7 +169,7 @@ def test_a_large_bank_is_scored_in_turn(make):
             [[12, 13, 14, 15, 0, 1], [3, 4, 5, 6, 7, 8], few, few],
         )
     ):
-        weights = method.contrast.bank_weights(method.heads, Now(step, 10))
+        weights = method.contrast.bank_weights(method.learner, Now(step, 10))
         turn = torch.tensor(turns)
         rows = torch.stack([bank.rows[label, slots] for label, slots in enumerate(turns)])
         fresh = selectors.of_slots(rows, bank.row_classes.gather(1, turn))
@@ -188,7 +188,7 @@ def test_rows_that_are_ranked_lowest_first_weigh_as_their_scores(make):
     method = make(bank_slots=16, rescored_slots=6, deviations={"lowest_ranked"})
     method.contrast.bank.filled.fill_(16)
     method.contrast.bank.scores.fill_(-0.123)  # as they were pushed
-    weights = method.contrast.bank_weights(method.heads, Now(0, 10))
+    weights = method.contrast.bank_weights(method.learner, Now(0, 10))
     assert weights[:, 6:].tolist() == [[pytest.approx(0.123)] * 10] * 4
 
 
@@ -327,7 +327,7 @@ def test_the_threshold_is_that_of_the_teachers_confidence_which_has_to_pass_it(m
 def test_the_bank_takes_the_rows_that_the_mode_ranks_first(make, batch, settings, selectors, sign):
     method = make(num_labeled=1000, quality_filter=False, **settings)  # one row of an image and class
     method.step(batch, SETTLED)
-    expected = best_rows(method.teacher, method.teacher_heads, batch, selectors, sign)
+    expected = best_rows(method.teacher, method.average_learner.heads, batch, selectors, sign)
     for label, rows in enumerate(expected):
         assert_same_rows(method.contrast.bank.rows[label, : method.contrast.bank.filled[label]], rows)
 
@@ -343,7 +343,7 @@ def test_without_teacher_features_the_students_enter_the_bank(make, batch):
         parameter.data += 1.0
     method._fill_bank(batch.labeled, None)
     with in_eval_mode(method.learner):
-        expected = best_rows(method.student, method.heads, batch, "bank_selectors")
+        expected = best_rows(method.student, method.learner.heads, batch, "bank_selectors")
     assert_same_rows(method.contrast.bank.rows[0, : method.contrast.bank.filled[0]], expected[0])
 
 
@@ -407,7 +407,7 @@ def test_the_heads_that_fill_the_bank_normalize_as_asked(make, batch, teacher_fe
     for deviations, normalizes in ((set(), False), ({"heads_on_batch_statistics"}, True)):
         one = make(quality_filter=False, teacher_features=teacher_features, deviations=deviations)
         other = deepcopy(one)
-        hidden = (other.teacher_heads if teacher_features else other.heads).projector.hidden
+        hidden = (other.average_learner.heads if teacher_features else other.learner.heads).projector.hidden
         hidden.bias.data += 1.0  # which batch statistics undo
         for method in (one, other):
             modes = [module.training for module in method.modules()]
@@ -427,6 +427,22 @@ def test_the_teachers_momentum_starts_by_the_length_of_the_run(make, steps, sett
     method.after_update(Now(steps // 2, steps))
     for now, was in zip(method.average.parameters(), before, strict=True):
         torch.testing.assert_close(now, was + (1 - momentum), rtol=0, atol=1e-5)
+
+
+def test_where_labels_are_sampled_comes_with_the_weights():
+    """Caffe's layout, which is part of a state, pads no image; of 41 pixels its grid is another."""
+    net = NetConfig(arch="deeplabv2", encoder="test_resnet", weights="none")
+    saved, loaded = (build(ClassBankMethod, net, num_labeled=1, quality_filter=False) for _ in range(2))
+    for learner in (saved.learner, saved.average_learner):
+        learner.net.network.set_extra_state(torch.tensor(True))
+    loaded.load_state_dict(saved.state_dict())
+    assert loaded.student.stride == saved.student.stride == 1
+    labels = torch.randint(4, (2, 41, 41))
+    features = saved.student.features(torch.rand(2, 3, 41, 41))
+    rows = [method.contrast.rows(method.student, features, labels) for method in (saved, loaded)]
+    assert torch.equal(rows[0].classes, rows[1].classes)
+    pixels = torch.arange(features.shape[-1]) * 41 // features.shape[-1]
+    assert torch.equal(rows[0].classes, labels[:, pixels[:, None], pixels].flatten())
 
 
 def test_a_coarse_feature_map_is_contrasted_whole(batch):

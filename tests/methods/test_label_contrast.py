@@ -1,5 +1,7 @@
 """Pre-training by label contrast: its loss, its stages, its pseudo-labels, and as a stage before another method."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from contract import NUM_CLASSES, OFF, begin, build, last_steps, stage_named, toy_batch, train
@@ -91,12 +93,28 @@ def test_weak_views_are_made_before_the_copies_and_by_domain(net):
 
 
 def test_a_copy_differs_in_color_and_in_nothing_else():
-    images = toy_batch(Supervised, num_images=2).labeled.images
-    edges = (images[:, :, 1:] != images[:, :, :-1]).any(dim=1)
+    labels = toy_batch(Supervised, num_images=2).labeled.labels
+    images = torch.rand(3, NUM_CLASSES)[:, labels].movedim(1, 0)  # of one color a class
     torch.manual_seed(0)
     copies = distort(DISTORTION, images)
     assert not torch.equal(copies, images)
-    assert ((copies[:, :, 1:] != copies[:, :, :-1]).any(dim=1) <= edges).all()  # no edge where there was none
+    for copy, own in zip(copies, labels, strict=True):
+        for label in own.unique():
+            assert len(copy[:, own == label].unique(dim=1)[0]) == 1  # still one color, in every pixel of the class
+
+
+def test_a_batch_of_one_has_no_other_image_to_cross(net):
+    one = Labeled(*(maps[:1] for maps in labeled_images()))
+    for loss, refused in (("within", False), ("batch", False), ("cross", True)):
+        pretraining = Pretraining(ContrastConfig(loss=loss, dim=16, stride=4), net.feature_dim, NUM_CLASSES)
+        with pytest.raises(UserError, match="another one, and a labeled batch has one") if refused else nullcontext():
+            assert pretraining(net, [one]).isfinite()
+
+
+def test_a_map_of_one_cell_is_refused(net):
+    pretraining = Pretraining(ContrastConfig(stride=1000), net.feature_dim, NUM_CLASSES)
+    with pytest.raises(UserError, match=r"one cell.*data\.crop"):
+        pretraining(net, [labeled_images()])
 
 
 @pytest.mark.parametrize("variant", ["paper", "released"])

@@ -264,5 +264,5 @@ def test_class_bank_starts_from_the_heads_of_a_released_checkpoint(tmp_path):
     net = NetConfig(arch="deeplabv2", encoder="resnet101", weights=str(file), options=SMALL)
     expected = {name: tensor for name, tensor in released_heads(tensors).items() if "num_batches" not in name}
     method = ClassBankMethod(ClassBankConfig(dim=DIM), Tools(net, 19, num_labeled=2, num_unlabeled=2))
-    for heads in (method.heads, method.teacher_heads):
+    for heads in (method.learner.heads, method.average_learner.heads):
         assert all(torch.equal(heads.state_dict()[name], tensor) for name, tensor in expected.items())

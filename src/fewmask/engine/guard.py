@@ -13,7 +13,7 @@ from fewmask.engine.say import say
 from fewmask.engine.tables import print_columns, print_selected
 from fewmask.engine.train import create_run, resume_run
 from fewmask.errors import UserError
-from fewmask.methods import Supervised
+from fewmask.methods import LabelContrast, Supervised
 from fewmask.recipe import Recipe
 
 BASELINE = "supervised"
@@ -64,8 +64,10 @@ def compare_with_baseline(run: RunFolder, baseline: RunFolder, console: Console)
     recipe = run.recipe()
     method, device = recipe.method, recipe.training.device
     ours, theirs = (load(each.path, device).evaluate("val") for each in (run, baseline))
-    what = "the unlabeled images" if method.uses_unlabeled else method.name
-    print_columns(f"what {what} gave, IoU on val", {BASELINE: theirs, method.name: ours}, console, gain=True)
+    of_unlabeled = method.uses_unlabeled and method.name != LabelContrast.name  # whose contrast the baseline lacks
+    what = "the unlabeled images" if of_unlabeled else method.name
+    after = "" if recipe.pretrain is None else " after the same pre-training"
+    print_columns(f"what {what} gave{after}, IoU on val", {BASELINE: theirs, method.name: ours}, console, gain=True)
     print_selected(ours, console)
     cost = 100 * ((theirs["miou"] or 0) - (ours["miou"] or 0))  # None where val holds no class at all
     if cost > 0:

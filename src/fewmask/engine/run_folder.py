@@ -84,7 +84,7 @@ class RunFolder:
         if not RunFolder(self.path / "baseline")._has_saved():
             shutil.rmtree(self.path / "baseline", ignore_errors=True)
         logs = (self.metrics_file, self.validation_file, self.features_table, self.features_picture, self.source_file)
-        for path in (*logs, *self.path.glob("events.out.tfevents.*"), self.recipe_file):
+        for path in (*logs, *self.path.glob("events.out.tfevents.*"), self.model_file("pretrained"), self.recipe_file):
             path.unlink(missing_ok=True)
 
     @contextmanager

@@ -89,7 +89,9 @@ def build_method(recipe: Recipe, data: TrainingData) -> Method:
     lengths = stage_lengths([stage.share for stage in stages], steps)
     if 0 in lengths:
         what = f"{steps} steps leave none for the stage `{stages[lengths.index(0)].name}`"
-        raise UserError(what, "training.steps", "Train for more steps, or give the stage a larger share.")
+        raise UserError(
+            what, "training.steps", "Train for more steps, or change the shares or the number of the stages."
+        )
     return method
 
 

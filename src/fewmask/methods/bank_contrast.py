@@ -17,7 +17,7 @@ from fewmask.models.bank import ClassBank
 from fewmask.models.clusters import ClassClusters
 from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.models.modes import in_mode
-from fewmask.models.segnet import SegOutput, on_coarse_grid
+from fewmask.models.segnet import SegNet, SegOutput, on_coarse_grid
 from fewmask.ops.contrast import BankMeans, bank_means, effective_share, mean_contrast
 from fewmask.shapes import IGNORE, Features, Labels, RowClasses, Rows, Scalar
 
@@ -66,35 +66,39 @@ class PixelRows(NamedTuple):
     images: RowClasses
 
 
-class BankContrast(nn.Module):
-    """The bank and its clusters. The heads come with every call: student and teacher have a set each.
+class Learner(nn.Module):
+    """What learns by the contrast: a network and its heads. Student and teacher are one each."""
 
-    Args:
-        stride: pixels between two cells of the features that come in.
-    """
-
-    def __init__(self, config: BankContrastConfig, tools: Tools, stride: int) -> None:
+    def __init__(self, net: SegNet, heads: ContrastHeads) -> None:
         super().__init__()
-        self.config, self.tools, self.stride = config, tools, stride
+        self.net, self.heads = net, heads
+
+
+class BankContrast(nn.Module):
+    """The bank and its clusters; whose features enter it or are compared with it comes with every call."""
+
+    def __init__(self, config: BankContrastConfig, tools: Tools) -> None:
+        super().__init__()
+        self.config, self.tools = config, tools
         self.bank = ClassBank(tools.num_classes, config.bank_slots, config.dim)
         self.clusters = ClassClusters(tools.num_classes, config.bank_clusters, config.dim)
 
-    def rows(self, features: Features, labels: Labels) -> PixelRows:
-        """The feature vectors and labels of the contrast grid."""
-        features, classes = on_coarse_grid(features, labels, self.stride, self.config.contrast_stride)
+    def rows(self, net: SegNet, features: Features, labels: Labels) -> PixelRows:
+        """The feature vectors of `net` and labels of the contrast grid."""
+        features, classes = on_coarse_grid(features, labels, net.stride, self.config.contrast_stride)
         images = torch.arange(len(labels), device=labels.device)[:, None, None].expand_as(classes)
         rows = rearrange(features, "b d hs ws -> (b hs ws) d")
         return PixelRows(rows, classes.reshape(-1), images.reshape(-1))
 
     @torch.no_grad()
-    def fill(self, heads: ContrastHeads, output: SegOutput, labels: Labels) -> None:
+    def fill(self, learner: Learner, output: SegOutput, labels: Labels) -> None:
         """Section 3.4: features of labeled images, filtered by quality, ranked by the selectors."""
-        config, num_classes = self.config, self.tools.num_classes
+        config, heads, num_classes = self.config, learner.heads, self.tools.num_classes
         if config.quality_filter:
             confidence, prediction = output.logits.float().softmax(dim=1).max(dim=1)
             good = (prediction == labels) & (confidence > config.quality_threshold)
             labels = labels.masked_fill(~good, IGNORE)
-        rows = self.rows(output.features, labels)
+        rows = self.rows(learner.net, output.features, labels)
         with in_mode(heads, heads.training or config.deviates("heads_on_batch_statistics")):
             projections = heads.projector(rows.features, rows.classes, num_classes)
             if config.attention:
@@ -108,17 +112,17 @@ class BankContrast(nn.Module):
         per_image = max(1, round(config.bank_slots / self.tools.num_labeled))
         self.bank.push(projections, rows.classes, scores, per_image, rows.images, len(labels))
 
-    def target(self, heads: ContrastHeads, now: Now) -> tuple[BankMeans, Tensor]:
+    def target(self, learner: Learner, now: Now) -> tuple[BankMeans, Tensor]:
         """What the pixels of this step are compared with, and the share of the bank's rows [k] that attention uses."""
         config, bank, in_use = self.config, self.bank, self.bank.in_use
-        weights = self.bank_weights(heads, now)
+        weights = self.bank_weights(learner, now)
         clusters = None if config.bank_clusters == 1 else self.clusters.assign(bank.rows, in_use)
         target = bank_means(bank.rows, in_use, weights, clusters, config.bank_clusters)
         return target, effective_share(weights.detach(), in_use)
 
-    def bank_weights(self, heads: ContrastHeads, now: Now) -> Tensor:
+    def bank_weights(self, learner: Learner, now: Now) -> Tensor:
         """Attention of the bank's rows [k m]; gradients reach the selectors, not the rows."""
-        bank, selectors, at_once = self.bank, heads.bank_selectors, self.config.rescored_slots
+        bank, selectors, at_once = self.bank, learner.heads.bank_selectors, self.config.rescored_slots
         if not self.config.attention or self.config.deviates("constant_bank_weights"):
             return torch.ones_like(bank.scores)
         if at_once >= self.config.bank_slots:
@@ -129,10 +133,10 @@ class BankContrast(nn.Module):
         bank.scores.scatter_(1, turn, scores.detach())
         return bank.scores.abs().scatter(1, turn, scores)  # `lowest_ranked` pushes them negated
 
-    def forward(self, heads: ContrastHeads, output: SegOutput, labels: Labels, target: BankMeans) -> Scalar:
+    def forward(self, learner: Learner, output: SegOutput, labels: Labels, target: BankMeans) -> Scalar:
         """Eq. 8 to 11 for the pixels of one batch."""
-        num_classes = self.tools.num_classes
-        rows = self.rows(output.features, labels)
+        heads, num_classes = learner.heads, self.tools.num_classes
+        rows = self.rows(learner.net, output.features, labels)
         projections = heads.projector(rows.features, rows.classes, num_classes)
         predictions = heads.predictor(projections, rows.classes, num_classes)
         if self.config.attention:

@@ -12,7 +12,7 @@ from torch import nn
 
 from fewmask.data.batch import Batch, Labeled, Unlabeled
 from fewmask.data.views import STRONG, WEAK, Augmentation, Probability, View, augment, augment_apart
-from fewmask.methods.bank_contrast import BankContrast, BankContrastConfig
+from fewmask.methods.bank_contrast import BankContrast, BankContrastConfig, Learner
 from fewmask.methods.base import Method, Now, Step, Tools
 from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.models.frequency import ClassFrequency
@@ -61,32 +61,28 @@ class ClassBankMethod(Method):
         net = tools.build_net()
         heads = ContrastHeads(tools.num_classes, net.feature_dim, config.dim)
         load_released_heads(heads, tools.net.weights)
-        self.learner = nn.ModuleDict({"net": net, "heads": heads})
+        self.learner = Learner(net, heads)
         batch_statistics = config.deviates("teacher_on_batch_statistics")
         self.average = Teacher(self.learner, follow_buffers=not batch_statistics, train_mode=batch_statistics)
-        self.contrast = BankContrast(config, tools, net.stride)
+        self.contrast = BankContrast(config, tools)
         self.frequency = ClassFrequency(tools.num_classes, tools.num_labeled, tools.num_unlabeled)
 
     @property
     def student(self) -> SegNet:
-        return self.learner["net"]  # type: ignore[return-value]
+        return self.learner.net
 
     @property
     def teacher(self) -> SegNet:
-        return self.average.network["net"]  # type: ignore[index, no-any-return]
+        return self.average_learner.net
 
     @property
-    def heads(self) -> ContrastHeads:
-        """The student's heads and selectors."""
-        return self.learner["heads"]  # type: ignore[return-value]
-
-    @property
-    def teacher_heads(self) -> ContrastHeads:
-        """The teacher's average of them."""
-        return self.average.network["heads"]  # type: ignore[index, no-any-return]
+    def average_learner(self) -> Learner:
+        """The teacher with its heads."""
+        return self.average.network  # type: ignore[return-value]
 
     def attention(self) -> list[nn.Parameter]:
-        return [*self.heads.prediction_selectors.parameters(), *self.heads.bank_selectors.parameters()]
+        heads = self.learner.heads
+        return [*heads.prediction_selectors.parameters(), *heads.bank_selectors.parameters()]
 
     def step(self, batch: Batch, now: Now) -> Step:
         config = self.config
@@ -121,12 +117,12 @@ class ClassBankMethod(Method):
         if learns_pseudo:
             watch["pseudo_excess"] = self.frequency.excess()
         if config.contrast_weight > 0 and warm:
-            target, watch["bank_attended"] = self.contrast.target(self.heads, now)
+            target, watch["bank_attended"] = self.contrast.target(self.learner, now)
             for name, output, labels in (
                 ("contrast_labeled", labeled_output, labeled.labels),
                 ("contrast_unlabeled", strong_output, strong.labels),
             ):
-                losses[name] = config.contrast_weight * self.contrast(self.heads, output, labels, target)
+                losses[name] = config.contrast_weight * self.contrast(self.learner, output, labels, target)
         return Step(losses, watch)
 
     def after_update(self, now: Now) -> None:
@@ -165,9 +161,9 @@ class ClassBankMethod(Method):
     def _fill_bank(self, labeled: Labeled, output: SegOutput | None) -> None:
         """From labeled target images as they are, whose output may be at hand; the released code uses their weak
         augmentation (docs/differences.md: 10). Without teacher features it is the student that is read."""
-        net, heads = (self.teacher, self.teacher_heads) if self.config.teacher_features else (self.student, self.heads)
+        learner = self.average_learner if self.config.teacher_features else self.learner
         with in_eval_mode(self.learner), torch.no_grad():
-            self.contrast.fill(heads, net(labeled.images) if output is None else output, labeled.labels)
+            self.contrast.fill(learner, learner.net(labeled.images) if output is None else output, labeled.labels)
 
 
 def _warmup_share(steps: int) -> float:

@@ -15,6 +15,7 @@ from torch import nn
 from fewmask.data.batch import Batch, Labeled
 from fewmask.data.pool import Pool
 from fewmask.data.views import Augmentation, augment_apart, distort
+from fewmask.errors import UserError
 from fewmask.methods.base import Method, Now, Stage, Step
 from fewmask.models.projection import MapProjector
 from fewmask.models.segnet import SegNet, on_coarse_grid
@@ -67,8 +68,11 @@ class ContrastConfig(BaseModel):
     @field_validator("distortion")
     @classmethod
     def _leaves_pixels_in_place(cls, value: Augmentation) -> Augmentation:
-        if value.flip_probability or value.scale_probability or value.classmix_probability:
-            raise ValueError("a copy shares the labels of its image, so flip, scale and ClassMix belong in `weak`")
+        moves = [name for name in ("flip", "scale", "classmix") if getattr(value, f"{name}_probability")]
+        if moves:
+            raise ValueError(
+                f"a copy shares the labels of its image, so {moves[0]}_probability belongs in contrast.weak"
+            )
         return value
 
 
@@ -89,13 +93,19 @@ class Pretraining(nn.Module):
         features, both_labels = on_coarse_grid(
             net.features(both), labels.repeat(2, 1, 1), net.stride, config.stride, align_corners=True
         )
+        if features.shape[-2:] == (1, 1):
+            what = "the features of a crop are one cell, and the contrast compares the cells of an image"
+            raise UserError(what, fix="Train with larger crops (data.crop), or a smaller stride of the contrast.")
         pixels, copies = self.projector(features).chunk(2)
         labels = both_labels[: len(pixels)]
         if config.loss == "batch":
             return batch_contrast(pixels, copies, labels, config.temperature)
         if config.loss == "within":
             return within_image_contrast(pixels, copies, labels, config.temperature, config.variant)
-        partners = torch.arange(len(labels), device=labels.device).roll(1)  # images come in random order
+        if len(labels) < 2:
+            what = "the loss `cross` compares an image with another one, and a labeled batch has one"
+            raise UserError(what, "training.labeled_batch", "Make it 2 or more.")
+        partners = torch.arange(len(labels), device=labels.device).roll(1)  # each part of a batch is in random order
         return cross_image_contrast(pixels, copies, labels, partners, config.temperature, config.variant)
 
     def _views(self, parts: Iterable[Labeled]) -> Labeled:

@@ -28,7 +28,7 @@ class ClassClusters(nn.Module):
         """The cluster of every row, 0..clusters-1, after one step of the centers; rows not in use get any.
 
         A cluster that has lost all of its rows moves to one of those that fit their center worst, so clusters stay
-        alive and need no start: the first ones are rows.
+        alive and need no start: the first one is the mean, the others are rows.
         """
         with torch.autocast(rows.device.type, enabled=False):
             rows = rows.float()

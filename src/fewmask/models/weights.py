@@ -55,7 +55,11 @@ def load_released_heads(heads: ContrastHeads, weights: str) -> None:
         UserError: when the file cannot be read, or its heads are of other sizes.
     """
     path = Path(weights)
-    state = released_heads(_without_prefixes(_read(path)[0])) if path.is_file() else {}
+    state = (
+        released_heads(_without_prefixes(_read(path)[0]))
+        if path.is_file() and weights not in ("imagenet", "none")
+        else {}
+    )
     selectors = "bank_selectors.hidden_weight"
     if selectors in state and len(state[selectors]) == len(heads.get_parameter(selectors)):
         _load(heads, state, weights, "heads")

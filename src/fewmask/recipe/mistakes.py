@@ -1,6 +1,6 @@
 """A mistake in a recipe as one line: the key, what stands there, and the nearest that would do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from pydantic import BaseModel, ValidationError
@@ -32,7 +32,8 @@ def explained(error: ValidationError, source: str) -> UserError:
     if first["type"] == "missing" and len(keys) == len(first["loc"]):
         return UserError(f"{place} is missing", source, "Add it, or pass it with --set.")
     reasons = {reason_of(mistake) for mistake in mistakes if _located(config, mistake["loc"])[0] == keys}
-    return UserError(f"{place} is {first['input']!r}: {', or '.join(sorted(reasons))}", source, "Correct this setting.")
+    given = "" if isinstance(first["input"], Mapping) else f" is {first['input']!r}"
+    return UserError(f"{place}{given}: {', or '.join(sorted(reasons))}", source, "Correct this setting.")
 
 
 def _located(config: type[BaseModel], location: Sequence[str | int]) -> tuple[list[str], type[BaseModel]]:

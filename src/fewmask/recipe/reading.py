@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from fewmask.data.splits import is_list
 from fewmask.errors import UserError, one_line
 from fewmask.methods import LabelContrast
-from fewmask.recipe.blocks import Block, Recipe, make_method_config
+from fewmask.recipe.blocks import Block, Recipe, make_method_config, method_named
 from fewmask.recipe.mistakes import explained
 
 
@@ -44,7 +44,7 @@ def make_recipe(
     tree: dict[str, Any] = {
         key: dict(block) if isinstance(block, Mapping) else block for key, block in settings.items()
     }
-    for path, value in (changes or {}).items():
+    for path, value in sorted((changes or {}).items(), key=lambda change: change[0] != "method.name"):
         _apply(tree, path, value)
     try:
         if "method" in tree:
@@ -83,6 +83,8 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
         return str(Path(value).resolve()) if isinstance(value, str) and Path(value).is_file() else value
 
     def absolute_weights(weights: str) -> str:
+        if weights in ("imagenet", "none"):  # whatever lies there under such a name
+            return weights
         is_run = (Path(weights) / "student.safetensors").is_file()
         return str(Path(weights).resolve()) if is_run else absolute(weights)
 
@@ -123,13 +125,32 @@ _SHORT_FOR = {"method": "name", "source": "root"}
 def _apply(tree: dict[str, Any], path: str, value: Any) -> None:
     *blocks, last = path.split(".")
     block = tree
+    if path == "method.name":
+        _rename(tree, value)
+        return
     for key in blocks:
         inner = _in_full(key, block.get(key))
-        block[key] = dict(inner) if isinstance(inner, Mapping) else {}
+        if key == "pretrain" and inner == LabelContrast.name:
+            inner = {}
+        if not isinstance(inner, Mapping | None):
+            raise UserError(
+                f"{key} is {inner!r}, which has no setting {last}", path, f"Correct {key}, or leave this out."
+            )
+        block[key] = dict(inner or {})
         block = block[key]
     if path == "pretrain" and value == LabelContrast.name and block.get(last):  # as the recipe has it already
         return
     block[last] = _merged(_in_full(last, block.get(last)), value)
+
+
+def _rename(tree: dict[str, Any], name: Any) -> None:
+    """Another method keeps the settings that it knows too."""
+    before = _in_full("method", tree.get("method"))
+    kept = dict(before) if isinstance(before, Mapping) else {}
+    if isinstance(name, str) and kept.get("name") != name:
+        known = method_named(name).Config.model_fields
+        kept = {key: value for key, value in kept.items() if key in known}
+    tree["method"] = kept | {"name": name}
 
 
 def _in_full(key: str, block: Any) -> Any:
