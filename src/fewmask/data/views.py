@@ -8,22 +8,21 @@ from collections.abc import Iterable
 from typing import Annotated, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from fewmask.data.batch import Labeled, Unlabeled
 from fewmask.ops.color import JitterStrength, blur, grayscale, jitter
 from fewmask.ops.mix import paste_classes
 from fewmask.ops.warp import draw_warp, warp_images
+from fewmask.settings import Settings
 from fewmask.shapes import IGNORE, Confidence, Images, Labels
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Strength = Annotated[float, Field(ge=0, le=1)]
 
 
-class Augmentation(BaseModel):
+class Augmentation(Settings):
     """How a view is made; the defaults are the paper's weak set-up for labeled images."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     flip_probability: Probability = 0.5
     scale_probability: Probability = 0.5

@@ -18,7 +18,7 @@ from fewmask.engine.folders import check_data_is_there
 from fewmask.engine.prepare import TrainingData, prepare_data
 from fewmask.engine.run_folder import RunFolder, write_bytes
 from fewmask.engine.say import say
-from fewmask.engine.selection import selected_look
+from fewmask.engine.selection import selected_look, selects
 from fewmask.errors import UserError
 from fewmask.methods import Method, Pretrained
 from fewmask.ops.draw import Purpose, seed_at
@@ -35,6 +35,7 @@ def train_recipe(recipe: Recipe, out: Path, console: Console | None = None) -> R
         recipe = _on_devices(recipe, fabric.world_size)
     data = prepare_data(recipe)
     method = build_method(recipe, data)
+    _check_long_enough(recipe, method)
     run = RunFolder(out)
     if fabric.is_global_zero:
         run.create(recipe, data.classes, data.pools, data.source_names)
@@ -46,7 +47,7 @@ def create_run(recipe: Recipe, out: Path) -> RunFolder:
     choose_device(recipe.training.device, "training.device")
     recipe = with_absolute_paths(recipe)
     data = prepare_data(recipe)
-    build_method(recipe, data)
+    _check_long_enough(recipe, build_method(recipe, data))
     run = RunFolder(out)
     run.create(recipe, data.classes, data.pools, data.source_names)
     return run
@@ -76,23 +77,21 @@ def _on_devices(recipe: Recipe, count: int) -> Recipe:
 
 
 def build_method(recipe: Recipe, data: TrainingData) -> Method:
-    """The method with freshly initialized weights, equal for equal recipes.
-
-    Raises:
-        UserError: the run is too short for its stages.
-    """
+    """The method with freshly initialized weights, equal for equal recipes."""
     torch.manual_seed(seed_at(Purpose.WEIGHTS, recipe.training.seed))
     method = recipe.method_type(recipe.method, data.tools(recipe))  # type: ignore[call-arg, arg-type]
-    if recipe.pretrain is not None:
-        method = Pretrained(recipe.pretrain, method)
+    return method if recipe.pretrain is None else Pretrained(recipe.pretrain, method)
+
+
+def _check_long_enough(recipe: Recipe, method: Method) -> None:
+    """A trial of a few steps may do without a round of self-training, but not without what it pre-trains or selects."""
     steps, stages = recipe.training.steps, method.stages()
     lengths = stage_lengths([stage.share for stage in stages], steps)
-    if 0 in lengths:
+    if 0 in lengths and (selects(recipe) or any(stage.pretrains for stage in stages)):
         what = f"{steps} steps leave none for the stage `{stages[lengths.index(0)].name}`"
         raise UserError(
             what, "training.steps", "Train for more steps, or change the shares or the number of the stages."
         )
-    return method
 
 
 def _train(

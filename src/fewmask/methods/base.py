@@ -4,22 +4,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from fewmask.data.batch import Batch
 from fewmask.data.pool import Pool
 from fewmask.models.build import NetConfig, build_net
 from fewmask.models.segnet import SegNet
+from fewmask.settings import Settings
 from fewmask.shapes import Scalar
 
 SourceUse = Literal["optional", "required", "never", "alone"]
 
 
-class MethodConfig(BaseModel):
+class MethodConfig(Settings):
     """The settings of a method; the defaults are its paper's."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     name: str
     source_use: ClassVar[SourceUse] = "optional"
     """Whether batches hold images of a source domain: where the recipe has one, always, never, or no others."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from torch import nn
 
 from fewmask.data.batch import Batch, Labeled
@@ -20,6 +20,7 @@ from fewmask.methods.base import Method, Now, Stage, Step
 from fewmask.models.projection import MapProjector
 from fewmask.models.segnet import SegNet, on_coarse_grid
 from fewmask.ops.contrast import batch_contrast, cross_image_contrast, within_image_contrast
+from fewmask.settings import Settings
 from fewmask.shapes import Scalar
 
 STAGE = "contrast"
@@ -42,10 +43,8 @@ DISTORTION = Augmentation(
 """Color alone: an image and its copy share their labels pixel by pixel."""
 
 
-class ContrastConfig(BaseModel):
+class ContrastConfig(Settings):
     """The settings of the pre-training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     loss: Literal["within", "cross", "batch"] = "within"
     """Positives from the image's own copy; also from another image's; from the whole mini-batch as one bag."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import segmentation_models_pytorch as smp
 import timm
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 from segmentation_models_pytorch.base.initialization import initialize_decoder
 from segmentation_models_pytorch.decoders.dpt.decoder import ReassembleBlock
 
@@ -19,11 +19,12 @@ from fewmask.models.grouped_conv import use_grouped_convs
 from fewmask.models.layer_norm import use_float32_layer_norms
 from fewmask.models.segnet import IMAGENET_MEAN, IMAGENET_STD, BatchNormMode, SegNet
 from fewmask.models.weights import hub_or_cache, load_weights, missing_on_hub
+from fewmask.settings import Settings
 
 ARCHITECTURES = {"deeplabv2": DeepLabV2, "deeplabv3plus_full": DeepLabV3Plus, **smp.MODEL_ARCHITECTURES_MAPPING}
 
 
-class NetConfig(BaseModel):
+class NetConfig(Settings):
     """The network of a recipe.
 
     Attributes:
@@ -40,12 +41,10 @@ class NetConfig(BaseModel):
         std: the same.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
     arch: str = "deeplabv3plus"
     encoder: str = "resnet50"
     weights: str = "imagenet"
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     aspp_branches: Literal[2, 4] = 4
     batchnorm: BatchNormMode = "train"
     mean: tuple[float, float, float] | None = None

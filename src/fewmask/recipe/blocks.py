@@ -4,30 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, SerializeAsAny, ValidationInfo, field_validator
 
 from fewmask.errors import UserError, choices
 from fewmask.methods import METHODS, ContrastConfig, LabelContrast, Method, MethodConfig
 from fewmask.models.build import NetConfig
+from fewmask.settings import Settings
+
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
 
 
-def _no_switch(value: Any) -> Any:
-    if isinstance(value, bool):  # which pydantic would take for 1
-        raise ValueError("it should be a number")
-    return value
-
-
-PositiveInt = Annotated[int, Field(ge=1), BeforeValidator(_no_switch)]
-PositiveFloat = Annotated[float, Field(gt=0), BeforeValidator(_no_switch)]
-
-
-class Block(BaseModel):
-    """A block of settings: frozen, and a key that it does not know is a mistake."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class DataConfig(Block):
+class DataConfig(Settings):
     """Where the images are, which masks may be used, and at what size they are trained on."""
 
     root: Path
@@ -55,7 +43,7 @@ class DataConfig(Block):
         return value if value is None or type(value) is int else str(value)  # YAML reads 0.5 as a number
 
 
-class SourceConfig(Block):
+class SourceConfig(Settings):
     """A second, labeled domain with the same classes to learn from (Alonso et al., section 4.3.2): its train images."""
 
     root: Path
@@ -65,7 +53,7 @@ class SourceConfig(Block):
     """As data.resize, which stands for it where it is not given."""
 
 
-class TrainingConfig(Block):
+class TrainingConfig(Settings):
     """How long, in what batches, with what optimizer, on what device."""
 
     steps: PositiveInt = 3000
@@ -109,7 +97,7 @@ class TrainingConfig(Block):
         return str(value)  # YAML reads 32 as a number
 
 
-class Recipe(Block):
+class Recipe(Settings):
     """Everything a run is a function of, besides the files it names."""
 
     data: DataConfig

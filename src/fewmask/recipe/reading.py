@@ -10,8 +10,9 @@ from pydantic import ValidationError
 from fewmask.data.splits import is_list
 from fewmask.errors import UserError, one_line
 from fewmask.methods import LabelContrast
-from fewmask.recipe.blocks import Block, Recipe, make_method_config, method_named
+from fewmask.recipe.blocks import Recipe, make_method_config, method_named
 from fewmask.recipe.mistakes import explained
+from fewmask.settings import Settings
 
 
 def recipe_for(source: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
@@ -88,7 +89,7 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
         is_run = (Path(weights) / "student.safetensors").is_file()
         return str(Path(weights).resolve()) if is_run else absolute(weights)
 
-    def resolved(block: Block) -> dict[str, Path]:
+    def resolved(block: Settings) -> dict[str, Path]:
         return {key: value.resolve() for key, value in block if isinstance(value, Path)}
 
     labels = recipe.data.labels
