@@ -77,7 +77,8 @@ def stand_still(path: Path) -> Still:
     for step in range(BATCHES):
         unlabeled = drawn[step].to(torch.device("cpu")).unlabeled
         assert unlabeled is not None
-        view = method._strong_views(unlabeled, *method._pseudo_labels(unlabeled))
+        output = method.teacher(unlabeled.images)
+        view = method._strong_views(unlabeled, *method._pseudo_labels(output, unlabeled))
         rows = method.contrast.rows(method.student, method.student(view.images).features, view.labels)
         classes = len(data.classes)
         projections = method.learner.heads.projector(rows.features, rows.classes, classes)
