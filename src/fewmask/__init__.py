@@ -32,10 +32,10 @@ def train(
         source: a dataset folder, or a recipe .yaml file.
         out: the run folder to make; must not hold a run.
         method: such as `supervised`; a wrong name lists them all. None: the recipe's, or class_bank.
-        labels: `1/30`, a count, or a file of names; None: every mask there is.
+        labels: `1/30`, a count, or a file of names; None: the recipe's, or every mask there is.
         pretrain: `label_contrast`: a stage of it, out of the same steps, before the method.
         settings: any setting of the recipe by its path or in its block: `{"training.steps": 2000}`, or
-            `{"training": {"steps": 2000}}`.
+            `{"training": {"steps": 2000}}`. None takes out what the recipe has: `{"data.labels": None}` for all masks.
         baseline: also train the supervised baseline in `out/baseline` and print the comparison on val.
 
     Raises:

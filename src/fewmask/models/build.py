@@ -18,7 +18,7 @@ from fewmask.models.deeplabv3plus import DeepLabV3Plus
 from fewmask.models.grouped_conv import use_grouped_convs
 from fewmask.models.layer_norm import use_float32_layer_norms
 from fewmask.models.segnet import IMAGENET_MEAN, IMAGENET_STD, BatchNormMode, SegNet
-from fewmask.models.weights import hub_or_cache, load_weights, missing_on_hub
+from fewmask.models.weights import NOT_ON_DISK, hub_or_cache, load_weights, missing_on_hub
 from fewmask.settings import Settings
 
 ARCHITECTURES = {"deeplabv2": DeepLabV2, "deeplabv3plus_full": DeepLabV3Plus, **smp.MODEL_ARCHITECTURES_MAPPING}
@@ -59,7 +59,7 @@ def build_net(config: NetConfig, num_classes: int) -> SegNet:
     else:
         network = build_network(config, num_classes)
     net = SegNet(network, num_classes, *_normalization(network.encoder), config.batchnorm)
-    if config.weights not in ("imagenet", "none"):
+    if config.weights not in NOT_ON_DISK:
         load_weights(net, config.weights)
     for buffer, given in ((net.mean, config.mean), (net.std, config.std)):
         if given:

@@ -17,6 +17,8 @@ from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.models.released import released_heads, released_network
 from fewmask.models.segnet import SegNet
 
+NOT_ON_DISK = ("imagenet", "none")
+"""Words in place of a path, whatever lies in the working directory under such a name."""
 CONTAINERS = ("state_dict", "model", "model_state_dict")
 PREFIXES = ("module.", "encoder.", "backbone.", "model.", "Scale.")
 IMAGENET_HEADS = ("fc.", "head.", "classifier.", "last_linear.")
@@ -55,11 +57,9 @@ def load_released_heads(heads: ContrastHeads, weights: str) -> None:
         UserError: when the file cannot be read, or its heads are of other sizes.
     """
     path = Path(weights)
-    state = (
-        released_heads(_without_prefixes(_read(path)[0]))
-        if path.is_file() and weights not in ("imagenet", "none")
-        else {}
-    )
+    if weights in NOT_ON_DISK or not path.is_file():
+        return
+    state = released_heads(_without_prefixes(_read(path)[0]))
     selectors = "bank_selectors.hidden_weight"
     if selectors in state and len(state[selectors]) == len(heads.get_parameter(selectors)):
         _load(heads, state, weights, "heads")

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from fewmask.data.splits import is_list
 from fewmask.errors import UserError, one_line
 from fewmask.methods import LabelContrast
+from fewmask.models.weights import NOT_ON_DISK
 from fewmask.recipe.blocks import Recipe, make_method_config, method_named
 from fewmask.recipe.mistakes import explained
 from fewmask.settings import Settings
@@ -84,7 +85,7 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
         return str(Path(value).resolve()) if isinstance(value, str) and Path(value).is_file() else value
 
     def absolute_weights(weights: str) -> str:
-        if weights in ("imagenet", "none"):  # whatever lies there under such a name
+        if weights in NOT_ON_DISK:
             return weights
         is_run = (Path(weights) / "student.safetensors").is_file()
         return str(Path(weights).resolve()) if is_run else absolute(weights)
@@ -124,11 +125,11 @@ _SHORT_FOR = {"method": "name", "source": "root"}
 
 
 def _apply(tree: dict[str, Any], path: str, value: Any) -> None:
-    *blocks, last = path.split(".")
-    block = tree
     if path == "method.name":
         _rename(tree, value)
         return
+    *blocks, last = path.split(".")
+    block = tree
     for key in blocks:
         inner = _in_full(key, block.get(key))
         if key == "pretrain" and inner == LabelContrast.name:
