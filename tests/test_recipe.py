@@ -195,6 +195,12 @@ def test_a_run_folder_of_that_name_does_not_stand_for_random_or_imagenet_weights
     assert with_absolute_paths(recipe).net.weights == name
 
 
+def test_a_path_is_taken_where_a_text_names_a_file() -> None:
+    recipe = make_recipe(SMALLEST, {"net.weights": Path("a.pth"), "data.root": Path("b"), "source": Path("c")})
+    assert (recipe.net.weights, recipe.data.root) == ("a.pth", Path("b"))
+    assert recipe.source == SourceConfig(root=Path("c"))
+
+
 def test_folder_gets_the_default_recipe() -> None:
     assert recipe_for(Path("toy")) == make_recipe(SMALLEST)
 

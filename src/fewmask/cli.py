@@ -182,6 +182,18 @@ def predict(
     say(_console(), f"{count} image{'' if count == 1 else 's'} -> {out}/masks, {out}/overlays, {out}/confidence")
 
 
+@app.command("settings")
+def list_settings(
+    method: Annotated[
+        str, typer.Argument(help="Of a recipe with this method; a wrong name lists them.")
+    ] = "class_bank",
+) -> None:
+    """List every setting of a recipe with its default, as --set takes it, and what it is for."""
+    from fewmask.engine.tables import print_settings
+
+    print_settings(method, _console())
+
+
 def main() -> None:
     """Runs the command line; a person's mistake is one line and exit code 2."""
     warnings.filterwarnings("ignore", module="torch|lightning|timm|tensorboard|PIL")

@@ -1,5 +1,6 @@
 """What every block of settings is."""
 
+from pathlib import PurePath
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -7,18 +8,21 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 
 class Settings(BaseModel):
-    """A block of settings: frozen; a key that it does not know is a mistake, and infinity and `true` are no numbers."""
+    """A block of settings: frozen; a key that it does not know is a mistake, and infinity and `true` are no numbers.
+
+    Where a text names a file, a `Path` does too. The text below a field is what `fewmask settings` says of it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_switch_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+    def _as_it_was_meant(cls, value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, bool):  # which pydantic would take for 0 or 1
             types = _types(cls.model_fields[str(info.field_name)].annotation)
             if bool not in types and types & {int, float}:
                 raise ValueError("it should be a number")
-        return value
+        return str(value) if isinstance(value, PurePath) else value
 
 
 def _types(annotation: Any) -> set[Any]:

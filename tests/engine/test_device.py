@@ -34,6 +34,14 @@ def test_full_memory_is_one_line() -> None:
         raise torch.OutOfMemoryError(full)
 
 
+def test_full_memory_of_the_machine_is_one_line_and_another_error_stays_itself() -> None:
+    line = r"full \(.* [0-9]+ bytes\)\. Lower it\.$"
+    with pytest.raises(UserError, match=line), enough_memory("Lower it."):
+        torch.empty(10**15)
+    with pytest.raises(RuntimeError, match=r"^another$"), enough_memory("Lower it."):
+        raise RuntimeError("another")
+
+
 def test_device_that_is_not_there_is_one_line() -> None:
     with pytest.raises(UserError, match=r"^--device: there is no device 'gpu'. Choose auto, cpu, cuda or mps"):
         choose_device("gpu", "--device")

@@ -25,17 +25,23 @@ class Augmentation(Settings):
     """How a view is made; the defaults are the paper's weak set-up for labeled images."""
 
     flip_probability: Probability = 0.5
+    """Left for right."""
     scale_probability: Probability = 0.5
     scale_range: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.75, 1.75)
+    """The factor is drawn from it; above 1 cuts off the borders, below 1 pads them."""
     jitter_probability: Probability = 0.2
     brightness: Strength = 0.15
+    """The jitter multiplies it by a factor between 1 - this and 1 + this; contrast and saturation likewise."""
     contrast: Strength = 0.15
     saturation: Strength = 0.075
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.05
+    """It turns by up to this share of the circle."""
     grayscale_probability: Probability = 0.0
     blur_probability: Probability = 0.0
     blur_sigma: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.1, 1.5)
+    """Pixels."""
     classmix_probability: Probability = 0.2
+    """Half of the classes of another image of the batch are pasted over it."""
 
 
 WEAK = Augmentation()

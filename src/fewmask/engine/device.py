@@ -104,11 +104,14 @@ def choose_device(wanted: str, where: str) -> str:
 
 @contextmanager
 def enough_memory(fix: str) -> Iterator[None]:
-    """Says what to do when the memory of a GPU is full."""
+    """Says what to do when the memory of a GPU is full, or that of the machine when it says so."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        reason = str(error).partition(". GPU")[0].rstrip(".")
+    except RuntimeError as error:
+        gpu, _, cpu = str(error).partition("DefaultCPUAllocator: ")
+        if not cpu and not isinstance(error, torch.OutOfMemoryError):
+            raise
+        reason = (cpu or gpu).partition(". GPU")[0].partition(". Error code")[0].rstrip(".")
         raise UserError(f"the memory of the device is full ({reason})", fix=fix) from None
 
 

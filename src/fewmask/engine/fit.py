@@ -35,7 +35,6 @@ from fewmask.methods import Method, Now, Stage
 from fewmask.ops.draw import Purpose, seed_at
 from fewmask.recipe import Recipe, TrainingConfig
 
-_SMALLER = "Free it, or start a run with a smaller training.labeled_batch, training.unlabeled_batch or data.crop."
 _RATES = {"adamw": 5e-4, "sgd": 1e-2}
 _DECAYS = {"adamw": 1e-2, "sgd": 5e-4}
 _ATTENTION_RATES = {"adamw": 0.01, "sgd": 1.0}
@@ -58,6 +57,7 @@ class _Pool:
             yield images
 
 
+@enough_memory("Free it, or start a run with a smaller training.labeled_batch, training.unlabeled_batch or data.crop.")
 def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run: RunFolder, console: Console) -> None:
     """Trains from the newest checkpoint of the run, or from the start, to the end of the last stage.
 
@@ -116,7 +116,7 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
             save_checkpoint(run, method, optimizers, position, recipe)
         fabric.barrier()
 
-    with journal, stop_flag() as stopped, enough_memory(_SMALLER):
+    with journal, stop_flag() as stopped:
         if at == Position():
             look_after(0)
         for index, stage in enumerate(method.stages()):

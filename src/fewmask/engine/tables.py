@@ -1,4 +1,4 @@
-"""Scores as tables for a person."""
+"""Scores and settings as tables for a person."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fewmask.engine.say import say
+from fewmask.recipe import blocks_of
 
 
 def print_scores(scores: Mapping[str, Any], console: Console) -> None:
@@ -40,6 +41,17 @@ def print_columns(title: str, columns: Mapping[str, Mapping[str, Any]], console:
     table.add_section()
     table.add_row(*_row("mean (mIoU)", [column["miou"] for column in scores], gain), style="bold")
     console.print(table)
+
+
+def print_settings(method: str, console: Console) -> None:
+    """All settings of a recipe with this method, as `--set` takes them, with their defaults and what they are for."""
+    for block in blocks_of(method):
+        say(console, f"\n{block.key}: {block.meaning}")
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True)
+        for setting in block.settings:
+            table.add_row(escape(f"  {setting.text}"), escape(setting.meaning))
+        console.print(table)
 
 
 def _row(label: str, values: list[float | None], gain: bool) -> list[str]:

@@ -12,7 +12,7 @@ from rich.progress import track
 
 from fewmask.data.store import Picture
 from fewmask.engine.checkpoint import cannot_write, check_recipe, latest_checkpoint, state_bytes
-from fewmask.engine.device import choose_device, launch_fabric
+from fewmask.engine.device import choose_device, enough_memory, launch_fabric
 from fewmask.engine.fit import fit, stage_lengths
 from fewmask.engine.folders import check_data_is_there
 from fewmask.engine.prepare import TrainingData, prepare_data
@@ -76,6 +76,7 @@ def _on_devices(recipe: Recipe, count: int) -> Recipe:
     return recipe.model_copy(update={"training": recipe.training.model_copy(update={"devices": count})})
 
 
+@enough_memory("Free it, or take a smaller network, or smaller sizes in the settings of the method.")
 def build_method(recipe: Recipe, data: TrainingData) -> Method:
     """The method with freshly initialized weights, equal for equal recipes."""
     torch.manual_seed(seed_at(Purpose.WEIGHTS, recipe.training.seed))

@@ -40,6 +40,7 @@ class BankContrastConfig(MethodConfig):
     """Single differences of the released code, to be switched on alone."""
 
     bank_slots: int = Field(256, ge=1)
+    """Features that are kept of every class."""
     rescored_slots: int = Field(1024, ge=1)
     """Slots per class whose attention is computed anew in a step, in turn. In a larger bank older scores stand for the
     rest, so that a step does not run the selectors over all of it."""
@@ -48,10 +49,13 @@ class BankContrastConfig(MethodConfig):
     dim: int = Field(256, ge=8, multiple_of=8)
     """Length of the contrasted vectors."""
     quality_threshold: Probability = 0.95
+    """A feature enters the bank where its pixel is predicted right with more confidence than this."""
     contrast_stride: int = Field(8, ge=1)
     """Features are compared on a grid of this many pixels; a finer map is sampled (docs/differences.md: 41)."""
     attention: bool = True
+    """Selectors rank what enters the bank, and weigh both sides of the contrast (section 3.4)."""
     quality_filter: bool = True
+    """Off: every labeled feature may enter the bank."""
 
     def deviates(self, deviation: Deviation) -> bool:
         """Whether the released code is followed in this."""

@@ -31,21 +31,28 @@ class ClassBankConfig(BankContrastConfig):
 
     pseudo_weight: float = Field(1.0, ge=0)
     entropy_weight: float = Field(0.01, ge=0)
+    """Of the entropy of the student's predictions on unlabeled images."""
     contrast_weight: float = Field(0.1, ge=0)
     """One symbol in the paper; here for the labeled and the unlabeled term each (docs/differences.md: 6)."""
     warmup_share: Probability | None = None
     """First share of the run without pseudo-labels and contrast; None: the paper's 2000 steps, at most 15 % of the run.
     The bank fills from its half on, as in the released code (docs/differences.md: 8)."""
     confidence_sharpening: float = Field(6.0, ge=0)
+    """A pseudo-label counts with the teacher's confidence to this power."""
     num_views: int = Field(2, ge=1)
+    """Strong views of every unlabeled image in a step."""
     class_balance: bool = True
+    """Weights class c by sqrt(median / frequency_c), over labels and pseudo-labels."""
     teacher_momentum: float | None = Field(None, ge=0, lt=1)
     """Where the momentum starts on its way to 1. The paper's 0.995 averages 200 of 150000 steps; by default the same
     share of a shorter run, but at least 50 steps (0.98)."""
     teacher_features: bool = True
+    """The bank holds the teacher's features; off: the student's."""
 
     weak: Augmentation = WEAK
+    """Of labeled images."""
     strong: Augmentation = STRONG
+    """Of unlabeled images."""
 
 
 class ClassBankMethod(Method):

@@ -23,6 +23,7 @@ class LabelContrastConfig(SupervisedConfig):
 
     name: Literal["label_contrast"] = "label_contrast"  # type: ignore[assignment]
     contrast: ContrastConfig = ContrastConfig()
+    """As the block pretrain of other methods."""
     pseudo_labels: bool = False
     """Halves of the run: labels, then labels and pseudo-labels."""
 

@@ -52,11 +52,13 @@ class ContrastConfig(Settings):
     """The released losses keep other positives out of the denominator, and their head has BatchNorm; `batch` was not
     released: with it the head alone is another."""
     temperature: float = Field(0.07, gt=0)
+    """Similarities are divided by it."""
     share: float = Field(1 / 3, gt=0, lt=1)
     """Of the steps of the run: pre-training is part of the budget."""
     finetune_rate: float = Field(1.0, gt=0)
     """Where the learning rate starts after the pre-training, as a share of the run's."""
     dim: int = Field(256, ge=1)
+    """Length of the contrasted vectors."""
     stride: int = Field(8, ge=1)
     """Pixels are compared on a grid of this many pixels; a finer feature map is sampled."""
     distortion: Augmentation = DISTORTION

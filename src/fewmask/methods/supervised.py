@@ -12,12 +12,14 @@ from fewmask.shapes import Logits, Scalar
 
 
 class SupervisedConfig(MethodConfig):
-    """`class_balance` weights class c by sqrt(median / frequency_c) over the labels (Alonso et al., section 4.2)."""
+    """How labeled images are seen, and how their classes count."""
 
     name: Literal["supervised"] = "supervised"
     uses_unlabeled: ClassVar[bool] = False
     class_balance: bool = True
+    """Weights class c by sqrt(median / frequency_c) over the labels (Alonso et al., section 4.2)."""
     weak: Augmentation = WEAK
+    """Of labeled images."""
 
 
 class Supervised(Method):

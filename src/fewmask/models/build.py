@@ -25,30 +25,26 @@ ARCHITECTURES = {"deeplabv2": DeepLabV2, "deeplabv3plus_full": DeepLabV3Plus, **
 
 
 class NetConfig(Settings):
-    """The network of a recipe.
-
-    Attributes:
-        arch: `deeplabv2`, `deeplabv3plus_full` or an architecture of segmentation_models_pytorch.
-        encoder: a name of timm, with or without its weights' tag (`resnet50`, `vit_small_patch14_dinov2.lvd142m`);
-            for the few that timm lacks (`mit_b0`, `mobilenet_v2`), a name of segmentation_models_pytorch.
-        weights: `imagenet` (what timm holds for this encoder, whatever it was trained on), `none`, or the path of a
-            .safetensors or .pth file: of an encoder, of a whole network saved by fewmask, or as papers released it
-            (docs/weights.md).
-        options: keywords of the architecture (`encoder_output_stride: 8`) and of timm's encoder (`pad_type: same`).
-        aspp_branches: of DeepLabv2. The paper has 4; the released code of Alonso et al. uses 2.
-        batchnorm: of the encoder: `train`, `affine_frozen` (gamma and beta do not train), `frozen` (nor do statistics).
-        mean: of RGB in [0, 1]; that of the weights unless given.
-        std: the same.
-    """
+    """The network: its architecture, its encoder, and the weights that it starts from."""
 
     arch: str = "deeplabv3plus"
+    """`deeplabv2`, `deeplabv3plus_full` or an architecture of segmentation_models_pytorch."""
     encoder: str = "resnet50"
+    """A name of timm, with or without its weights' tag (`resnet50`, `vit_small_patch14_dinov2.lvd142m`); for the few
+    that timm lacks (`mit_b0`, `mobilenet_v2`), a name of segmentation_models_pytorch."""
     weights: str = "imagenet"
+    """`imagenet` (what timm holds for this encoder, whatever it was trained on), `none`, or the path of a .safetensors
+    or .pth file: of an encoder, of a whole network saved by fewmask, or as papers released it (docs/weights.md)."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """Keywords of the architecture (`encoder_output_stride: 8`) and of timm's encoder (`pad_type: same`)."""
     aspp_branches: Literal[2, 4] = 4
+    """Of DeepLabv2. The paper has 4; the released code of Alonso et al. uses 2."""
     batchnorm: BatchNormMode = "train"
+    """Of the encoder: `train`, `affine_frozen` (gamma and beta do not train), `frozen` (nor do statistics)."""
     mean: tuple[float, float, float] | None = None
+    """Of RGB in [0, 1], that the network subtracts; None: that of the weights."""
     std: tuple[float, float, float] | None = None
+    """By which it divides then; likewise."""
 
 
 def build_net(config: NetConfig, num_classes: int) -> SegNet:

@@ -1,6 +1,7 @@
 """A recipe: data, net, method and training of one run; YAML in, YAML out, and one line for every mistake in it."""
 
 from fewmask.recipe.blocks import DataConfig, Recipe, SourceConfig, TrainingConfig, make_method_config
+from fewmask.recipe.catalog import blocks_of
 from fewmask.recipe.reading import (
     changed_settings,
     make_recipe,
@@ -16,6 +17,7 @@ __all__ = [
     "Recipe",
     "SourceConfig",
     "TrainingConfig",
+    "blocks_of",
     "changed_settings",
     "make_method_config",
     "make_recipe",

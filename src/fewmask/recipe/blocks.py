@@ -19,6 +19,7 @@ class DataConfig(Settings):
     """Where the images are, which masks may be used, and at what size they are trained on."""
 
     root: Path
+    """The dataset folder."""
     train_list: Path | None = None
     """A file of names: of train/, these images alone belong to the data set."""
     val_list: Path | None = None
@@ -28,6 +29,7 @@ class DataConfig(Settings):
     labels: str | int | None = None
     """`1/30`, a count, or a file of names; None: every mask there is."""
     split_seed: int = Field(0, ge=0)
+    """Which random draw of `labels`."""
     resize: PositiveFloat | tuple[PositiveInt, PositiveInt] | None = None
     """A factor or (height, width) for images and masks before cropping; scores are at the full size all the same."""
     crop: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
@@ -47,6 +49,7 @@ class SourceConfig(Settings):
     """A second, labeled domain with the same classes to learn from (Alonso et al., section 4.3.2): its train images."""
 
     root: Path
+    """Its folder."""
     train_list: Path | None = None
     """A file of names: of train/, these images alone."""
     resize: PositiveFloat | tuple[PositiveInt, PositiveInt] | None = None
@@ -58,6 +61,7 @@ class TrainingConfig(Settings):
 
     steps: PositiveInt = 3000
     labeled_batch: PositiveInt = 4
+    """Images with masks in a step, on each device."""
     unlabeled_batch: PositiveInt | None = None
     """Images, each seen in as many views as the method makes; None: as many as labeled ones."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -70,9 +74,11 @@ class TrainingConfig(Settings):
     weight_decay: float | None = Field(None, ge=0)
     """None: 1e-2 for adamw, 5e-4 for sgd."""
     momentum: float = Field(0.9, ge=0, lt=1)
+    """Of sgd."""
     poly_power: float = Field(0.9, ge=0)
     """The learning rate falls as (1 - step / steps) ** power."""
     seed: int = Field(0, ge=0)
+    """Of everything drawn at random but `data.labels`."""
     device: str = "auto"
     """auto, cpu, cuda, mps."""
     devices: PositiveInt | None = None
@@ -80,7 +86,9 @@ class TrainingConfig(Settings):
     precision: Literal["auto", "32", "bf16"] = "auto"
     """bf16: bfloat16 autocast; auto: where the device has it in hardware."""
     checkpoint_every: PositiveInt = 200
+    """Steps between two checkpoints; the newest one is kept."""
     log_every: PositiveInt = 20
+    """Steps between two rows of metrics.csv."""
     score_every: PositiveInt | None = None
     """Score val every so many steps, into validation.csv; None: never, or, where `select` needs it, after every
     twentieth of the run's steps. Where a method has stages, only in its last one."""

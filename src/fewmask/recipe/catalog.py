@@ -1,0 +1,95 @@
+"""Every setting of a recipe: its path, its default, and what it is for."""
+
+import ast
+import inspect
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple, cast, get_args, get_origin
+
+import yaml
+
+from fewmask.methods import ContrastConfig
+from fewmask.models.build import NetConfig
+from fewmask.recipe.blocks import DataConfig, SourceConfig, TrainingConfig, method_named
+from fewmask.settings import Settings
+
+
+class Setting(NamedTuple):
+    """One setting: `text` is `key.path=default`, as `--set` takes it; of a block, or without a default, the path."""
+
+    text: str
+    meaning: str
+
+
+class Block(NamedTuple):
+    """The settings that a recipe has under one key."""
+
+    key: str
+    meaning: str
+    settings: list[Setting]
+
+
+def blocks_of(method: str) -> list[Block]:
+    """All that can be set in a recipe with this method.
+
+    Raises:
+        UserError: there is no such method.
+    """
+    config = method_named(method).Config
+    blocks: dict[str, type[Settings]] = {"data": DataConfig, "net": NetConfig, "method": config, "source": SourceConfig}
+    if config.num_networks == 1:  # the contrast pre-trains one
+        blocks["pretrain"] = ContrastConfig
+    blocks["training"] = TrainingConfig
+    return [
+        Block(key, _joined(block.__doc__), list(_settings(f"{key}.", block.model_construct())))
+        for key, block in blocks.items()
+    ]
+
+
+def _settings(prefix: str, block: Settings) -> Iterator[Setting]:
+    """Those of a block with its defaults, and those of the blocks in it where they stand."""
+    texts = _texts_below_fields(type(block))
+    for name, field in type(block).model_fields.items():
+        path, meaning = prefix + name, _joined(f"{texts.get(name, '')} {_choices(field.annotation)}")
+        if field.is_required():
+            yield Setting(path, meaning)
+            continue
+        default = getattr(block, name)
+        if isinstance(default, Settings):
+            yield Setting(path, meaning)
+            yield from _settings(f"{path}.", default)
+        else:
+            yield Setting(f"{path}={_as_yaml(default)}", meaning)
+
+
+def _texts_below_fields(block: type[Settings]) -> dict[str, str]:
+    """Of the class and of those that it inherits from. (pydantic can keep them, for 0.2 s of every start.)"""
+    texts = {}
+    for each in reversed(block.__mro__):
+        if issubclass(each, Settings):
+            (definition,) = ast.parse(inspect.getsource(each)).body
+            for field, below in pairwise(cast(ast.ClassDef, definition).body):
+                match field, below:
+                    case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                        texts[name] = text
+    return texts
+
+
+def _choices(annotation: Any) -> str:
+    """Those of a field that takes one of a few words, or a list of them."""
+    if get_origin(annotation) is not Literal:
+        return "".join(_choices(part) for part in get_args(annotation))
+    words = [str(word) for word in get_args(annotation)]
+    return f"({', '.join(words)})" if len(words) > 1 else ""
+
+
+def _as_yaml(value: object) -> str:
+    """Without spaces, at which a shell would cut it."""
+    plain = list(value) if isinstance(value, tuple | frozenset) else value
+    text: str = yaml.safe_dump(plain, default_flow_style=True)
+    return text.removesuffix("...\n").strip().replace(", ", ",")
+
+
+def _joined(text: str | None) -> str:
+    """On one line, for people who write YAML, which calls None null."""
+    return " ".join((text or "").split()).replace("None:", "null:")
