@@ -38,7 +38,7 @@ def predicted_labels(
 def _logits(net: SegNet, images: list[ByteImage], resize: Resize, size: torch.Size) -> Logits:
     """At `size`. In float32: scores must not depend on whether a machine has bfloat16."""
     net.eval()
-    with enough_memory("Compute on the CPU (--device cpu; training.device=cpu), or cut the images into tiles."):
+    with enough_memory("Cut the images into tiles, or leave a GPU for the CPU (--device cpu; training.device=cpu)."):
         return _logits_at(net, images, resize, size)
 
 
