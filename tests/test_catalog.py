@@ -1,3 +1,5 @@
+"""`fewmask settings`: every setting of every method, as it can be set, and what is said of it."""
+
 from collections.abc import Mapping
 from typing import Any
 

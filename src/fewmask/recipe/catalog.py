@@ -63,7 +63,7 @@ def _settings(prefix: str, block: Settings) -> Iterator[Setting]:
 
 
 def _texts_below_fields(block: type[Settings]) -> dict[str, str]:
-    """Of the class and of those that it inherits from. (pydantic can keep them, for 0.2 s of every start.)"""
+    """Of the class and of those that it inherits from. (pydantic can keep them, for 0.3 s of every start.)"""
     texts = {}
     for each in reversed(block.__mro__):
         if issubclass(each, Settings):
