@@ -241,6 +241,18 @@ def test_images_that_cannot_be_read_are_named_after_the_others_are_done(
     assert sorted(path.name for path in (out / "confidence").iterdir()) == ["a.png", "z.png"]
 
 
+def test_pictures_of_other_formats_are_predicted_or_named(run: Path, tmp_path: Path, capsys: Capsys) -> None:
+    images, out = tmp_path / "photos", tmp_path / "out"
+    scene = draw_scene(np.random.default_rng(0))[0]
+    for name in ("a.gif", "b.jpg"):
+        save(scene, images / name)
+    for name in ("B.HEIC", "b.heic"):  # the phone's own, one of them with its copy beside it
+        (images / name).write_bytes(b"\0\0\0\x18ftypheic")
+    answer = command(capsys, "predict", run, images, "--out", out)
+    assert_mistake(answer, "B.HEIC: the file cannot be read: it is no image of a known format", "the other 2 are done")
+    assert sorted(path.name for path in (out / "masks").iterdir()) == ["a.png", "b.png"]
+
+
 def test_all_images_that_cannot_be_read_are_named(run: Path, tmp_path: Path, capsys: Capsys) -> None:
     images = tmp_path / "photos"
     images.mkdir()
@@ -321,7 +333,7 @@ def test_what_cannot_be_predicted_is_one_line(run: Path, tmp_path: Path, capsys:
     assert_mistake(command(capsys, "predict", run, images / "x.png", "--out", tmp_path), "there is no such file")
     (images / "notes.png").write_text("no image")
     answer = command(capsys, "predict", run, images, "--out", tmp_path / "out")
-    assert_mistake(answer, "notes.png: the file cannot be read: it is no image")
+    assert_mistake(answer, "notes.png: the file cannot be read: it is no image of a known format")
     save(draw_scene(np.random.default_rng(0))[0], images / "notes.png")
     answer = command(capsys, "predict", run, images, "--out", images / "notes.png")
     assert_mistake(answer, "cannot write it (Not a directory)", "--out")

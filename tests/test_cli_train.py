@@ -108,7 +108,12 @@ def test_broken_file_is_one_line_in_whichever_process_it_is_read(
     [
         (shutil.rmtree, [], ["data: there is no such folder. Give the folder that holds train/images"]),
         (no_masks, [], ["masks: no train image has a mask", "Put at least one mask there"]),
-        (no_unlabeled, [], ["class_bank learns from unlabeled images too", "hide masks with --labels"]),
+        (no_unlabeled, [], ["class_bank learns from unlabeled images too", "hide masks with --labels 1/4, or use"]),
+        (
+            no_unlabeled,
+            ["--method", "label_contrast", "--set", "method.pseudo_labels=true"],
+            ["label_contrast learns from unlabeled images too", "or leave out method.pseudo_labels"],
+        ),
         (all_ignored, [], ["every pixel of every mask to learn from is ignored", "fewmask doctor"]),
         (
             two_classes_in_0_and_255,

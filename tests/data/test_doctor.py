@@ -252,7 +252,7 @@ def test_print_shortens_many_problems_with_one_remedy(healthy):
     assert "6 errors" in text
     assert text.count("cannot be read") == 5
     assert "... and 1 more" in text
-    assert text.count("-> Copy or save it again") == 1
+    assert text.count("-> Copy it again, save it as png") == 1
 
 
 def test_print_keeps_to_the_terminal_of_windows(healthy):

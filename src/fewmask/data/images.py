@@ -107,8 +107,8 @@ def _unreadable(path: Path, error: Exception) -> UserError:
     if isinstance(error, Image.DecompressionBombError):
         return UserError("the image has more than 178 million pixels", path, "Cut it into tiles.")
     reason = getattr(error, "strerror", None) or str(error) or repr(error)
-    reason = "it is no image" if isinstance(error, UnidentifiedImageError) else reason
-    return UserError(f"the file cannot be read: {reason}", path, "Copy or save it again, or remove it.")
+    reason = "it is no image of a known format" if isinstance(error, UnidentifiedImageError) else reason
+    return UserError(f"the file cannot be read: {reason}", path, "Copy it again, save it as png, or remove it.")
 
 
 def _fits_16_bit(image: Image.Image) -> bool:

@@ -24,13 +24,15 @@ _OVERLAY_SHARE = 0.5
 _MASKS_BESIDE = {"images": "masks", "JPEGImages": "Segmentation"}
 """How the names of folders of masks begin, by the folder of images beside them."""
 _NAMED = 5  # of the files that cannot be read
+_OTHER_PICTURES = {".avif", ".gif", ".heic", ".heif", ".jfif", ".jp2"}
+"""No dataset may hold them. Here they are predicted or, where Pillow lacks the format, named at the end."""
 
 
 def find_images(path: Path, out: Path) -> list[Path]:
     """The image files of a folder, at any depth, in order; or the file.
 
     Left out are hidden ones, what lies in `out`, and the masks beside `images` or `JPEGImages`: a dataset may be given
-    as it is.
+    as it is. So is the HEIC that a phone keeps beside the JPEG of its name.
     """
     if path.is_file():
         return [path]
@@ -47,8 +49,11 @@ def find_images(path: Path, out: Path) -> list[Path]:
             if not name.startswith((".", *left_out)) and (here / name).resolve() not in seen
         ]
         seen |= {(here / name).resolve() for name in folders}  # a link may lead to where it is from
-        files = [name for name in files if Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")]
-        found += [file for name in files if written.isdisjoint((file := here / name).resolve().parents)]
+        paths = [here / name for name in files if not name.startswith(".")]
+        images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
+        converted = {path.stem for path in images}
+        images += [path for path in paths if path.suffix.lower() in _OTHER_PICTURES and path.stem not in converted]
+        found += [image for image in images if written.isdisjoint(image.resolve().parents)]
     found.sort()
     if not found:
         raise UserError("there are no images", path, f"Known are {' '.join(sorted(IMAGE_SUFFIXES))}.")

@@ -69,7 +69,8 @@ def prepare_data(recipe: Recipe) -> TrainingData:
         raise UserError(
             f"the method {recipe.method.name} learns from unlabeled images too, and every train image has a mask",
             data.root,
-            f"Add some to {data.root / 'unlabeled'}, hide masks with --labels 1/4, or use --method supervised.",
+            f"Add some to {data.root / 'unlabeled'}, hide masks with --labels 1/4, "
+            f"or {recipe.method.without_unlabeled}.",
         )
     unlabeled = [Sample(path.stem, path, None) for path in pools.unlabeled] if uses_unlabeled else []
     sizes = training_sizes([sample.image for sample in (*pools.labeled, *unlabeled)], resize)

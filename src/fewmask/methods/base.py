@@ -24,6 +24,8 @@ class MethodConfig(Settings):
     """Whether batches hold images of a source domain: where the recipe has one, always, never, or no others."""
     num_networks: ClassVar[int] = 1
     """How many networks learn to segment."""
+    without_unlabeled: ClassVar[str] = "use --method supervised"
+    """What to do instead where there are no unlabeled images."""
 
     @property
     def uses_unlabeled(self) -> bool:

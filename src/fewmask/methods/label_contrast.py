@@ -3,7 +3,7 @@
 Zhao et al., Contrastive Learning for Label Efficient Semantic Segmentation, ICCV 2021.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -21,6 +21,7 @@ AGAIN = "_again"
 class LabelContrastConfig(SupervisedConfig):
     """The contrast, and whether the unlabeled images are labeled by the fine-tuned network for a second round."""
 
+    without_unlabeled: ClassVar[str] = "leave out method.pseudo_labels"
     name: Literal["label_contrast"] = "label_contrast"  # type: ignore[assignment]
     contrast: ContrastConfig = ContrastConfig()
     """As the block pretrain of other methods."""
