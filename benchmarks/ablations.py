@@ -2,9 +2,9 @@
 
     python benchmarks/ablations.py losses ../shared/data/camvid --weights WEIGHTS --steps 2000
 
-Tables: losses (5), contrast_weight (6), bank_size (7), parts (8); released (paper against released code), attention
-(its rate), chance (nothing but the seed). The recipe is recipes/camvid_class_bank.yaml; `--recipe` names another.
-`--labels` are lists of labeled images, one a split; without it, the 1/30 lists of the data. Rows go to
+Tables: methods (2), losses (5), contrast_weight (6), bank_size (7), parts (8); released (paper against released code),
+attention (its rate), chance (nothing but the seed). The recipe is recipes/camvid_class_bank.yaml; `--recipe` names
+another. `--labels` are lists of labeled images, one a split; without it, the 1/30 lists of the data. Rows go to
 benchmarks/ablations.csv one by one, those that stand there are skipped.
 """
 
