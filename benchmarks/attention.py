@@ -20,14 +20,14 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from fewmask.data.loader import Draws, StepBatches
-from fewmask.engine.checkpoint import latest_checkpoint, load_state
-from fewmask.engine.prepare import prepare_data
-from fewmask.engine.run_folder import RunFolder
-from fewmask.engine.train import build_method
 from fewmask.methods import ClassBankMethod
 from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.ops.contrast import bank_means, effective_share, mean_contrast
 from fewmask.ops.groups import membership
+from fewmask.run.checkpoint import latest_checkpoint, load_state
+from fewmask.run.folder import RunFolder
+from fewmask.training.prepare import prepare_data
+from fewmask.training.start import build_method
 from table import Table
 
 HERE = Path(__file__).parent

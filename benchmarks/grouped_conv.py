@@ -17,12 +17,12 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from fewmask.engine.checkpoint import Position
-from fewmask.engine.device import launch_fabric
-from fewmask.engine.prepare import prepare_data
-from fewmask.engine.reading import reading
 from fewmask.models.grouped_conv import GroupedConv2d, use_grouped_convs
 from fewmask.recipe import make_recipe
+from fewmask.run.checkpoint import Position
+from fewmask.training.batches import reading
+from fewmask.training.device import launch_fabric
+from fewmask.training.prepare import prepare_data
 from measure import median_seconds
 from step import Trainer, write_noise
 from table import Table

@@ -8,8 +8,8 @@ Of the student, in percent, at full mask size. Rows go to benchmarks/own_images.
 import argparse
 from pathlib import Path
 
-from fewmask.engine.folders import target_folder
-from fewmask.engine.model import load, score
+from fewmask.recipe.folders import target_folder
+from fewmask.use.model import load, score
 from table import Table, percent
 
 HERE = Path(__file__).parent

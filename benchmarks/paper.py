@@ -25,10 +25,10 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from fewmask.data.folder import read_folder
-from fewmask.engine.run_folder import RunFolder
 from fewmask.errors import UserError
 from fewmask.methods import METHODS
 from fewmask.recipe import Recipe, changed_settings, read_recipe, with_absolute_paths
+from fewmask.run.folder import RunFolder
 from paper_steps import measure_step
 from table import ROOT, Table, machine
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from fewmask.engine.checkpoint import Position
-from fewmask.engine.device import launch_fabric
-from fewmask.engine.fit import build_optimizers
-from fewmask.engine.prepare import prepare_data
-from fewmask.engine.reading import reading
-from fewmask.engine.train import build_method
 from fewmask.methods import Now
 from fewmask.recipe import Recipe, make_recipe
+from fewmask.run.checkpoint import Position
+from fewmask.training.batches import reading
+from fewmask.training.device import launch_fabric
+from fewmask.training.prepare import prepare_data
+from fewmask.training.start import build_method
+from fewmask.training.trainer import build_optimizers
 from measure import median_seconds, peak_mib
 from step import write_noise
 

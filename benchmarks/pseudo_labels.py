@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from fewmask.data.images import read_mask
-from fewmask.engine.folders import target_folder
-from fewmask.engine.model import Model, load
+from fewmask.recipe.folders import target_folder
 from fewmask.shapes import IGNORE
+from fewmask.use.model import Model, load
 from table import Table, percent
 
 HERE = Path(__file__).parent

@@ -10,10 +10,10 @@ from typing import Any
 
 from rich.console import Console
 
-from fewmask.engine.model import load
-from fewmask.engine.run_folder import RunFolder
-from fewmask.engine.train import resume_run, train_recipe
 from fewmask.recipe import Recipe
+from fewmask.run.folder import RunFolder
+from fewmask.training.start import resume_run, train_recipe
+from fewmask.use.model import load
 from table import Table, percent
 
 

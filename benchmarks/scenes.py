@@ -9,8 +9,8 @@ Each seed draws its own scenes and its own weights; rows go to benchmarks/scenes
 import argparse
 from pathlib import Path
 
-from fewmask.data.scenes import write_scenes
-from fewmask.engine.demo import MASKS, METHODS, TEST_IMAGES, TRAIN_IMAGES, demo_recipe
+from fewmask.scenes import write_scenes
+from fewmask.study.demo import MASKS, METHODS, TEST_IMAGES, TRAIN_IMAGES, demo_recipe
 from runs import add_row
 from table import ROOT, Table
 

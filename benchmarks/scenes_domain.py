@@ -9,8 +9,8 @@ to benchmarks/scenes_domain.csv one by one.
 from pathlib import Path
 
 from domains import KEYS, add_domain_rows, domain_parser
-from fewmask.data.scenes import write_scenes
-from fewmask.engine.demo import STEPS, TEST_IMAGES, TRAIN_IMAGES, demo_recipe
+from fewmask.scenes import write_scenes
+from fewmask.study.demo import STEPS, TEST_IMAGES, TRAIN_IMAGES, demo_recipe
 from table import ROOT, Table
 
 HERE = Path(__file__).parent

@@ -28,13 +28,13 @@ from rich.console import Console
 from torch import Tensor
 
 from fewmask.data.batch import Batch
-from fewmask.engine.checkpoint import Position
-from fewmask.engine.device import launch_fabric
-from fewmask.engine.fit import build_optimizers
-from fewmask.engine.prepare import TrainingData, prepare_data
-from fewmask.engine.reading import reading
 from fewmask.methods import ClassBankMethod, Now, class_bank
 from fewmask.recipe import Recipe, make_recipe
+from fewmask.run.checkpoint import Position
+from fewmask.training.batches import reading
+from fewmask.training.device import launch_fabric
+from fewmask.training.prepare import TrainingData, prepare_data
+from fewmask.training.trainer import build_optimizers
 from measure import clock, median_seconds, num_operations, peak_mib
 from table import Table
 from twin import TwinClassBank

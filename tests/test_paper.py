@@ -14,12 +14,12 @@ from rich.console import Console
 import paper
 import paper_steps
 from fewmask.data.batch import Batch
-from fewmask.engine.model import load
-from fewmask.engine.run_folder import RunFolder
-from fewmask.engine.train import train_recipe
 from fewmask.methods import CBC, S4GAN, ClassBankMethod, ContrastConfig, Now, Step
 from fewmask.models.build import NetConfig, build_net
 from fewmask.recipe import Recipe, make_recipe, recipe_yaml
+from fewmask.run.folder import RunFolder
+from fewmask.training.start import train_recipe
+from fewmask.use.model import load
 from miniatures import make_cityscapes, make_gta5, make_voc, save_mask
 from toy import NET
 

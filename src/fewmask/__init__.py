@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fewmask.errors import UserError
 
 if TYPE_CHECKING:
-    from fewmask.engine.model import Model
+    from fewmask.use.model import Model
 
 __all__ = ["UserError", "load", "resume", "train"]
 
@@ -41,9 +41,9 @@ def train(
     Raises:
         UserError: the data, the recipe or a setting cannot work; one line that says what to do.
     """
-    from fewmask.engine.guard import train_with_baseline
-    from fewmask.engine.train import train_recipe
     from fewmask.recipe import recipe_for
+    from fewmask.study.baseline import train_with_baseline
+    from fewmask.training.start import train_recipe
 
     named = {"method.name": method, "data.labels": labels, "pretrain": pretrain}
     changes = {key: value for key, value in named.items() if value is not None} | dict(settings or {})
@@ -53,13 +53,13 @@ def train(
 
 def resume(run: str | Path) -> Path:
     """Goes on with an interrupted run, as `fewmask train --resume` does; exact to the bit on a CPU."""
-    from fewmask.engine.guard import resume_with_baseline
+    from fewmask.study.baseline import resume_with_baseline
 
     return resume_with_baseline(Path(run)).path
 
 
 def load(run: str | Path, device: str = "auto") -> "Model":
     """The trained model of a run folder: `.predict(images)`, `.evaluate("test")`."""
-    from fewmask.engine.model import load as load_model
+    from fewmask.use.model import load as load_model
 
     return load_model(run, device)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from fewmask.data.doctor import Diagnosis, examine
-from fewmask.data.doctor_print import print_diagnosis
+from fewmask.data.doctor.printing import print_diagnosis
 from fewmask.errors import UserError
 
 CAMVID = Path(__file__).parents[2].parent / "shared" / "data" / "camvid"

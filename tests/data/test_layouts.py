@@ -11,7 +11,7 @@ import fewmask
 import miniatures
 from fewmask.data.classes import read_classes, write_classes
 from fewmask.data.doctor import examine
-from fewmask.data.doctor_print import print_diagnosis
+from fewmask.data.doctor.printing import print_diagnosis
 from fewmask.data.folder import Folder, Sample, read_folder
 from fewmask.data.images import read_mask
 from fewmask.data.layouts import LAYOUTS

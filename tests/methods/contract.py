@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from fewmask.augment.views import Augmentation
 from fewmask.data.batch import Batch, Labeled, Unlabeled
-from fewmask.data.views import Augmentation
 from fewmask.methods import Method, Now, Stage, Tools
 from fewmask.models.build import NetConfig
 from fewmask.ops import groups

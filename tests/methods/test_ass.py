@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from fewmask.data.batch import Labeled
-from fewmask.engine.fit import build_optimizers
 from fewmask.methods import SemanticShift
 from fewmask.recipe import TrainingConfig
 from fewmask.shapes import IGNORE
+from fewmask.training.trainer import build_optimizers
 
 PLAIN = {"weak": OFF, "class_balance": False}
 SEGMENTER, DISCRIMINATORS = ("adv_global", "adv_semantic"), ("disc_global", "disc_semantic")

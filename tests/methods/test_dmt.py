@@ -7,8 +7,8 @@ import torch
 from contract import OFF, begin, build, nudge, stage_named, toy_batch
 from torch.nn import functional as F
 
-from fewmask.engine.checkpoint import state_bytes
 from fewmask.methods import DMT, ContrastConfig, Now, Pretrained, Supervised
+from fewmask.run.checkpoint import state_bytes
 from fewmask.shapes import IGNORE
 
 

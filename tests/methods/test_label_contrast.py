@@ -7,8 +7,8 @@ import torch
 from contract import NUM_CLASSES, OFF, begin, build, last_steps, stage_named, toy_batch, train
 from torch.nn import functional as F
 
+from fewmask.augment.views import WEAK, augment_apart, distort
 from fewmask.data.batch import Batch, Labeled
-from fewmask.data.views import WEAK, augment_apart, distort
 from fewmask.errors import UserError
 from fewmask.methods import ClassBankMethod, ContrastConfig, LabelContrast, Now, Pretrained, Stage, Supervised
 from fewmask.methods import pretraining as pretraining_module

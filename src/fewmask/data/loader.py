@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from fewmask.data.batch import Batch, Labeled, Unlabeled
 from fewmask.data.store import Picture, PictureStore
-from fewmask.models.segnet import IMAGENET_MEAN
 from fewmask.ops.draw import Purpose, seed_at
+from fewmask.ops.imagenet import IMAGENET_MEAN
 from fewmask.shapes import IGNORE
 
 _LABELED, _UNLABELED, _SOURCE = 0, 1, 2  # the streams of draws

@@ -15,8 +15,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fewmask.augment.views import Probability, augment_unlabeled
 from fewmask.data.batch import Batch
-from fewmask.data.views import Probability, augment_unlabeled
 from fewmask.methods.base import Now, Step, Tools
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.discriminator import MapDiscriminator, held_constant, label_maps

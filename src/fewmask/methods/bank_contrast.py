@@ -11,7 +11,7 @@ from einops import rearrange
 from pydantic import Field
 from torch import Tensor, nn
 
-from fewmask.data.views import Probability
+from fewmask.augment.views import Probability
 from fewmask.methods.base import MethodConfig, Now, Tools
 from fewmask.models.bank import ClassBank
 from fewmask.models.clusters import ClassClusters

@@ -18,8 +18,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from fewmask.augment.views import Augmentation, Probability, distort
 from fewmask.data.batch import Batch, Unlabeled
-from fewmask.data.views import Augmentation, Probability, distort
 from fewmask.errors import UserError
 from fewmask.methods.base import Now, Step, Tools
 from fewmask.methods.supervised import Supervised, SupervisedConfig

@@ -10,8 +10,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from fewmask.augment.views import STRONG, WEAK, Augmentation, Probability, View, augment, augment_apart
 from fewmask.data.batch import Batch, Labeled, Unlabeled
-from fewmask.data.views import STRONG, WEAK, Augmentation, Probability, View, augment, augment_apart
 from fewmask.methods.bank_contrast import BankContrast, BankContrastConfig, Learner
 from fewmask.methods.base import Method, Now, Step, Tools
 from fewmask.models.contrast_heads import ContrastHeads

@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from pydantic import Field
 
+from fewmask.augment.views import Augmentation, Probability, View, augment
 from fewmask.data.batch import Batch, Unlabeled
-from fewmask.data.views import Augmentation, Probability, View, augment
 from fewmask.methods.base import Now, Step
 from fewmask.methods.mean_teacher import MeanTeacher, MeanTeacherConfig
 from fewmask.ops.losses import cross_entropy

@@ -12,8 +12,8 @@ from einops import rearrange
 from pydantic import Field
 from torch import Tensor
 
+from fewmask.augment.views import Probability
 from fewmask.data.batch import Batch, Unlabeled
-from fewmask.data.views import Probability
 from fewmask.methods.base import Now, Step
 from fewmask.methods.mean_teacher import MeanTeacher, MeanTeacherConfig
 from fewmask.ops.mix import draw_box_mask, paste

@@ -11,9 +11,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from fewmask.augment.views import augment
 from fewmask.data.batch import Batch, Unlabeled
 from fewmask.data.pool import Pool
-from fewmask.data.views import augment
 from fewmask.methods.base import Now, Stage, Step, Tools
 from fewmask.methods.self_training import kept_share, over_all_pixels, pool_thresholds
 from fewmask.methods.supervised import Supervised, SupervisedConfig

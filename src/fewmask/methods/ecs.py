@@ -18,8 +18,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from fewmask.augment.views import Probability
 from fewmask.data.batch import Batch, Unlabeled
-from fewmask.data.views import Probability
 from fewmask.methods.base import Now, Step, Tools
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.corrector import Corrections, Corrector

@@ -21,8 +21,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from fewmask.augment.views import Probability
 from fewmask.data.batch import Batch, Unlabeled
-from fewmask.data.views import Probability
 from fewmask.methods.base import Now, Step, Tools
 from fewmask.methods.domain_baselines import Joint, JointConfig
 from fewmask.models.projection import MapProjector

@@ -12,9 +12,9 @@ import torch
 from pydantic import Field, field_validator
 from torch import nn
 
+from fewmask.augment.views import Augmentation, augment_apart, distort
 from fewmask.data.batch import Batch, Labeled
 from fewmask.data.pool import Pool
-from fewmask.data.views import Augmentation, augment_apart, distort
 from fewmask.errors import UserError
 from fewmask.methods.base import Method, Now, Stage, Step
 from fewmask.models.projection import MapProjector

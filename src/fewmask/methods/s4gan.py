@@ -16,8 +16,8 @@ from einops import rearrange
 from pydantic import Field
 from torch import Tensor, nn
 
+from fewmask.augment.views import Probability, augment_unlabeled
 from fewmask.data.batch import Batch
-from fewmask.data.views import Probability, augment_unlabeled
 from fewmask.methods.base import Now, Step, Tools
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.discriminator import ImageDiscriminator, held_constant, label_maps

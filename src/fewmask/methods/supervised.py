@@ -2,8 +2,8 @@
 
 from typing import ClassVar, Literal
 
+from fewmask.augment.views import WEAK, Augmentation, View, augment_apart
 from fewmask.data.batch import Batch
-from fewmask.data.views import WEAK, Augmentation, View, augment_apart
 from fewmask.methods.base import Method, MethodConfig, Now, Step, Tools
 from fewmask.models.frequency import ClassFrequency
 from fewmask.models.segnet import SegNet

@@ -17,8 +17,9 @@ from fewmask.models.deeplabv2 import DeepLabV2
 from fewmask.models.deeplabv3plus import DeepLabV3Plus
 from fewmask.models.grouped_conv import use_grouped_convs
 from fewmask.models.layer_norm import use_float32_layer_norms
-from fewmask.models.segnet import IMAGENET_MEAN, IMAGENET_STD, BatchNormMode, SegNet
+from fewmask.models.segnet import BatchNormMode, SegNet
 from fewmask.models.weights import NOT_ON_DISK, hub_or_cache, load_weights, missing_on_hub
+from fewmask.ops.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from fewmask.settings import Settings
 
 ARCHITECTURES = {"deeplabv2": DeepLabV2, "deeplabv3plus_full": DeepLabV3Plus, **smp.MODEL_ARCHITECTURES_MAPPING}

@@ -18,10 +18,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from fewmask.errors import UserError
 from fewmask.models.deeplabv2 import DeepLabV2
+from fewmask.ops.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from fewmask.shapes import IGNORE, Features, Images, Labels, Logits
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 BatchNormMode = Literal["train", "affine_frozen", "frozen"]
 

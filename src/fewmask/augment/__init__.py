@@ -1,0 +1,1 @@
+"""Augmentation on the device: what a method's views are made of."""

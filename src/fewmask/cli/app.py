@@ -1,0 +1,51 @@
+"""The table of the commands, and what becomes of a person's mistake: one line and exit code 2."""
+
+import sys
+import warnings
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from fewmask.cli.demo import demo
+from fewmask.cli.doctor import doctor
+from fewmask.cli.evaluate import evaluate
+from fewmask.cli.predict import predict
+from fewmask.cli.settings import settings
+from fewmask.cli.train import train
+from fewmask.errors import UserError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train a semantic segmentation model from a handful of labeled masks and many unlabeled images.",
+)
+for command in (demo, doctor, train, evaluate, predict, settings):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fewmask {version('fewmask')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What comes before a command."""
+
+
+def main() -> None:
+    """Runs the command line."""
+    warnings.filterwarnings("ignore", module="torch|lightning|timm|tensorboard|PIL")
+    try:
+        app()
+    except UserError as error:
+        typer.echo(f"fewmask: {error}", err=True)
+        sys.exit(2)

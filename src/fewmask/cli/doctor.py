@@ -1,0 +1,22 @@
+"""`fewmask doctor`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fewmask.cli.console import console, progress
+
+
+def doctor(
+    data: Annotated[Path, typer.Argument(help="A dataset folder.")],
+    strict: Annotated[bool, typer.Option(help="Exit with 1 when there are warnings.")] = False,
+) -> None:
+    """Read every image and mask, and say what is wrong and what to do."""
+    from fewmask.data.doctor import examine
+    from fewmask.data.doctor.printing import print_diagnosis
+
+    with progress() as bar:
+        diagnosis = examine(data, bar)
+    print_diagnosis(diagnosis, console())
+    raise typer.Exit(diagnosis.exit_code(strict))

@@ -1,1 +1,0 @@
-"""From a recipe to a trained, scored model in a run folder."""

@@ -1,0 +1,7 @@
+"""The mean and the spread of the colors of ImageNet, which networks with its weights expect to be taken out."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Mean of each channel, for RGB in [0, 1]."""
+
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Standard deviation of each channel, for RGB in [0, 1]."""

@@ -1,0 +1,1 @@
+"""The run folder: its places, and readers and writers of everything in it."""

@@ -1,0 +1,169 @@
+"""Checkpoints that are whole or absent: written under a temporary name, synced, renamed; the old one goes last."""
+
+import errno
+import io
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import nn
+from torch.optim import Optimizer
+
+from fewmask.errors import UserError, in_command
+from fewmask.recipe import Recipe, changed_settings, read_recipe, recipe_yaml
+from fewmask.run.atomic import write_bytes, write_text
+from fewmask.run.folder import RunFolder
+
+_FREE = (  # settings that a resumed run may change: where its files are, where and how fast it computes, what it says
+    "data.root",
+    "data.labels",
+    "data.train_list",
+    "data.val_list",
+    "data.test_list",
+    "source.root",
+    "source.train_list",
+    "data.cache",
+    "data.workers",
+    "training.device",
+    "training.precision",
+    "training.checkpoint_every",
+    "training.log_every",
+    "training.score_every",
+    "training.feature_picture",
+    "training.alarm_excess",
+)
+
+
+class Position(NamedTuple):
+    """How far a run is: this many steps of this stage are done."""
+
+    stage: int = 0
+    step: int = 0
+
+
+def save_checkpoint(
+    run: RunFolder, method: nn.Module, optimizers: Sequence[Optimizer], position: Position, recipe: Recipe
+) -> Path:
+    """Writes weights, optimizers, position and recipe; on a full disk the last one stays, and the error says so."""
+    final = run.checkpoints / f"stage{position.stage}-step{position.step:08d}"
+    temporary = run.checkpoints / f".{final.name}.part"
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        write_bytes(temporary / "method.safetensors", state_bytes(method))
+        buffer = io.BytesIO()
+        states = [optimizer.state_dict() for optimizer in optimizers]
+        torch.save({"optimizers": states, "position": tuple(position)}, buffer)
+        write_bytes(temporary / "training.pt", buffer.getvalue())
+        write_text(temporary / "recipe.yaml", recipe_yaml(recipe))
+        if not final.exists():
+            temporary.rename(final)
+            _sync_folder(run.checkpoints)
+    except OSError as error:
+        raise cannot_write(run, "a checkpoint", error) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    for old in _checkpoints(run)[:-1]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def latest_checkpoint(run: RunFolder) -> Path | None:
+    """The newest whole checkpoint."""
+    found = _checkpoints(run)
+    return found[-1] if found else None
+
+
+def check_recipe(run: RunFolder, recipe: Recipe) -> None:
+    """Raises UserError if the run has a checkpoint of another recipe, whose weights or schedule would not fit."""
+    checkpoint = latest_checkpoint(run)
+    if checkpoint is None:
+        return
+    file = checkpoint / "recipe.yaml"
+    if not file.is_file():
+        raise _damaged(file, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+    for key, (old, new) in changed_settings(read_recipe(file), recipe).items():
+        if key not in _FREE:
+            raise UserError(
+                f"{key} is {new!r}, but the run was started with {old!r}",
+                run.recipe_file,
+                "Set it back to go on, or start another run with another --out.",
+            )
+
+
+def load_checkpoint(path: Path, method: nn.Module, optimizers: Sequence[Optimizer]) -> Position:
+    """Restores weights and optimizers in place and says where the run was; raises UserError if a file is damaged."""
+    load_state(path / "method.safetensors", method)
+    file = path / "training.pt"
+    try:
+        training = torch.load(file, map_location="cpu", weights_only=True)
+        states, position = training["optimizers"], Position(*training["position"])
+    except Exception as error:  # a broken file, or one of another version, makes the reader raise nearly anything
+        raise _damaged(file, error) from None
+    try:
+        for optimizer, state in zip(optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
+    except ValueError:
+        hint = "Go on with the version that started the run, or train anew with another --out."
+        raise UserError("the checkpoint is of another version of fewmask", file, hint) from None
+    return position
+
+
+def cannot_write(run: RunFolder, what: str, error: OSError) -> UserError:
+    """What to tell a person when the disk is full: what is lost, what is kept, and how to go on."""
+    last = latest_checkpoint(run)
+    kept = f"the last checkpoint, {last.name}, is intact" if last else "there is no checkpoint yet"
+    return UserError(
+        f"{what} could not be written ({error.strerror or error}); {kept}",
+        run.path,
+        f"Free some space, then: fewmask train --resume {in_command(run.path)}",
+    )
+
+
+def state_bytes(module: nn.Module) -> bytes:
+    """The module's parameters and buffers in the safetensors format."""
+    return save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()})
+
+
+def load_state(path: Path, module: nn.Module) -> None:
+    """Restores what `state_bytes` gave, in place."""
+    try:
+        tensors = load_tensors(path.read_bytes())
+    except Exception as error:  # as above
+        raise _damaged(path, error) from None
+    try:
+        module.load_state_dict(tensors)
+    except RuntimeError:
+        raise UserError(
+            "these weights do not fit the network of the recipe",
+            path,
+            "Was recipe.yaml or dataset.yaml of the run changed, or fewmask? Set it back to what it was trained with.",
+        ) from None
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    if isinstance(error, PermissionError):
+        return UserError(f"the file cannot be read ({error.strerror})", path, "Make it readable.")
+    reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or "it is empty or cut off"
+    return UserError(f"the file cannot be read ({reason})", path, "Copy it again, or train anew with another --out.")
+
+
+def _checkpoints(run: RunFolder) -> list[Path]:
+    found = run.checkpoints.glob("stage*-step*")
+    return sorted(found, key=lambda path: [int(number) for number in re.findall(r"\d+", path.name)])
+
+
+def _sync_folder(path: Path) -> None:
+    """Makes a rename in the folder durable, where the system can."""
+    if os.name == "posix":
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

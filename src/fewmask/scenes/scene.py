@@ -1,0 +1,112 @@
+"""Procedural street scenes with exact masks: the data of the demo, the tests and the benchmarks, made from a seed.
+
+Colors overlap between classes and the layout varies, so neither color nor position alone tells a class; a person does
+not hesitate. The three styles show the same streets in other light, for transfer from one domain to another.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+
+from fewmask.errors import UserError, choices
+from fewmask.scenes.canvas import SCENE_CLASSES, Array, Canvas
+from fewmask.scenes.layout import draw_plan, furnish, place_camera
+from fewmask.scenes.light import STYLES, draw_light, expose, photograph
+from fewmask.shapes import ByteImage, ByteLabel
+
+__all__ = ["SCENE_CLASSES", "SCENE_COLORS", "STYLES", "draw_scene", "write_scenes"]
+
+SCENE_COLORS = (
+    (112, 170, 220),
+    (130, 92, 84),
+    (96, 84, 110),
+    (226, 150, 190),
+    (78, 140, 62),
+    (40, 60, 170),
+    (214, 40, 60),
+    (240, 200, 60),
+)
+OVERSAMPLING = 2
+SPLITS = ("train", "val", "test")
+
+
+def draw_scene(seed: int, style: str = "day", height: int = 128, width: int = 192) -> tuple[ByteImage, ByteLabel]:
+    """The picture and the classes of scene number `seed`; the classes are the same in every style."""
+    if style not in STYLES:
+        raise UserError(f"scene style is {style!r}", fix=f"Choose one of {choices(style, STYLES)}.")
+    plan, weather = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
+    light = draw_light(style, weather)
+    ground = draw_plan(plan)
+    canvas = Canvas(place_camera(plan, ground, height * OVERSAMPLING, width * OVERSAMPLING), light.sun)
+    furnish(canvas, ground, plan)
+    radiance = expose(canvas, light, weather)
+    blocks = (height, OVERSAMPLING, width, OVERSAMPLING)
+    picture = photograph(_average(radiance.reshape(*blocks, 3)), light, weather)
+    image = torch.from_numpy((picture * 255 + 0.5).astype(np.uint8).transpose(2, 0, 1).copy())
+    return image, torch.from_numpy(_majority(canvas.thing.reshape(blocks), canvas.depth.reshape(blocks)))
+
+
+def write_scenes(
+    root: Path,
+    train: int,
+    labeled: int | None = None,
+    val: int = 0,
+    test: int = 0,
+    seed: int = 0,
+    style: str = "day",
+) -> None:
+    """Write a dataset folder of scenes; only the first `labeled` training images get a mask (default: all).
+
+    Scenes are numbered through train, val and test, so no two splits share one; another `seed` gives other scenes.
+    A folder that already holds a split is refused: masks left in it would label images that should have none.
+    """
+    labeled = train if labeled is None else labeled
+    if not 0 <= labeled <= train:
+        raise UserError(f"{labeled} labeled scenes of {train}", fix=f"Ask for 0 to {train} labeled scenes.")
+    root = Path(root)
+    for split in SPLITS:
+        if (root / split).exists():
+            raise UserError(f"the folder already holds {split}", root, "Delete it, or name a new folder.")
+    root.mkdir(parents=True, exist_ok=True)
+    classes = {"names": list(SCENE_CLASSES), "colors": [list(color) for color in SCENE_COLORS]}
+    (root / "dataset.yaml").write_text(yaml.safe_dump(classes, sort_keys=False, default_flow_style=None))
+    number = 0
+    for split, count in zip(SPLITS, (train, val, test), strict=True):
+        masks = labeled if split == "train" else count
+        for index in range(count):
+            image, label = draw_scene(seed * 1_000_003 + number, style)
+            _save(Image.fromarray(image.permute(1, 2, 0).numpy()), root / split / "images" / f"{index:04d}.png")
+            if index < masks:
+                mask = Image.fromarray(label.numpy())
+                mask.putpalette([level for color in SCENE_COLORS for level in color])
+                _save(mask, root / split / "masks" / f"{index:04d}.png")
+            number += 1
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, compress_level=6)
+
+
+def _average(samples: Array) -> Array:
+    height, rows, width, columns, channels = samples.shape
+    total = np.zeros((height, width, channels), np.float32)
+    for row in range(rows):
+        for column in range(columns):
+            total += samples[:, row, :, column]
+    return total / np.float32(rows * columns)
+
+
+def _majority(thing: Array, depth: Array) -> Array:
+    """The class of most samples of each pixel; of equals the nearest. Both inputs: (h, samples, w, samples)."""
+    height, _, width, _ = thing.shape
+    samples, depths = (plane.transpose(0, 2, 1, 3).reshape(height * width, -1) for plane in (thing, depth))
+    label = samples[:, 0].copy()
+    mixed = np.nonzero((samples != samples[:, :1]).any(1))[0]
+    votes = (samples[mixed, :, None] == samples[mixed, None, :]).sum(2)
+    winner = (votes + 1 / (1 + depths[mixed])).argmax(1)
+    label[mixed] = samples[mixed, winner]
+    return label.reshape(height, width)

@@ -1,0 +1,1 @@
+"""More than one run: comparisons, the baseline beside a run, the demo."""

@@ -1,0 +1,84 @@
+"""The guard: the supervised baseline beside a semi-supervised run, and what the unlabeled data gave or cost."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from fewmask.errors import UserError
+from fewmask.methods import LabelContrast, Supervised
+from fewmask.recipe import Recipe
+from fewmask.recipe.folders import target_folder
+from fewmask.run.folder import RunFolder
+from fewmask.say import say
+from fewmask.training.device import num_processes
+from fewmask.training.prepare import check_readable
+from fewmask.training.start import create_run, resume_run
+from fewmask.use.model import load
+from fewmask.use.tables import print_columns, print_selected
+
+BASELINE = "supervised"
+
+_LOSS = 2.0  # points of IoU; less is not worth a line
+_FEW_IMAGES = 20
+
+
+def train_with_baseline(recipe: Recipe, out: Path, console: Console | None = None) -> RunFolder:
+    """Trains the recipe into `out` and its supervised baseline, same budget, into `out/baseline`; compares on val.
+
+    Raises:
+        UserError: before anything is trained, if val has no masks to compare on. Nothing is scored on test.
+    """
+    if recipe.method.name == BASELINE:
+        raise UserError(f"{BASELINE} is the baseline itself", "--baseline", "Leave it out, or choose another --method.")
+    if num_processes(recipe.training) > 1:
+        fix = "Start two runs, one with --method supervised, and compare their scores."
+        raise UserError("--baseline works in one process, and this run has several", "--baseline", fix)
+    folder = target_folder(recipe.data)
+    if not any(sample.mask for sample in folder.val):
+        fix = "Keep some images with masks there to compare on, or leave out --baseline."
+        raise UserError("there are no masks", folder.root / "val" / "masks", fix)
+    check_readable(folder.val, folder.classes)
+    create_run(recipe, out)
+    create_run(baseline_of(recipe), out / "baseline")  # before the training, so that a resumed run knows of it
+    return resume_with_baseline(out, console)
+
+
+def resume_with_baseline(out: Path, console: Console | None = None) -> RunFolder:
+    """Goes on with an interrupted run and, where it was started with one, its baseline; then compares."""
+    console = console or Console(stderr=True)
+    run, baseline = resume_run(out, console), out / "baseline"
+    if RunFolder(baseline).recipe_file.exists():
+        compare_with_baseline(run, resume_run(baseline, console), console)
+    return run
+
+
+def baseline_of(recipe: Recipe) -> Recipe:
+    """The same recipe with the method `supervised`, which has the settings that both methods know."""
+    shared = Supervised.Config.model_fields.keys() & type(recipe.method).model_fields.keys() - {"name"}
+    config = Supervised.Config(**{name: getattr(recipe.method, name) for name in shared})
+    return recipe.model_copy(update={"method": config})
+
+
+def compare_with_baseline(run: RunFolder, baseline: RunFolder, console: Console) -> None:
+    """Prints per class what the unlabeled images gave, and warns where they cost."""
+    recipe = run.recipe()
+    method, device = recipe.method, recipe.training.device
+    ours, theirs = (load(each.path, device).evaluate("val") for each in (run, baseline))
+    of_unlabeled = method.uses_unlabeled and method.name != LabelContrast.name  # whose contrast the baseline lacks
+    what = "the unlabeled images" if of_unlabeled else method.name
+    after = "" if recipe.pretrain is None else " after the same pre-training"
+    print_columns(f"what {what} gave{after}, IoU on val", {BASELINE: theirs, method.name: ours}, console, gain=True)
+    print_selected(ours, console)
+    cost = 100 * ((theirs["miou"] or 0) - (ours["miou"] or 0))  # None where val holds no class at all
+    if cost > 0:
+        longer = ", or train longer: pseudo-labels pay in long runs" if method.uses_unlabeled else ""
+        text = f"{what} cost {cost:.1f} points of mIoU. Use the baseline in {baseline.path}{longer}."
+        say(console, text[0].upper() + text[1:], style="red")
+    losses = {
+        name: 100 * (theirs["per_class"][name] - iou) for name, iou in ours["per_class"].items() if iou is not None
+    }
+    worse = [f"{name} {loss:.1f}" for name, loss in losses.items() if loss > _LOSS]
+    if worse and cost <= 0:
+        say(console, f"These classes lost points all the same: {', '.join(worse)}.", style="red")
+    if ours["images"] < _FEW_IMAGES:
+        say(console, f"Few images say little: val has {ours['images']}.", style="yellow")

@@ -1,0 +1,72 @@
+"""The batches of a stage, read ahead by processes that leave Ctrl-C to the run and end with it."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lightning_fabric import Fabric
+
+from fewmask.data.batch import Batch
+from fewmask.data.loader import Draws, StepBatches, step_loader
+from fewmask.errors import UserError
+from fewmask.recipe import TrainingConfig
+from fewmask.run.checkpoint import Position
+from fewmask.training.prepare import TrainingData
+
+
+@contextmanager
+def reading(
+    data: TrainingData, training: TrainingConfig, start: Position, steps: int, fabric: Fabric
+) -> Iterator[Iterator[Batch]]:
+    """The batches of the steps from `start` to the end of its stage; a context, whose end ends the processes.
+
+    Raises:
+        UserError: a file cannot be read, also where a process read it.
+    """
+    num_unlabeled = training.unlabeled_batch or training.labeled_batch
+    draws = Draws(
+        training.seed,
+        start.stage,
+        data.crop,
+        training.labeled_batch,
+        num_unlabeled,
+        fabric.global_rank,
+        fabric.world_size,
+    )
+    batches = _ToldBatches(data.labeled, data.unlabeled, draws, data.source)
+    with _signals_held_back():
+        loader = step_loader(batches, start.step, steps, data.workers, pinned=fabric.device.type == "cuda")
+    try:
+        yield map(_told, loader)
+    finally:
+        if data.workers:
+            loader._shutdown_workers()  # type: ignore[attr-defined]  # else they wait for the end of an exception
+
+
+class _ToldBatches(StepBatches):
+    """A broken file as a value: an exception that leaves a process arrives as the text of its traceback."""
+
+    def __getitem__(self, step: int) -> Batch | UserError:  # type: ignore[override]
+        try:
+            return super().__getitem__(step)
+        except UserError as error:
+            return error
+
+
+def _told(batch: Batch | UserError) -> Batch:
+    if isinstance(batch, UserError):
+        raise batch
+    return batch
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Processes that are started here never see what stops a run: they read on until the run itself stops."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,93 @@
+"""Which device, how many, in what precision: from the recipe to a launched Fabric."""
+
+import logging
+import os
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from fewmask.errors import UserError
+from fewmask.models.bank import ClassBank
+from fewmask.recipe import TrainingConfig
+from fewmask.use.device import choose_device
+
+
+def launch_fabric(training: TrainingConfig) -> Fabric:
+    """One process on one device, or one of several ranks (DDP): those of torchrun or srun, or `training.devices`.
+
+    Raises:
+        UserError: the device is not there, or cannot train; or other processes were started than are asked for.
+    """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells the precision, and more, on stderr
+    device = choose_device(training.device, "training.device")
+    if device == "mps":
+        what = "mps has no float64, in which the pixels of every class are counted"
+        raise UserError(what, "training.device", "Choose auto, cpu or cuda.")
+    ranks, local = _processes(training)
+    if training.devices not in (None, ranks):
+        what = f"{ranks} process{'es' if ranks > 1 else ''} started, and the run has {training.devices}"
+        fix = f"Start it with torchrun --nproc-per-node={training.devices}, or without torchrun or srun."
+        raise UserError(what, "training.devices", fix)
+    if device == "cuda" and local > torch.cuda.device_count():
+        what = f"the run has {local} processes on this machine, which has {torch.cuda.device_count()} GPUs"
+        raise UserError(what, "training.devices", "Start it with torchrun where it has as many.")
+    fabric = Fabric(
+        accelerator=device,
+        strategy="ddp_find_unused_parameters_true" if ranks > 1 else "auto",  # terms that wait leave heads unused
+        devices=local,
+        num_nodes=max(1, ranks // local),
+        plugins=LightningEnvironment() if _is_alone_in_slurm() else None,
+        precision={"32": "32-true", "bf16": "bf16-mixed"}[_precision(training.precision, device)],
+    )
+    fabric.launch()
+    return fabric
+
+
+def num_processes(training: TrainingConfig) -> int:
+    """Of a run: those that torchrun or srun started, or else one for each of `training.devices`."""
+    return _processes(training)[0]
+
+
+def _processes(training: TrainingConfig) -> tuple[int, int]:
+    """How many there are in all, and on this machine."""
+    if "WORLD_SIZE" in os.environ:
+        ranks = int(os.environ["WORLD_SIZE"])
+        return ranks, int(os.environ.get("LOCAL_WORLD_SIZE", ranks))
+    if not _is_task_of_srun():
+        return (training.devices or 1,) * 2
+    ranks = int(os.environ.get("SLURM_NTASKS", 1))
+    local = os.environ.get("SLURM_NTASKS_PER_NODE", "1" if ranks == 1 else "")
+    if not local:  # without which Lightning does not know how many a node has
+        raise UserError(f"srun started {ranks} tasks", "SLURM", "Start them with srun --ntasks-per-node=N.")
+    return ranks, int(local)
+
+
+def _is_task_of_srun() -> bool:
+    return "SLURM_STEP_ID" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
+
+
+def _is_alone_in_slurm() -> bool:
+    """In a job of SLURM without srun and torchrun, where Lightning would wait for the other tasks of the job."""
+    return "SLURM_NTASKS" in os.environ and not _is_task_of_srun() and "TORCHELASTIC_RUN_ID" not in os.environ
+
+
+def leave_bank_out_of_broadcast(method: nn.Module) -> None:
+    """Else DDP sends rank 0's class bank to all others in every step, although every rank holds the same rows."""
+    equal = [
+        f"{path}.{name}"
+        for path, module in method.named_modules()
+        if isinstance(module, ClassBank)
+        for name, _ in module.named_buffers()
+    ]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(method, equal)  # type: ignore[no-untyped-call]
+
+
+def _precision(wanted: str, device: str) -> str:
+    if wanted != "auto":
+        return wanted
+    if device == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
+    return "bf16" if device == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32"

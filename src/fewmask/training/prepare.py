@@ -1,0 +1,150 @@
+"""From a recipe to what a training needs: pools of images, stores of pictures, crop, and the method's tools."""
+
+import os
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from fewmask.data.classes import Classes
+from fewmask.data.folder import Folder, Sample
+from fewmask.data.label_counts import foreground_is_ignored
+from fewmask.data.splits import Pools, draw_pools
+from fewmask.data.store import PictureStore, Resize, fits_in_memory, training_sizes
+from fewmask.errors import UserError, in_command
+from fewmask.methods import Tools
+from fewmask.recipe import Recipe
+from fewmask.recipe.folders import source_folder, target_folder
+from fewmask.run.validation import steps_between_looks
+from fewmask.shapes import IGNORE
+
+_LARGEST_CROP = 512
+_MOST_PADDING = 8  # times an image: a slip of the finger
+_MOST_WORKERS = 8
+_FEW_MASKS = 200  # few enough to read them all before a run
+
+
+class TrainingData(NamedTuple):
+    """The data of a run."""
+
+    folder: Folder
+    pools: Pools
+    labeled: PictureStore
+    unlabeled: PictureStore | None
+    source: PictureStore | None
+    source_names: list[str] | None
+    crop: tuple[int, int]
+    workers: int
+    missing: tuple[str, ...]
+    """The classes that no mask to learn from holds, as far as these are few enough to be read beforehand."""
+
+    @property
+    def classes(self) -> Classes:
+        """The classes of the folder."""
+        return self.folder.classes
+
+    def tools(self, recipe: Recipe) -> Tools:
+        """What a method is built from."""
+        num_unlabeled = 0 if self.unlabeled is None else len(self.unlabeled)
+        return Tools(recipe.net, len(self.classes), len(self.labeled), num_unlabeled)
+
+
+def prepare_data(recipe: Recipe) -> TrainingData:
+    """Reads names, draws the labeled images, and measures sizes; decodes no more than it takes to see a label."""
+    data = recipe.data
+    folder = target_folder(data)
+    if steps_between_looks(recipe) and not any(sample.mask for sample in folder.val):
+        fix = "Keep some images with masks there, or leave out training.score_every and training.select."
+        raise UserError("there are no masks to score on", folder.root / "val" / "masks", fix)
+    if steps_between_looks(recipe):
+        check_readable(folder.val, folder.classes)
+    source, source_resize = _source(recipe, folder)
+    learned, resize, labels = folder, data.resize, data.labels
+    if recipe.method.source_use == "alone" and source is not None:  # it stands in for the target, of which nothing
+        learned, resize, labels, source = source, source_resize, None, None  # is seen before the scores
+    pools = draw_pools(learned, labels, data.split_seed)
+    uses_unlabeled = recipe.method.uses_unlabeled
+    if uses_unlabeled and not pools.unlabeled:
+        raise UserError(
+            f"the method {recipe.method.name} learns from unlabeled images too, and every train image has a mask",
+            data.root,
+            f"Add some to {data.root / 'unlabeled'}, hide masks with --labels 1/4, "
+            f"or {recipe.method.without_unlabeled}.",
+        )
+    unlabeled = [Sample(path.stem, path, None) for path in pools.unlabeled] if uses_unlabeled else []
+    sizes = training_sizes([sample.image for sample in (*pools.labeled, *unlabeled)], resize)
+    source_sizes = [] if source is None else training_sizes([sample.image for sample in source.train], source_resize)
+    cached = fits_in_memory([*sizes, *source_sizes]) if data.cache is None else data.cache
+    workers = data.workers
+    if workers is None:
+        workers = 0 if cached else min(os.cpu_count() or 1, _MOST_WORKERS)
+    labeled = PictureStore(pools.labeled, learned.classes, resize, cached)
+    missing = _check_labels(labeled, learned)
+    if source is not None:  # its masks may hold them
+        missing = ()
+    return TrainingData(
+        folder,
+        pools,
+        labeled,
+        PictureStore(unlabeled, folder.classes, data.resize, cached) if unlabeled else None,
+        None if source is None else PictureStore(source.train, source.classes, source_resize, cached),
+        None if source is None else [sample.name for sample in source.train],
+        _crop(data.crop, sizes),
+        workers,
+        missing,
+    )
+
+
+def check_readable(samples: Sequence[Sample], classes: Classes) -> None:
+    """Raises what is wrong with an image or mask that is to be scored: before a training and not after it."""
+    with_masks = [sample for sample in samples if sample.mask is not None]
+    deque(PictureStore(with_masks, classes, None, cached=False).fill(), maxlen=0)
+
+
+def _check_labels(labeled: PictureStore, folder: Folder) -> tuple[str, ...]:
+    """The classes without labels, of few masks; of many it reads on to the first that labels a pixel."""
+    pixels = np.zeros(IGNORE + 1, dtype=np.int64)
+    reads_all = len(labeled) <= _FEW_MASKS
+    for picture in labeled.fill() if reads_all else (labeled[index] for index in range(len(labeled))):
+        assert picture.labels is not None
+        pixels += np.bincount(picture.labels.numpy().ravel(), minlength=IGNORE + 1)
+        if pixels[:IGNORE].any() and not reads_all:
+            return ()
+    if not pixels[:IGNORE].any():
+        what = "every pixel of every mask to learn from is ignored"
+        doctor = f"fewmask doctor {in_command(folder.root)}"
+        raise UserError(what, folder.root, f"Label something, or correct `ignore` in dataset.yaml: {doctor}")
+    if mistake := foreground_is_ignored(folder.classes, pixels):
+        raise UserError(mistake.what, folder.root, mistake.fix)
+    return tuple(name for name, count in zip(folder.classes.names, pixels, strict=False) if not count)
+
+
+def _source(recipe: Recipe, target: Folder) -> tuple[Folder | None, Resize]:
+    """The source domain that the method is to learn from, if any, and at which size."""
+    use = recipe.method.source_use
+    if recipe.source is None:
+        if use in ("required", "alone"):
+            what = f"the method {recipe.method.name} learns from a source domain, and the recipe names none"
+            raise UserError(what, "source", "Add it: --set source=FOLDER.")
+        return None, None
+    if use == "never":
+        return None, None
+    if recipe.training.labeled_batch < 2 and use != "alone":
+        what = "with a source domain a labeled batch holds images of both, and this one is of one image"
+        raise UserError(what, "training.labeled_batch", "Make it 2 or more.")
+    resize = recipe.data.resize if recipe.source.resize is None else recipe.source.resize
+    return source_folder(recipe.source, target), resize
+
+
+def _crop(crop: int | tuple[int, int] | None, sizes: list[tuple[int, int]]) -> tuple[int, int]:
+    heights, widths = zip(*sizes, strict=True)
+    largest = max(heights), max(widths)
+    if crop is None:
+        return min(largest[0], _LARGEST_CROP), min(largest[1], _LARGEST_CROP)
+    height, width = (crop, crop) if isinstance(crop, int) else crop
+    if height > _MOST_PADDING * largest[0] or width > _MOST_PADDING * largest[1]:
+        most = f"{largest[1]} x {largest[0]} (width x height)"
+        what = f"crops are to be {width} x {height}, but no image is larger than {most}"
+        raise UserError(what, "data.crop", "Make it smaller: nothing is learned from what lies beyond an image.")
+    return height, width

@@ -1,0 +1,172 @@
+"""Training from a recipe into a run folder, and going on with one."""
+
+from collections import deque
+from collections.abc import Iterable
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console
+from rich.progress import track
+
+from fewmask.data.store import Picture
+from fewmask.errors import UserError
+from fewmask.methods import Method, Pretrained
+from fewmask.ops.draw import Purpose, seed_at
+from fewmask.recipe import Recipe, with_absolute_paths
+from fewmask.run.atomic import write_bytes
+from fewmask.run.checkpoint import cannot_write, check_recipe, latest_checkpoint, state_bytes
+from fewmask.run.folder import RunFolder, check_data_is_there
+from fewmask.run.validation import selected_look, selects
+from fewmask.say import say
+from fewmask.training.device import launch_fabric
+from fewmask.training.prepare import TrainingData, prepare_data
+from fewmask.training.trainer import fit, stage_lengths
+from fewmask.use.device import choose_device, enough_memory
+
+_RESTORE = "Restore the data to go on, or start another run with another --out."
+
+
+def train_recipe(recipe: Recipe, out: Path, console: Console | None = None) -> RunFolder:
+    """Trains by the recipe into the new folder `out`; the finished model lies in it."""
+    fabric = launch_fabric(recipe.training)
+    recipe = with_absolute_paths(recipe)
+    if fabric.world_size > 1:  # of which the batches are a function
+        recipe = _on_devices(recipe, fabric.world_size)
+    data = prepare_data(recipe)
+    method = build_method(recipe, data)
+    _check_long_enough(recipe, method)
+    run = RunFolder(out)
+    if fabric.is_global_zero:
+        run.create(recipe, data.classes, data.pools, data.source_names)
+    return _train(fabric, recipe, data, method, run, console or Console(stderr=True))
+
+
+def create_run(recipe: Recipe, out: Path) -> RunFolder:
+    """Makes the run folder `out` for `resume_run` to train in, once data and recipe are known to work."""
+    choose_device(recipe.training.device, "training.device")
+    recipe = with_absolute_paths(recipe)
+    data = prepare_data(recipe)
+    _check_long_enough(recipe, build_method(recipe, data))
+    run = RunFolder(out)
+    run.create(recipe, data.classes, data.pools, data.source_names)
+    return run
+
+
+def resume_run(out: Path, console: Console | None = None) -> RunFolder:
+    """Goes on with an interrupted run as if it had never stopped; a finished one is left as it is."""
+    run, console = RunFolder(out), console or Console(stderr=True)
+    recipe = run.recipe()
+    if run.model_file("student").exists():
+        say(console, f"{out} is finished already.")
+        return run
+    check_recipe(run, recipe)
+    check_data_is_there(run, recipe)
+    data = prepare_data(recipe)
+    _check_unchanged(run, recipe, data)
+    start = recipe
+    if latest_checkpoint(run) is not None:  # which holds the weights: those of the start may be gone by now
+        net, own = recipe.net.model_copy(update={"weights": "none"}), recipe.method.with_weights(lambda _: "none")
+        start = recipe.model_copy(update={"net": net, "method": own})
+    fabric = launch_fabric(_on_devices(recipe, recipe.training.devices or 1).training)
+    return _train(fabric, recipe, data, build_method(start, data), run, console)
+
+
+def _on_devices(recipe: Recipe, count: int) -> Recipe:
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"devices": count})})
+
+
+@enough_memory("Free it, or take a smaller network, or smaller sizes in the settings of the method.")
+def build_method(recipe: Recipe, data: TrainingData) -> Method:
+    """The method with freshly initialized weights, equal for equal recipes."""
+    torch.manual_seed(seed_at(Purpose.WEIGHTS, recipe.training.seed))
+    method = recipe.method_type(recipe.method, data.tools(recipe))  # type: ignore[call-arg, arg-type]
+    return method if recipe.pretrain is None else Pretrained(recipe.pretrain, method)
+
+
+def _check_long_enough(recipe: Recipe, method: Method) -> None:
+    """A trial of a few steps may do without a round of self-training, but not without what it pre-trains or selects."""
+    steps, stages = recipe.training.steps, method.stages()
+    lengths = stage_lengths([stage.share for stage in stages], steps)
+    if 0 in lengths and (selects(recipe) or any(stage.pretrains for stage in stages)):
+        what = f"{steps} steps leave none for the stage `{stages[lengths.index(0)].name}`"
+        raise UserError(
+            what, "training.steps", "Train for more steps, or change the shares or the number of the stages."
+        )
+
+
+def _train(
+    fabric: Fabric, recipe: Recipe, data: TrainingData, method: Method, run: RunFolder, console: Console
+) -> RunFolder:
+    fabric.barrier()  # the other ranks wait for the folder
+    if not fabric.is_global_zero:
+        console = Console(quiet=True)
+    with run.claimed() if fabric.is_global_zero else nullcontext():
+        _fill_caches(data, console)
+        unlabeled = 0 if data.unlabeled is None else len(data.unlabeled)
+        source = "" if data.source is None else f", {len(data.source)} of a source domain"
+        crop = f"{data.crop[1]} x {data.crop[0]} (width x height)"
+        say(
+            console,
+            f"{recipe.method.name}: {len(data.labeled)} labeled and {unlabeled} unlabeled images{source}, "
+            f"{len(data.classes)} classes, crops of {crop}, {recipe.training.steps} steps on {fabric.device} "
+            f"-> {run.path}",
+        )
+        if data.missing:
+            say(console, f"No mask to learn from holds {', '.join(data.missing)}: it will not be learned.", "yellow")
+        fit(fabric, method, data, recipe, run, console)
+        if fabric.is_global_zero:
+            _write_model(run, method, recipe)
+    fabric.barrier()
+    return run
+
+
+def _fill_caches(data: TrainingData, console: Console) -> None:
+    """Reads the pictures that stay in RAM, under a bar."""
+    for what, store in (("masks", data.labeled), ("unlabeled images", data.unlabeled), ("the source", data.source)):
+        if store is not None and store.cached:
+            read: Iterable[Picture] = store.fill()
+            if console.is_terminal:
+                read = track(read, f"reading {what}", len(store), console=console, transient=True)
+            deque(read, maxlen=0)
+
+
+def _write_model(run: RunFolder, method: Method, recipe: Recipe) -> None:
+    nets = {"teacher": method.teacher, "student": method.student}  # the student last: its presence ends the run
+    look = selected_look(run, recipe)
+    try:
+        for which, net in nets.items():
+            if net is None:
+                continue
+            content = state_bytes(net) if look is None else run.best_file(which, look["step"]).read_bytes()
+            write_bytes(run.model_file(which), content)
+    except OSError as error:
+        raise cannot_write(run, "the model", error) from None
+
+
+def _check_unchanged(run: RunFolder, recipe: Recipe, data: TrainingData) -> None:
+    """A run goes on with the classes, as its masks write them, and with the images that it was started with."""
+    if data.classes != run.classes():
+        raise UserError(
+            "the classes or the way masks write them are not those that the run was started with",
+            data.folder.root,
+            _RESTORE,
+        )
+    before, after = set(run.labeled_names()), {sample.name for sample in data.pools.labeled}
+    if before != after:
+        gone, new = sorted(before - after), sorted(after - before)
+        what = f"{gone[0]} was labeled when the run was started" if gone else f"{new[0]} has been labeled since"
+        raise UserError(f"the labeled images have changed: {what}", data.folder.root, _RESTORE)
+    unlabeled = [path.name for path in data.pools.unlabeled] if recipe.method.uses_unlabeled else None
+    _check_same_images("unlabeled images", run.names(run.unlabeled_file), unlabeled, data.folder.root)
+    root = "" if recipe.source is None else recipe.source.root
+    _check_same_images("images of the source", run.names(run.source_file), data.source_names, root)
+
+
+def _check_same_images(what: str, before: list[str] | None, after: list[str] | None, root: object) -> None:
+    """None: of no interest, or of a run that was begun before these were kept."""
+    if before is None or after is None or before == after:
+        return
+    changed = ", ".join(sorted({*before} ^ {*after})[:3]) or "their order, which their folders make"
+    raise UserError(f"the {what} have changed: {changed}", root, _RESTORE)

@@ -1,0 +1,1 @@
+"""One finished model: class probabilities, predictions as files, scores, and pictures of what it sees."""

@@ -1,0 +1,37 @@
+"""Which device computes, and what to tell a person when its memory is full."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from fewmask.errors import UserError
+
+
+def choose_device(wanted: str, where: str) -> str:
+    """`cpu`, `cuda` or `mps` as wanted in the setting or flag `where`; for `auto` cuda where it is there, else cpu.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted == "auto":
+        return "cuda" if available["cuda"] else "cpu"
+    if wanted not in available:
+        raise UserError(f"there is no device {wanted!r}", where, "Choose auto, cpu, cuda or mps.")
+    if not available[wanted]:
+        raise UserError(f"{wanted} is not available here", where, "Choose auto, which takes what there is.")
+    return wanted
+
+
+@contextmanager
+def enough_memory(fix: str) -> Iterator[None]:
+    """Says what to do when the memory of a GPU is full, or that of the machine when it says so."""
+    try:
+        yield
+    except RuntimeError as error:
+        gpu, _, cpu = str(error).partition("DefaultCPUAllocator: ")
+        if not cpu and not isinstance(error, torch.OutOfMemoryError):
+            raise
+        reason = (cpu or gpu).partition(". GPU")[0].partition(". Error code")[0].rstrip(".")
+        raise UserError(f"the memory of the device is full ({reason})", fix=fix) from None

@@ -1,0 +1,143 @@
+"""Checkpoints are whole or absent, and give back what they were given."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from fewmask.errors import UserError
+from fewmask.recipe import make_recipe
+from fewmask.run.atomic import write_text
+from fewmask.run.checkpoint import (
+    Position,
+    check_recipe,
+    latest_checkpoint,
+    load_checkpoint,
+    load_state,
+    save_checkpoint,
+    state_bytes,
+)
+from fewmask.run.folder import RunFolder
+from toy import short_files
+
+RECIPE = make_recipe({"data": {"root": "toy"}, "method": "class_bank"})
+
+
+class Trained:
+    """A layer with a buffer, some steps into its training by two optimizers with momenta."""
+
+    def __init__(self, steps: int) -> None:
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Linear(20, 40), nn.BatchNorm1d(40))
+        linear, norm = self.layers
+        self.optimizers = [torch.optim.AdamW(linear.parameters(), lr=0.1), torch.optim.Adam(norm.parameters(), lr=0.2)]
+        self.train(steps)
+
+    def train(self, steps: int) -> None:
+        for step in range(steps):
+            inputs = torch.randn(8, 20, generator=torch.Generator().manual_seed(step))
+            self.layers.zero_grad()
+            (self.layers(inputs) - 1).square().mean().backward()
+            for optimizer in self.optimizers:
+                optimizer.step()
+
+    def save(self, run: RunFolder, position: Position) -> Path:
+        return save_checkpoint(run, self.layers, self.optimizers, position, RECIPE)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "run")
+
+
+def test_training_goes_on_from_a_checkpoint_as_without_it(run: RunFolder) -> None:
+    unbroken = Trained(5)
+    path = unbroken.save(run, Position(0, 5))
+    resumed = Trained(1)
+    assert load_checkpoint(path, resumed.layers, resumed.optimizers) == Position(0, 5)
+    for trained in (unbroken, resumed):
+        trained.train(3)
+    for name, tensor in unbroken.layers.state_dict().items():
+        assert torch.equal(resumed.layers.state_dict()[name], tensor), name
+
+
+def test_only_the_newest_checkpoint_is_kept(run: RunFolder) -> None:
+    assert latest_checkpoint(run) is None
+    for position in (Position(0, 900), Position(2, 5), Position(10, 0)):  # stage 10 sorts before stage 2 as text
+        assert Trained(1).save(run, position) == latest_checkpoint(run)
+        assert len(list(run.checkpoints.iterdir())) == 1
+
+
+def test_half_a_checkpoint_does_not_count(run: RunFolder) -> None:
+    path = Trained(1).save(run, Position(0, 5))
+    half = run.checkpoints / ".stage0-step00000009.part"
+    half.mkdir()
+    (half / "method.safetensors").write_bytes(b"half")
+    assert latest_checkpoint(run) == path
+    assert Trained(2).save(run, Position(0, 9)) == latest_checkpoint(run)
+    assert not half.exists()
+
+
+@pytest.mark.parametrize("longest", [100, 6000])  # less than the weights, less than the optimizer's state
+def test_full_disk_keeps_the_last_checkpoint_and_says_so(run: RunFolder, longest: int) -> None:
+    path = Trained(1).save(run, Position(0, 5))
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+    assert len(before["method.safetensors"]) < 6000 < len(before["training.pt"])
+    with short_files(longest), pytest.raises(UserError) as caught:
+        Trained(2).save(run, Position(0, 9))
+    assert str(caught.value) == (
+        f"{run.path}: a checkpoint could not be written (File too large); the last checkpoint, "
+        f"stage0-step00000005, is intact. Free some space, then: fewmask train --resume {run.path}"
+    )
+    assert [path] == list(run.checkpoints.iterdir())
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == before
+
+
+def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
+    write_text(tmp_path / "file", "old")
+    with short_files(100), pytest.raises(OSError, match="File too large"):
+        write_text(tmp_path / "file", "new" * 100)
+    assert (tmp_path / "file").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_recipe_must_be_that_of_the_checkpoint(run: RunFolder) -> None:
+    other = make_recipe({"data": {"root": "toy"}, "method": "class_bank"}, {"training.seed": 4})
+    check_recipe(run, other)  # nothing trained yet
+    Trained(1).save(run, Position(0, 5))
+    check_recipe(run, RECIPE)
+    check_recipe(run, make_recipe({"data": {"root": "moved"}, "method": "class_bank"}, {"training.log_every": 1}))
+    with pytest.raises(UserError, match=r"training.seed is 4, but the run was started with 0. Set it back"):
+        check_recipe(run, other)
+
+
+def test_a_checkpoint_of_another_version_is_one_line(run: RunFolder) -> None:
+    trained = Trained(1)
+    path = trained.save(run, Position(0, 5))
+    regrouped = [torch.optim.AdamW([{"params": [p]} for p in trained.layers.parameters()]), trained.optimizers[1]]
+    with pytest.raises(UserError, match="of another version of fewmask"):
+        load_checkpoint(path, trained.layers, regrouped)
+    torch.save({"optimizer": {}, "position": (0, 5)}, path / "training.pt")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_checkpoint(path, trained.layers, trained.optimizers)
+
+
+def test_state_goes_to_a_file_and_back(tmp_path: Path) -> None:
+    trained, other = Trained(3), Trained(0)
+    (tmp_path / "state").write_bytes(state_bytes(trained.layers))
+    load_state(tmp_path / "state", other.layers)
+    for name, tensor in trained.layers.state_dict().items():
+        assert torch.equal(other.layers.state_dict()[name], tensor), name
+
+
+def test_state_that_does_not_fit_or_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    with pytest.raises(UserError, match="cannot be read"):
+        load_state(path, nn.Linear(2, 2))
+    path.write_bytes(state_bytes(nn.Linear(2, 3)))
+    with pytest.raises(UserError, match="do not fit the network of the recipe"):
+        load_state(path, nn.Linear(2, 2))
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(UserError, match="cannot be read"):
+        load_state(path, nn.Linear(2, 3))

@@ -1,0 +1,170 @@
+"""The log: every value in its column, nothing twice after a resume, and alarms that are worth one."""
+
+import csv
+import io
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from fewmask.training.hooks import journal as journal_module
+from rich.console import Console
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from fewmask.errors import UserError
+from fewmask.run.folder import RunFolder
+from fewmask.training.hooks.journal import Journal, peak_memory
+from toy import short_files
+
+CLASSES = ("road, wet", "[other]", "Weiß")
+ONE = torch.tensor(1.0)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path)
+
+
+def open_journal(run: RunFolder, first: int = 0, total: int = 100) -> tuple[Journal, io.StringIO]:
+    text = io.StringIO()
+    return Journal(run, CLASSES, total, first, 8.0, Console(file=text, width=80)), text
+
+
+def rows(run: RunFolder) -> list[dict[str, str]]:
+    with run.metrics_file.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_line_holds_losses_watched_values_and_values_per_class(run: RunFolder) -> None:
+    journal, text = open_journal(run)
+    with journal:
+        watch = {"confidence": torch.tensor(0.25), "filled": torch.tensor([0.1, 0.2, 0.3])}
+        journal.write(20, {"sup": torch.tensor(1.5), "pseudo": torch.tensor(0.5)}, watch, 1e-3)
+    (row,) = rows(run)
+    expected = {"step": 20, "loss/sup": 1.5, "loss/pseudo": 0.5, "learning_rate": 1e-3, "confidence": 0.25}
+    expected |= {"filled/road, wet": 0.1, "filled/[other]": 0.2, "filled/Weiß": 0.3}
+    assert {name: float(row[name]) for name in expected} == pytest.approx(expected)
+    assert text.getvalue().startswith("step 20/100 | sup 1.500 pseudo 0.500 | ")
+    assert text.getvalue().count("\n") == 1
+
+
+def test_term_that_starts_later_gets_a_column_and_leaves_the_earlier_lines(run: RunFolder) -> None:
+    journal, _ = open_journal(run)
+    with journal:
+        journal.write(1, {"sup": ONE}, {}, 0.1)
+        journal.write(2, {"sup": 2 * ONE, "contr": 3 * ONE}, {}, 0.1)
+        journal.write(3, {"sup": 4 * ONE}, {}, 0.1)
+    assert [(row["step"], row["loss/sup"], row["loss/contr"]) for row in rows(run)] == [
+        ("1", "1", ""),
+        ("2", "2", "3"),
+        ("3", "4", ""),
+    ]
+
+
+def test_resumed_run_drops_what_came_after_its_checkpoint(run: RunFolder) -> None:
+    journal, _ = open_journal(run)
+    with journal:
+        for step in (1, 2, 3):
+            journal.write(step, {"sup": step * ONE}, {"filled": torch.zeros(3)}, 0.1)
+    with run.metrics_file.open("a") as file:
+        file.write("4,0.1")  # the line that was being written when the run was killed
+    journal, _ = open_journal(run, first=2)
+    with journal:
+        journal.write(3, {"sup": 30 * ONE}, {"filled": torch.ones(3)}, 0.1)
+    assert [(row["step"], row["loss/sup"], row["filled/road, wet"]) for row in rows(run)] == [
+        ("1", "1", "0"),
+        ("2", "2", "0"),
+        ("3", "30", "1"),
+    ]
+
+
+def test_tensorboard_shows_every_step_once_after_a_resume(run: RunFolder) -> None:
+    for first, steps in ((0, (1, 2, 3)), (2, (3, 4))):
+        journal, _ = open_journal(run, first)
+        with journal:
+            for step in steps:
+                journal.write(step, {"sup": (10 * first + step) * ONE}, {}, 0.1)
+    events = EventAccumulator(str(run.path)).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss/sup")] == [(1, 1), (2, 2), (3, 23), (4, 24)]
+
+
+def test_class_that_runs_away_or_vanishes_raises_one_alarm(run: RunFolder) -> None:
+    journal, text = open_journal(run)
+    with journal:
+        for step in range(5, 100, 5):
+            journal.write(step, {"sup": ONE}, {"pseudo_excess": torch.tensor([1.0, 9.0, 0.001])}, 0.1)
+    alarms = [line for line in text.getvalue().splitlines() if line.startswith("Alarm")]
+    assert alarms == [
+        "Alarm at step 20: class [other] takes 9.0 times its labeled share among the pseudo-labels. "
+        "Look at predictions, and compare with --baseline.",
+        "Alarm at step 20: class Weiß has shrunk to 0.001 of its labeled share among the pseudo-labels. "
+        "Look at predictions, and compare with --baseline.",
+    ]  # not in the first tenth of the run, and after three lines
+
+
+def test_class_that_is_strange_now_and_then_raises_no_alarm(run: RunFolder) -> None:
+    journal, text = open_journal(run)
+    with journal:
+        for step in range(10, 100):
+            journal.write(step, {"sup": ONE}, {"pseudo_excess": torch.tensor([9.0 * (step % 3 > 0), 1, 1]) + 0.1}, 0.1)
+    assert "Alarm" not in text.getvalue()
+
+
+def test_output_that_is_no_terminal_gets_twenty_lines(run: RunFolder) -> None:
+    journal, text = open_journal(run, total=1000)
+    with journal:
+        for step in range(10, 1001, 10):
+            journal.write(step, {"sup": ONE}, {}, 0.1)
+    assert len(text.getvalue().splitlines()) == 20
+
+
+def test_terminal_shows_steps_and_time_left_beside_long_notes(run: RunFolder) -> None:
+    text = io.StringIO()
+    losses = dict.fromkeys(("sup", "entropy", "pseudo", "contrast_labeled", "contrast_unlabeled"), ONE)
+    with Journal(run, CLASSES, 2, 0, 8.0, Console(file=text, width=80, force_terminal=True)) as journal:
+        for step in (1, 2):
+            journal.advance()
+            journal.write(step, losses, {}, 0.1)
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text.getvalue()).replace("\r", "\n").splitlines()
+    (bar,) = {line.strip() for line in lines if "2/2" in line}
+    assert re.fullmatch(r"training ━+ 2/2 0:00:0\d left 0:00:00", bar)
+    assert "contrast_unlabeled 1.000" in " ".join(line.strip() for line in lines)
+
+
+def test_log_that_cannot_be_opened_is_one_line(run: RunFolder) -> None:
+    run.metrics_file.mkdir()
+    with pytest.raises(UserError, match=r"the log could not be written \(Is a directory\); there is no checkpoint yet"):
+        open_journal(run)
+
+
+@pytest.mark.parametrize("longest", [60, 300, 1000])
+def test_full_disk_while_logging_is_one_line(run: RunFolder, longest: int) -> None:
+    def write_much() -> None:
+        journal, _ = open_journal(run)
+        with journal:
+            for step in range(1, 30):
+                journal.write(step, {"sup": ONE}, {"filled": torch.ones(3)}, 0.1)
+
+    with short_files(longest), pytest.raises(UserError, match=r"the log could not be written \(File too large\)"):
+        write_much()
+
+
+def test_journal_works_where_there_is_no_resource_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert peak_memory() > 2**20
+    monkeypatch.setitem(sys.modules, "resource", None)
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert journal_module.__file__ is not None
+    assert runpy.run_path(journal_module.__file__)["peak_memory"]() == 0
+
+
+def test_terminal_shows_a_walk_through_the_pool_while_it_lasts(run: RunFolder) -> None:
+    text = io.StringIO()
+    pool = [object(), object(), object()]
+    with Journal(run, CLASSES, 2, 0, 8.0, Console(file=text, width=80, force_terminal=True)) as journal:
+        assert list(journal.walk(pool)) == pool  # type: ignore[arg-type]
+        journal._progress.refresh()
+    shown = text.getvalue()
+    assert "labeling the pool" in shown
+    assert "labeling the pool" not in shown[shown.rindex("training") :]
