@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from fewmask.training.hooks import journal as journal_module
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fewmask.errors import UserError
 from fewmask.run.folder import RunFolder
+from fewmask.training.hooks import journal as journal_module
 from fewmask.training.hooks.journal import Journal, peak_memory
 from toy import short_files
 
