@@ -9,16 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from fewmask.methods import Now
 from fewmask.recipe import Recipe, make_recipe
 from fewmask.run.checkpoint import Position
 from fewmask.training.batches import reading
-from fewmask.training.device import launch_fabric
+from fewmask.training.device import fit_to_device, launch_fabric, loss_scaler
+from fewmask.training.optimizers import build_optimizers
 from fewmask.training.prepare import prepare_data
 from fewmask.training.start import build_method
-from fewmask.training.trainer import build_optimizers
+from fewmask.training.trainer import Trainer
 from measure import median_seconds, peak_mib
 from step import write_noise
 
@@ -34,23 +32,15 @@ def measure_step(recipe: Recipe, num_classes: int, repeats: int) -> dict[str, An
     with tempfile.TemporaryDirectory() as folder:
         noisy = _on_noise(recipe, Path(folder), num_classes)
         data, fabric = prepare_data(noisy), launch_fabric(noisy.training)
-        method = build_method(noisy, data).to(fabric.device).train()
-        optimizers = build_optimizers(method, noisy.training)
+        method = build_method(noisy, data).train()
+        optimizers = build_optimizers(method.parameter_groups(), noisy.training)
+        fit_to_device(method, fabric)
+        trainer = Trainer(method, optimizers, noisy.training, fabric, scaler=loss_scaler(fabric))
         with reading(data, noisy.training, Position(0, 0), 1, fabric) as batches:
             batch = next(batches).to(fabric.device)
 
-    def step(now: Now) -> None:
-        with fabric.autocast():
-            losses = method.step(batch, now).losses
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
-        for optimizer in optimizers:
-            optimizer.step()
-        method.after_update(now)
-
-    stages = method.stages()
-    steps = {stage.name: partial(step, Now(900, 1000, stage.name)) for stage in stages}
+    stages = trainer.stages
+    steps = {stage.name: partial(trainer.step, method.now(900, 1000, stage.name), batch) for stage in stages}
     memory = max(peak_mib(run, fabric.device) for run in steps.values())
     medians = median_seconds(steps, repeats, fabric.device)
     seconds = sum(stage.share * medians[stage.name] for stage in stages)

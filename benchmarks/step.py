@@ -28,13 +28,14 @@ from rich.console import Console
 from torch import Tensor
 
 from fewmask.data.batch import Batch
-from fewmask.methods import ClassBankMethod, Now, class_bank
+from fewmask.methods import ClassBankMethod, class_bank
 from fewmask.recipe import Recipe, make_recipe
 from fewmask.run.checkpoint import Position
 from fewmask.training.batches import reading
-from fewmask.training.device import launch_fabric
+from fewmask.training.device import fit_to_device, launch_fabric, loss_scaler
+from fewmask.training.optimizers import build_optimizers
 from fewmask.training.prepare import TrainingData, prepare_data
-from fewmask.training.trainer import build_optimizers
+from fewmask.training.trainer import Trainer
 from measure import clock, median_seconds, num_operations, peak_mib
 from table import Table
 from twin import TwinClassBank
@@ -45,7 +46,6 @@ NETS: dict[str, dict[str, Any]] = {
     "mobilenet": {"net": {"arch": "deeplabv3plus", "encoder": "mobilenetv2_100"}, "size": (176, 240), "classes": 11},
 }
 PARTS = ("data", "teacher", "augmentation", "student", "losses", "contrast", "backward", "update")
-LATE = Now(500, 1000)
 
 
 def main() -> None:
@@ -83,18 +83,18 @@ def measure(recipe: Recipe, data: TrainingData, fabric: Fabric, repeats: int) ->
         batch = next(batches).to(fabric.device)
         without = recipe.method.model_copy(update={"contrast_weight": 0.0})
         trainers = {
-            "ours": Trainer(ClassBankMethod, recipe, data, fabric),
-            "twin": Trainer(TwinClassBank, recipe, data, fabric),
-            "without": Trainer(ClassBankMethod, recipe.model_copy(update={"method": without}), data, fabric),
+            "ours": FullBank(ClassBankMethod, recipe, data, fabric),
+            "twin": FullBank(TwinClassBank, recipe, data, fabric),
+            "without": FullBank(ClassBankMethod, recipe.model_copy(update={"method": without}), data, fabric),
         }
-        memory = {name: peak_mib(lambda t=trainer: t.step(batch), fabric.device) for name, trainer in trainers.items()}
+        memory = {name: peak_mib(lambda t=trainer: t.late(batch), fabric.device) for name, trainer in trainers.items()}
         seconds = median_seconds(
-            {name: lambda t=trainer: t.step(batch) for name, trainer in trainers.items()}, repeats, fabric.device
+            {name: lambda t=trainer: t.late(batch) for name, trainer in trainers.items()}, repeats, fabric.device
         )
         row = {f"{name}_ms": f"{1000 * value:.4g}" for name, value in seconds.items()}
         row |= {f"{name}_mib": f"{value:.4g}" for name, value in memory.items()}
         row |= {
-            f"{name}_operations": num_operations(lambda t=trainer: t.step(batch)) for name, trainer in trainers.items()
+            f"{name}_operations": num_operations(lambda t=trainer: t.late(batch)) for name, trainer in trainers.items()
         }
         for name in ("ours", "twin"):
             parts = part_seconds(trainers[name], batches, fabric.device, repeats)
@@ -103,14 +103,17 @@ def measure(recipe: Recipe, data: TrainingData, fabric: Fabric, repeats: int) ->
     return row
 
 
-class Trainer:
-    """A method with its optimizers, ready to take steps; a bank is full."""
+class FullBank(Trainer):
+    """A trainer whose bank is full of random rows, and which takes the same late step again and again."""
 
-    def __init__(self, kind: type[Any], recipe: Recipe, data: TrainingData, fabric: Fabric) -> None:
+    method: ClassBankMethod
+
+    def __init__(self, kind: type[ClassBankMethod], recipe: Recipe, data: TrainingData, fabric: Fabric) -> None:
         torch.manual_seed(0)
-        self.fabric = fabric
-        self.method = kind(recipe.method, data.tools(recipe)).to(fabric.device).train()
-        self.optimizers = build_optimizers(self.method, recipe.training)
+        method = kind(recipe.method, data.tools(recipe)).train()  # type: ignore[arg-type]
+        optimizers = build_optimizers(method.parameter_groups(), recipe.training)
+        fit_to_device(method, fabric)
+        super().__init__(method, optimizers, recipe.training, fabric, scaler=loss_scaler(fabric))
         if isinstance(self.method, ClassBankMethod):
             bank = self.method.contrast.bank
             bank.rows.normal_()
@@ -118,27 +121,12 @@ class Trainer:
         if isinstance(self.method, TwinClassBank):
             self.method.contrast.arrays = [rows.cpu().numpy() for rows in bank.rows]
 
-    def step(self, batch: Batch) -> None:
-        """As the engine's loop has it."""
-        with self.fabric.autocast():
-            losses = self.method.step(batch, LATE).losses
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
-        self.backward(torch.stack(list(losses.values())).sum())
-        self.update()
-
-    def backward(self, loss: Tensor) -> None:
-        """Of the whole step."""
-        loss.backward()  # type: ignore[no-untyped-call]
-
-    def update(self) -> None:
-        """Student, then teacher."""
-        for optimizer in self.optimizers:
-            optimizer.step()
-        self.method.after_update(LATE)
+    def late(self, batch: Batch) -> None:
+        """A step in the middle of a run."""
+        self.step(self.method.now(500, 1000), batch)
 
 
-def part_seconds(trainer: Trainer, batches: Iterator[Batch], device: torch.device, repeats: int) -> dict[str, float]:
+def part_seconds(trainer: FullBank, batches: Iterator[Batch], device: torch.device, repeats: int) -> dict[str, float]:
     """Median seconds of each part of a step; what is inside another part counts for itself alone."""
     watch = Stopwatch(device)
     taken: dict[str, list[float]] = defaultdict(list)
@@ -146,14 +134,14 @@ def part_seconds(trainer: Trainer, batches: Iterator[Batch], device: torch.devic
         for _ in range(repeats + 1):
             watch.start()
             batch = watch.timed("data", lambda: next(batches).to(device))()
-            watch.timed("losses", trainer.step)(batch)
+            watch.timed("losses", trainer.late)(batch)
             for part, seconds in watch.stop().items():
                 taken[part].append(seconds)
     return {part: median(taken[part][1:]) for part in PARTS}
 
 
 @contextmanager
-def watching(trainer: Trainer, watch: "Stopwatch") -> Iterator[None]:
+def watching(trainer: FullBank, watch: "Stopwatch") -> Iterator[None]:
     """Puts the stopwatch around the parts of a trainer's step."""
     method, augment = trainer.method, class_bank.augment
     method.teacher.forward = watch.timed("teacher", method.teacher.forward)  # type: ignore[method-assign]
@@ -161,13 +149,15 @@ def watching(trainer: Trainer, watch: "Stopwatch") -> Iterator[None]:
     for part, name in ((method, "_fill_bank"), (method.contrast, "target")):
         setattr(part, name, watch.timed("contrast", getattr(part, name)))
     method.contrast.forward = watch.timed("contrast", _with_own_backward(method))  # type: ignore[method-assign]
-    trainer.backward = watch.timed("backward", trainer.backward)  # type: ignore[method-assign]
-    trainer.update = watch.timed("update", trainer.update)  # type: ignore[method-assign]
+    fabric, backward = trainer.fabric, trainer.fabric.backward
+    fabric.backward = watch.timed("backward", backward)  # type: ignore[method-assign]
+    for part, name in ((trainer, "_update"), (method, "close")):
+        setattr(part, name, watch.timed("update", getattr(part, name)))
     class_bank.augment = watch.timed("augmentation", augment)
     try:
         yield
     finally:
-        class_bank.augment = augment
+        class_bank.augment, fabric.backward = augment, backward  # type: ignore[method-assign]
 
 
 def _with_own_backward(method: ClassBankMethod) -> Callable[..., Tensor]:

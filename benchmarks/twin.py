@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fewmask.methods import ClassBankMethod, Now
-from fewmask.methods.bank_contrast import BankContrast, Learner
+from fewmask.methods.parts.bank_contrast import BankContrast, Learner
 from fewmask.models.heads import ClassSelectors
 from fewmask.models.segnet import SegOutput
 from fewmask.shapes import IGNORE, Labels

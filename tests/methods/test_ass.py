@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from contract import OFF, SETTLED, build, gradients, toy_batch
+from contract import OFF, SETTLED, build, critics, gradients, toy_batch
 from torch import nn
 from torch.nn import functional as F
 
@@ -12,7 +12,7 @@ from fewmask.data.batch import Labeled
 from fewmask.methods import SemanticShift
 from fewmask.recipe import TrainingConfig
 from fewmask.shapes import IGNORE
-from fewmask.training.trainer import build_optimizers
+from fewmask.training.optimizers import build_optimizers
 
 PLAIN = {"weak": OFF, "class_balance": False}
 SEGMENTER, DISCRIMINATORS = ("adv_global", "adv_semantic"), ("disc_global", "disc_semantic")
@@ -48,7 +48,7 @@ def score(discriminator, vectors):
 @pytest.mark.parametrize("stride", [4, 8])
 def test_every_term_is_its_definition(tiny_net, batch, stride):
     method = build(SemanticShift, tiny_net, **PLAIN, stride=stride, global_weight=0.5, semantic_weight=0.25)
-    for parameter in method.critics():
+    for parameter in critics(method):
         parameter.data *= 4  # far from scores of 0, at which every mean is the same
     losses = method.step(batch, SETTLED).losses
     output, unlabeled = method.student(batch.labeled.images), method.student(batch.unlabeled.images)
@@ -90,7 +90,7 @@ def test_each_term_trains_one_discriminator(tiny_net, batch):
 
 def test_discriminators_learn_to_tell_the_domains_apart(tiny_net, batch):
     method = build(SemanticShift, tiny_net, **PLAIN)
-    optimizer = torch.optim.AdamW(method.critics(), lr=1e-3)
+    optimizer = torch.optim.AdamW(critics(method), lr=1e-3)
     totals = []
     for _ in range(8):
         losses = method.step(batch, SETTLED).losses
@@ -118,7 +118,7 @@ def test_where_there_is_no_image_and_no_label_nothing_is_aligned(tiny_net, batch
 def test_the_discriminators_have_an_adam_of_their_own_whose_rate_is_not_the_recipes(tiny_net):
     training = TrainingConfig(optimizer="sgd", learning_rate=0.1, encoder_rate=0.5, weight_decay=0.3)
     method = build(SemanticShift, tiny_net, discriminator_rate=0.2)
-    segmenter, critics = build_optimizers(method, training)
+    segmenter, critics = build_optimizers(method.parameter_groups(), training)
     assert [group["lr"] for group in segmenter.param_groups] == pytest.approx([0.05, 0.1])
     assert isinstance(critics, torch.optim.Adam)
     (group,) = critics.param_groups

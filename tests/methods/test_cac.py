@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from fewmask.errors import UserError
-from fewmask.methods import ContextConsistency, Now, cac
+from fewmask.methods import ContextConsistency, cac
 from fewmask.models.build import NetConfig
 from fewmask.ops.windows import Windows
 from fewmask.shapes import IGNORE
@@ -78,8 +78,8 @@ def test_the_term_is_that_of_the_cells_that_both_windows_show(tiny_net, batch, p
 
 def test_the_first_share_of_the_run_is_supervised(tiny_net, batch):
     method = build(ContextConsistency, tiny_net, warmup_share=0.1)
-    assert set(method.step(batch, Now(9, 100)).losses) == {"sup"}
-    assert set(method.step(batch, Now(10, 100)).losses) == {"sup", "context"}
+    assert set(method.step(batch, method.now(9, 100)).losses) == {"sup"}
+    assert set(method.step(batch, method.now(10, 100)).losses) == {"sup", "context"}
 
 
 def test_the_projector_is_that_of_the_paper_by_default(tiny_net):

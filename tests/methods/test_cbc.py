@@ -5,11 +5,11 @@ import math
 
 import pytest
 import torch
-from contract import OFF, begin, build, nudge, stage_named, toy_batch
+from contract import OFF, begin, build, nudge, pretrained, stage_named, toy_batch
 from torch.nn import functional as F
 
 from fewmask.data.batch import Unlabeled
-from fewmask.methods import CBC, ContrastConfig, Now, Pretrained, Supervised
+from fewmask.methods import CBC, Supervised
 from fewmask.shapes import IGNORE
 
 
@@ -24,7 +24,7 @@ def test_the_first_stage_is_supervised_training_that_weights_no_class(tiny_net):
     for kind in (CBC, Supervised):
         method = build(kind, tiny_net, class_balance=False) if kind is Supervised else build(kind, tiny_net)
         torch.manual_seed(1)
-        found.append(method.step(batch, Now(3, 10, "train")).losses)
+        found.append(method.step(batch, method.now(3, 10, "train")).losses)
     assert found[0] == found[1]
 
 
@@ -59,7 +59,7 @@ def test_the_last_round_keeps_everything_and_the_supervised_stage_looks_at_nothi
     assert torch.equal(method.thresholds, found)
     begin(method, stage_named(method, "round5"), batch)
     assert not method.thresholds.any()
-    assert method.step(batch, Now(0, 10, "round5")).watch["kept"] == 1
+    assert method.step(batch, method.now(0, 10, "round5")).watch["kept"] == 1
 
 
 def test_a_round_adds_pseudo_labels_of_the_network_before_it_by_its_probability_to_the_ninth(tiny_net):
@@ -71,7 +71,7 @@ def test_a_round_adds_pseudo_labels_of_the_network_before_it_by_its_probability_
     begin(method, stage_named(method, "round3"), batch)
     before = copy.deepcopy(method.net).eval()
     nudge(method.net)  # the network goes on, the labels stay
-    found = method.step(batch, Now(0, 10, "round3"))
+    found = method.step(batch, method.now(0, 10, "round3"))
 
     with torch.no_grad():
         ratios = before(batch.unlabeled.images).logits.softmax(dim=1) / method.thresholds[:, None, None]
@@ -98,19 +98,19 @@ def test_a_round_goes_on_from_a_state_dict(tiny_net):
     found = []
     for each in (method, other):
         torch.manual_seed(5)
-        found.append(each.step(batch, Now(1, 10, "round1")).losses)
+        found.append(each.step(batch, method.now(1, 10, "round1")).losses)
     assert found[0] == found[1]
 
 
 def test_a_pool_may_hold_images_of_several_sizes_and_a_stage_before_it_passes_the_pool_on(tiny_net):
     method = build(CBC, tiny_net, sample_every=1)
-    whole = Pretrained(ContrastConfig(dim=16), method).eval()
+    whole = pretrained(method).eval()
     sizes = ((32, 48), (20, 30), (33, 17))
     pool = [Unlabeled(torch.rand(1, 3, *size), torch.ones(1, *size, dtype=torch.bool)) for size in sizes]
     with torch.no_grad():
-        whole.begin(stage_named(whole, "pretrain"), pool)
+        whole.open(stage_named(whole, "pretrain"), pool)
         assert not method.thresholds.any()
-        whole.begin(stage_named(whole, "round1"), pool)
+        whole.open(stage_named(whole, "round1"), pool)
     assert method.thresholds.all()
 
 
@@ -118,6 +118,6 @@ def test_without_a_pool_nothing_is_kept(tiny_net):
     method, batch = build(CBC, tiny_net), toy_batch(CBC)
     with torch.no_grad():
         method.begin(stage_named(method, "round1"), [])
-    step = method.step(batch, Now(0, 10, "round1"))
+    step = method.step(batch, method.now(0, 10, "round1"))
     assert step.watch["kept"] == 0
     assert step.losses["pseudo"] == 0

@@ -9,8 +9,8 @@ from contract import OFF, SETTLED, HostReads, build, gradients, settled, toy_bat
 from torch.nn import functional as F
 
 from fewmask.data.batch import Batch, Labeled, Unlabeled
-from fewmask.methods import ClassBankMethod, Now
-from fewmask.methods.bank_contrast import Deviation
+from fewmask.methods import ClassBankMethod
+from fewmask.methods.parts.bank_contrast import Deviation
 from fewmask.models.build import NetConfig
 from fewmask.models.modes import in_eval_mode
 from fewmask.ops.contrast import bank_contrast
@@ -121,16 +121,16 @@ def test_warm_up_has_neither_pseudo_labels_nor_contrast_and_the_bank_fills_from_
 def test_the_excess_of_pseudo_labels_is_watched_while_they_count(make, batch):
     """Before, it would be that of lost classes, and raise an alarm for every class."""
     method, silent = make(warmup_share=0.4), make(warmup_share=0.0, pseudo_weight=0.0)
-    assert "pseudo_excess" not in method.step(batch, Now(3, 10)).watch
-    assert "pseudo_excess" in method.step(batch, Now(4, 10)).watch
-    assert "pseudo_excess" not in silent.step(batch, Now(9, 10)).watch
+    assert "pseudo_excess" not in method.step(batch, method.now(3, 10)).watch
+    assert "pseudo_excess" in method.step(batch, method.now(4, 10)).watch
+    assert "pseudo_excess" not in silent.step(batch, method.now(9, 10)).watch
 
 
 @pytest.mark.parametrize(("steps", "first"), [(150_000, 2000), (20_000, 2000), (2000, 300), (20, 3)])
 def test_the_warm_up_is_the_papers_and_of_a_short_run_a_part(make, batch, steps, first):
     method = make(**PLAIN | {"warmup_share": None})
-    assert "pseudo" not in method.step(batch, Now(first - 1, steps)).losses
-    assert "pseudo" in method.step(batch, Now(first, steps)).losses
+    assert "pseudo" not in method.step(batch, method.now(first - 1, steps)).losses
+    assert "pseudo" in method.step(batch, method.now(first, steps)).losses
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_large_bank_is_scored_in_turn(make):
             [[12, 13, 14, 15, 0, 1], [3, 4, 5, 6, 7, 8], few, few],
         )
     ):
-        weights = method.contrast.bank_weights(method.learner, Now(step, 10))
+        weights = method.contrast.bank_weights(method.learner, method.now(step, 10))
         turn = torch.tensor(turns)
         rows = torch.stack([bank.rows[label, slots] for label, slots in enumerate(turns)])
         fresh = selectors.of_slots(rows, bank.row_classes.gather(1, turn))
@@ -188,7 +188,7 @@ def test_rows_that_are_ranked_lowest_first_weigh_as_their_scores(make):
     method = make(bank_slots=16, rescored_slots=6, deviations={"lowest_ranked"})
     method.contrast.bank.filled.fill_(16)
     method.contrast.bank.scores.fill_(-0.123)  # as they were pushed
-    weights = method.contrast.bank_weights(method.learner, Now(0, 10))
+    weights = method.contrast.bank_weights(method.learner, method.now(0, 10))
     assert weights[:, 6:].tolist() == [[pytest.approx(0.123)] * 10] * 4
 
 
@@ -354,7 +354,7 @@ def test_filling_the_bank_leaves_no_trace_in_the_student(make, batch, teacher_fe
     other.learner.load_state_dict(method.learner.state_dict())
     for stepped in (method, other):
         torch.manual_seed(0)
-        stepped.step(batch, Now(30, 100))  # the bank fills in this step, nothing is compared with it yet
+        stepped.step(batch, method.now(30, 100))  # the bank fills in this step, nothing is compared with it yet
     assert method.contrast.bank.filled.any()
     for (name, buffer), same in zip(method.student.named_buffers(), other.student.buffers(), strict=True):
         assert torch.equal(buffer, same), name
@@ -397,7 +397,7 @@ def test_the_teacher_normalizes_with_running_statistics_unless_it_deviates(make,
         assert torch.allclose(together, alone, atol=1e-4) != depends_on_the_batch
         before = [buffer.clone() for buffer in method.teacher.buffers()]
         method.student(images + 0.5)
-        method.after_update(Now(0, 10))
+        method.after_update(method.now(0, 10))
         moved = any(not torch.equal(*pair) for pair in zip(method.teacher.buffers(), before, strict=True))
         assert moved != depends_on_the_batch
 
@@ -424,7 +424,7 @@ def test_the_teachers_momentum_starts_by_the_length_of_the_run(make, steps, sett
     for parameter in method.learner.parameters():
         parameter.data += 1.0
     before = [parameter.clone() for parameter in method.average.parameters()]
-    method.after_update(Now(steps // 2, steps))
+    method.after_update(method.now(steps // 2, steps))
     for now, was in zip(method.average.parameters(), before, strict=True):
         torch.testing.assert_close(now, was + (1 - momentum), rtol=0, atol=1e-5)
 

@@ -5,7 +5,7 @@ import torch
 from contract import OFF, SETTLED, build, toy_batch, train
 from torch.nn import functional as F
 
-from fewmask.methods import ClassMix, Now, Supervised
+from fewmask.methods import ClassMix, Supervised
 from fewmask.ops.mix import draw_class_mask
 from fewmask.shapes import IGNORE
 
@@ -128,7 +128,11 @@ def test_the_labeled_term_is_that_of_supervised_training(tiny_net, batch):
 def test_the_teacher_is_a_true_average_at_first_and_an_exponential_one_later(make):
     method = make(teacher_momentum=0.9)
     student, teacher = (next(net.parameters()) for net in (method.student, method.teacher))
-    for now, weight, expected in ((Now(0, 1000), 4.0, 4.0), (Now(1, 1000), 8.0, 6.0), (Now(500, 1000), 16.0, 7.0)):
+    for now, weight, expected in (
+        (method.now(0, 1000), 4.0, 4.0),
+        (method.now(1, 1000), 8.0, 6.0),
+        (method.now(500, 1000), 16.0, 7.0),
+    ):
         student.data.fill_(weight)
         method.after_update(now)
         assert teacher.flatten()[0].item() == pytest.approx(expected)

@@ -11,13 +11,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from contract import SETTINGS, SETTLED, HostReads, build, gradients, last_steps, settled, toy_batch, train
+from contract import SETTLED, HostReads, build, gradients, last_steps, settled, toy_batch, train
+from lightning_fabric import Fabric
 from pydantic import ValidationError
 from torch.nn import functional as F
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fewmask.data.batch import Labeled, Unlabeled
-from fewmask.methods import METHODS, Now
+from fewmask.methods import METHODS, course
+from fewmask.models import bank
+from fewmask.ops import losses as pixel_losses
+from fewmask.ops import self_training
 from fewmask.shapes import IGNORE
+from fewmask.training import device
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -47,6 +54,11 @@ def batch(method_type):
     return toy_batch(method_type)
 
 
+def teachers(method):
+    """The networks that can be scored and do not learn."""
+    return [network for network in method.networks().values() if network is not method.student]
+
+
 def test_names_are_one_of_a_kind_and_that_of_the_config():
     assert len({method.name for method in METHODS}) == len(METHODS)
     assert all(method.Config().name == method.name for method in METHODS)
@@ -60,11 +72,42 @@ def test_a_config_is_frozen_and_refuses_what_it_does_not_know(method_type):
         method_type.Config(weihgt=1.0)
 
 
-def test_stages_share_the_run_and_the_predictor_exists(method):
+def test_stages_share_the_run(method):
     assert sum(stage.share for stage in method.stages()) == pytest.approx(1)
-    assert method.predictor in ("student", "teacher")
-    assert method.student is not method.teacher
-    assert getattr(method, method.predictor) is not None
+    assert len({stage.name for stage in method.stages()}) == len(method.stages())
+
+
+def test_networks_are_those_that_the_settings_name_the_shipped_one_first(method):
+    networks = method.networks()
+    assert tuple(networks) == method.needs(method.config).networks
+    assert len({id(network) for network in networks.values()}) == len(networks)
+    assert any(network is method.student for network in networks.values())
+
+
+def test_a_method_is_compared_with_a_baseline_that_is_one(method_type):
+    names = {other.name: other for other in METHODS}
+    if method_type.baseline is None:
+        assert not method_type.needs(method_type.Config()).unlabeled
+    else:
+        assert names[method_type.baseline].baseline is None
+
+
+def test_phases_rise_and_lie_within_the_stage(method):
+    for stage in method.stages():
+        found = method.phases(stage.name, 100)
+        assert found == sorted(found)
+        assert all(0 <= step <= 100 for step in found)
+
+
+def test_replicated_buffers_and_alarms_name_what_there_is(method, batch):
+    buffers = dict(method.named_buffers())
+    assert all(name in buffers for name in method.replicated_buffers())
+    curves = method.step(batch, last_steps(method)[-1]).watch
+    for alarm in method.alarms():
+        assert curves[alarm.curve].shape == (method.tools.num_classes,)
+        assert alarm.low < 1 < alarm.high
+        for sentence in (alarm.below, alarm.above):
+            assert "car" in sentence.format(name="car", value=2.0)
 
 
 def test_losses_are_finite_at_every_step(method_type, tiny_net, batch):
@@ -97,29 +140,29 @@ def test_every_parameter_gets_a_finite_gradient_once_the_method_has_settled(meth
 
 
 def test_parameter_groups_hold_what_trains_once_and_nothing_of_the_teacher(method):
-    grouped = [id(parameter) for group in method.parameter_groups().values() for parameter in group]
+    grouped = [id(parameter) for group in method.parameter_groups() for parameter in group.parameters]
     assert len(grouped) == len(set(grouped))
     assert set(grouped) == {id(parameter) for parameter in method.parameters() if parameter.requires_grad}
-    if method.teacher is not None:
-        assert not set(grouped) & {id(parameter) for parameter in method.teacher.parameters()}
+    for teacher in teachers(method):
+        assert not set(grouped) & {id(parameter) for parameter in teacher.parameters()}
 
 
 def test_the_teacher_gets_no_gradient(method, batch):
     sum(method.step(batch, SETTLED).losses.values()).backward()
     assert all(parameter.grad is not None for parameter in method.student.parameters())
-    if method.teacher is not None:
-        assert all(parameter.grad is None for parameter in method.teacher.parameters())
+    for teacher in teachers(method):
+        assert all(parameter.grad is None for parameter in teacher.parameters())
 
 
 def test_an_update_moves_the_teacher_and_never_the_student(method):
     student = [parameter.clone() for parameter in method.student.parameters()]
     for parameter in method.student.parameters():
         parameter.data += 0.1
-    teacher = [] if method.teacher is None else [parameter.clone() for parameter in method.teacher.parameters()]
-    method.after_update(Now(5, 10))
+    before = [[parameter.clone() for parameter in teacher.parameters()] for teacher in teachers(method)]
+    method.after_update(method.now(5, 10))
     assert all(torch.equal(now, was + 0.1) for now, was in zip(method.student.parameters(), student, strict=True))
-    if method.teacher is not None:
-        assert any(not torch.equal(*pair) for pair in zip(method.teacher.parameters(), teacher, strict=True))
+    for teacher, was in zip(teachers(method), before, strict=True):
+        assert any(not torch.equal(*pair) for pair in zip(teacher.parameters(), was, strict=True))
 
 
 def test_the_supervised_loss_falls(method_type, tiny_net, batch):
@@ -158,10 +201,10 @@ def test_the_first_ten_losses_equal_the_golden_file(method_type, tiny_net, batch
     file = GOLDEN / f"{method_type.name}.json"
     if request.config.getoption("--write-golden"):
         rounded = [{name: float(f"{loss:.6g}") for name, loss in step.items()} for step in losses]
-        record = {"settings": SETTINGS.get(method_type.name, {}), "losses": rounded}
+        record = {"settings": method_type.toy, "losses": rounded}
         file.write_text(json.dumps(record, indent=1) + "\n")
     golden = json.loads(file.read_text())
-    assert golden["settings"] == SETTINGS.get(method_type.name, {})
+    assert golden["settings"] == method_type.toy
     assert len(losses) == len(golden["losses"])
     steps = SAME_EVERYWHERE.get(method_type.name, len(losses))
     for step, (found, expected) in enumerate(zip(losses[:steps], golden["losses"], strict=False)):
@@ -200,6 +243,31 @@ def test_a_step_and_its_update_never_wait_for_the_device(method, batch):
             method.step(batch, now)
             method.after_update(now)
     assert reads.found == []
+
+
+class Float64Found(TorchDispatchMode):
+    """Notes what makes a tensor of float64, which Apple's mps lacks."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        if any(isinstance(each, torch.Tensor) and each.dtype == torch.float64 for each in pytree.tree_leaves(made)):
+            self.found.append(str(func))
+        return made
+
+
+def test_a_step_makes_no_float64_where_the_device_has_none(method, batch, monkeypatch):
+    for module in (bank, course, device, pixel_losses, self_training):
+        monkeypatch.setattr(module, "exact_dtype", lambda _: torch.float32)
+    device.fit_to_device(method, Fabric(accelerator="cpu", devices=1))
+    with Float64Found() as mode:
+        for now in last_steps(method):
+            method.step(batch, now)
+            method.after_update(now)
+    assert mode.found == []
 
 
 def test_waiting_for_the_device_is_noticed():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from contract import OFF, SETTLED, HostReads, build, gradients, settled, toy_batch
 
-from fewmask.methods import CutMix, Now, Supervised
+from fewmask.methods import CutMix, Supervised
 from fewmask.methods.cutmix import _consistency, _Cut
 from fewmask.ops.mix import draw_box_mask
 
@@ -141,7 +141,11 @@ def test_the_teacher_averages_parameters_and_buffers_and_is_shipped(make):
         *zip(method.student.buffers(), method.teacher.buffers(), strict=True),
     ]
     pairs = [(student, teacher) for student, teacher in pairs if student.is_floating_point()]
-    for now, weight, expected in ((Now(0, 1000), 4.0, 4.0), (Now(1, 1000), 8.0, 6.0), (Now(500, 1000), 16.0, 7.0)):
+    for now, weight, expected in (
+        (method.now(0, 1000), 4.0, 4.0),
+        (method.now(1, 1000), 8.0, 6.0),
+        (method.now(500, 1000), 16.0, 7.0),
+    ):
         for student, _ in pairs:
             student.data.fill_(weight)
         method.after_update(now)

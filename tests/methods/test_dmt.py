@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import torch
-from contract import OFF, begin, build, nudge, stage_named, toy_batch
+from contract import OFF, begin, build, group_named, nudge, pretrained, stage_named, toy_batch
 from torch.nn import functional as F
 
-from fewmask.methods import DMT, ContrastConfig, Now, Pretrained, Supervised
+from fewmask.methods import DMT, Supervised
 from fewmask.run.checkpoint import state_bytes
 from fewmask.shapes import IGNORE
 
@@ -47,13 +47,13 @@ def test_only_a_second_start_of_its_own_is_a_path_to_change():
 @pytest.mark.parametrize("stage", ["train", "train_other", "phase1", "phase1_other"])
 def test_the_network_that_does_not_learn_stays_bit_identical(tiny_net, stage):
     method, batch = build(DMT, tiny_net), toy_batch(DMT)
-    groups = method.parameter_groups()
-    optimizer = torch.optim.AdamW([p for group in groups.values() for p in group], lr=0.01, weight_decay=0.1)
+    trained = [parameter for group in method.parameter_groups() for parameter in group.parameters]
+    optimizer = torch.optim.AdamW(trained, lr=0.01, weight_decay=0.1)
     for name in ("train", "train_other", stage):  # so that both have had gradients
         begin(method, stage_named(method, name), batch)
         before = state(method.net), state(method.other), state(method.former)
         for step in range(2):
-            losses = method.step(batch, Now(step, 2, name)).losses
+            losses = method.step(batch, method.now(step, 2, name)).losses
             optimizer.zero_grad()
             sum(losses.values()).backward()
             optimizer.step()
@@ -89,7 +89,7 @@ def test_the_network_that_is_scored_learns_in_the_last_stage(tiny_net):
     method, batch = build(DMT, tiny_net), toy_batch(DMT)
     last = method.stages()[-1]
     begin(method, last, batch)
-    sum(method.step(batch, Now(0, 10, last.name)).losses.values()).backward()
+    sum(method.step(batch, method.now(0, 10, last.name)).losses.values()).backward()
     assert any(parameter.grad is not None for parameter in method.student.parameters())
 
 
@@ -106,7 +106,7 @@ def test_a_phase_weights_pseudo_labels_by_agreement_and_probability(tiny_net, st
     if stage == "phase1":
         nudge(method.other)  # it has learned before the first one's turn
         begin(method, stage_named(method, stage), batch)
-    found = method.step(batch, Now(0, 10, stage))
+    found = method.step(batch, method.now(0, 10, stage))
 
     images = batch.unlabeled.images
     with torch.no_grad():
@@ -135,15 +135,15 @@ def test_a_phase_goes_on_from_a_state_dict(tiny_net):
     found = []
     for each in (method, restored):
         torch.manual_seed(5)
-        found.append(each.step(batch, Now(1, 10, "phase1")).losses)
+        found.append(each.step(batch, each.now(1, 10, "phase1")).losses)
     assert found[0] == found[1]
 
 
 def test_both_encoders_are_in_the_group_of_the_encoder_also_after_a_stage_before(tiny_net):
     method = build(DMT, tiny_net)
     expected = {id(p) for net in (method.net, method.other) for p in net.network.encoder.parameters()}
-    for each in (method, Pretrained(ContrastConfig(dim=16), method)):
-        groups = each.parameter_groups()
-        assert {id(p) for p in groups["encoder"]} == expected
-        held = [id(p) for group in groups.values() for p in group]
+    for prepare in (lambda: method, lambda: pretrained(method)):
+        each = prepare()
+        assert {id(parameter) for parameter in group_named(each, "encoder")} == expected
+        held = [id(parameter) for group in each.parameter_groups() for parameter in group.parameters]
         assert len(held) == len(set(held)) == len([p for p in each.parameters() if p.requires_grad])

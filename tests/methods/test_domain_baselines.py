@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from contract import OFF, SETTLED, build, toy_batch
+from contract import OFF, SETTLED, build, critics, pretrained, toy_batch
 from torch.nn import functional as F
 
 from fewmask.data.batch import Labeled
-from fewmask.methods import ContrastConfig, Joint, Pretrained, SemanticShift, SourceOnly, Supervised, TargetOnly
+from fewmask.methods import Joint, SemanticShift, SourceOnly, Supervised, TargetOnly
 
 
 def loss_of(kind, net, batch, **settings):
@@ -56,12 +56,21 @@ def test_joint_pastes_nothing_from_one_domain_into_the_other(tiny_net):
 
 
 def test_what_each_wants_of_the_source():
-    found = {kind: kind.Config().source_use for kind in (Supervised, SourceOnly, TargetOnly, Joint, SemanticShift)}
-    assert list(found.values()) == ["optional", "alone", "never", "required", "required"]
+    kinds = (Supervised, SourceOnly, TargetOnly, Joint, SemanticShift)
+    assert [kind.needs(kind.Config()).source for kind in kinds] == [
+        "optional",
+        "alone",
+        "never",
+        "required",
+        "required",
+    ]
 
 
 def test_a_pre_trained_method_keeps_its_critics(tiny_net):
     method = build(SemanticShift, tiny_net, discriminator_rate=0.3)
-    wrapped = Pretrained(ContrastConfig(dim=16), method)
-    assert [id(each) for each in wrapped.critics()] == [id(each) for each in method.critics()]
-    assert wrapped.critic_rate == 0.3
+    before = list(map(id, critics(method)))
+    pretrained(method)
+    (group,) = (group for group in method.parameter_groups() if group.name == "critics")
+    assert list(map(id, group.parameters)) == before
+    assert group.optimizer is not None
+    assert group.optimizer.learning_rate == 0.3

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from contract import OFF, SETTLED, build, gradients, toy_batch
+from contract import OFF, SETTLED, build, critics, gradients, toy_batch
 from torch.nn import functional as F
 
 from fewmask.data.batch import Labeled, Unlabeled
-from fewmask.methods import ErrorCorrection, Now
+from fewmask.methods import ErrorCorrection
 from fewmask.methods.ecs import corrected, correction_targets
 from fewmask.shapes import IGNORE
 
@@ -86,13 +86,13 @@ def test_segmenter_and_corrector_do_not_train_each_other(tiny_net, batch):
         of_corrector = {key for key in reached if key.startswith("corrector.")}
         assert reached
         assert of_corrector == (set() if name in SEGMENTER else reached), name
-    assert {id(parameter) for parameter in method.critics()} == {id(each) for each in method.corrector.parameters()}
+    assert {id(parameter) for parameter in critics(method)} == {id(each) for each in method.corrector.parameters()}
 
 
 def test_unlabeled_images_join_after_their_start(tiny_net, batch):
     method = build(ErrorCorrection, tiny_net, unlabeled_start=0.1)
-    assert "pseudo" not in method.step(batch, Now(9, 100)).losses
-    assert "pseudo" in method.step(batch, Now(10, 100)).losses
+    assert "pseudo" not in method.step(batch, method.now(9, 100)).losses
+    assert "pseudo" in method.step(batch, method.now(10, 100)).losses
 
 
 def test_only_its_training_counts_in_the_running_statistics_of_the_corrector(tiny_net, batch):
@@ -114,9 +114,9 @@ def test_where_there_is_no_image_and_no_label_no_term_has_a_value(tiny_net, batc
 
 def test_the_corrector_learns_to_spot_and_to_amend(tiny_net, batch):
     method = build(ErrorCorrection, tiny_net, **PLAIN)
-    optimizer, found = torch.optim.Adam(method.critics(), lr=3e-3), []
+    optimizer, found = torch.optim.Adam(critics(method), lr=3e-3), []
     for _ in range(30):
-        loss = method.step(batch, Now(0, 100)).losses["corrector"]
+        loss = method.step(batch, method.now(0, 100)).losses["corrector"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

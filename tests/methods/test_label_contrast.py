@@ -4,20 +4,18 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from contract import NUM_CLASSES, OFF, begin, build, last_steps, stage_named, toy_batch, train
+from contract import NUM_CLASSES, OFF, begin, build, group_named, last_steps, pretrained, stage_named, toy_batch, train
 from torch.nn import functional as F
 
 from fewmask.augment.views import WEAK, augment_apart, distort
 from fewmask.data.batch import Batch, Labeled
 from fewmask.errors import UserError
-from fewmask.methods import ClassBankMethod, ContrastConfig, LabelContrast, Now, Pretrained, Stage, Supervised
-from fewmask.methods import pretraining as pretraining_module
-from fewmask.methods.pretraining import DISTORTION, Pretraining
+from fewmask.methods import ClassBankMethod, ContrastConfig, LabelContrast, Stage, Supervised
+from fewmask.methods.parts import pretraining as pretraining_module
+from fewmask.methods.parts.pretraining import DISTORTION, Pretraining
 from fewmask.models.build import NetConfig, build_net
 from fewmask.ops.contrast import batch_contrast, cross_image_contrast, within_image_contrast
 from fewmask.shapes import IGNORE
-
-FIRST = Now(0, 10, "contrast")
 
 
 @pytest.fixture
@@ -157,7 +155,7 @@ def test_fine_tuning_is_supervised_training(tiny_net):
     for kind in (LabelContrast, Supervised):
         method = build(kind, tiny_net)
         torch.manual_seed(1)
-        found.append(method.step(batch, Now(3, 10, "train")).losses)
+        found.append(method.step(batch, method.now(3, 10, "train")).losses)
     assert found[0] == found[1]
 
 
@@ -165,9 +163,9 @@ def test_pre_training_leaves_the_classifier_alone_and_fine_tuning_the_projector(
     method, batch = build(LabelContrast, tiny_net), toy_batch(LabelContrast)
     classifier = method.student.parameter_groups()["classifier"]
     projector = list(method.pretraining.projector.parameters())
-    for now, untouched in ((FIRST, classifier), (FIRST._replace(stage="train"), projector)):
+    for stage, untouched in (("contrast", classifier), ("train", projector)):
         method.zero_grad()
-        sum(method.step(batch, now).losses.values()).backward()
+        sum(method.step(batch, method.now(0, 10, stage)).losses.values()).backward()
         touched = [parameter for parameter in method.student.parameters() if parameter.grad is not None]
         assert touched
         assert all(parameter.grad is None for parameter in untouched)
@@ -195,9 +193,9 @@ def test_the_second_round_adds_the_pool_with_the_labels_of_the_network_that_ende
         labels = method.labeler.network(batch.unlabeled.images).logits.argmax(1)
     labels = labels.masked_fill(~batch.unlabeled.valid, IGNORE)
     joined = Labeled(*(torch.cat(pair) for pair in zip(batch.labeled, (batch.unlabeled.images, labels), strict=True)))
-    again = method.step(batch, Now(2, 10, "train_again")).losses["sup"]
+    again = method.step(batch, method.now(2, 10, "train_again")).losses["sup"]
     method.zero_grad()
-    expected = method.step(Batch(joined, None), Now(2, 10, "train")).losses["sup"]
+    expected = method.step(Batch(joined, None), method.now(2, 10, "train")).losses["sup"]
     torch.testing.assert_close(again, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -205,14 +203,14 @@ def test_the_second_round_keeps_the_domains_apart(tiny_net):
     method, batch = build(LabelContrast, tiny_net), toy_batch(LabelContrast, num_images=4)._replace(num_source=2)
     seen = []
     method.view = lambda batch: seen.append(batch) or Supervised.view(method, batch)
-    method.step(batch, Now(2, 10, "train_again"))
+    method.step(batch, method.now(2, 10, "train_again"))
     assert torch.equal(seen[0].source.images, batch.source.images)
     assert torch.equal(seen[0].target.images, torch.cat([batch.target.images, batch.unlabeled.images]))
 
 
 def test_as_a_stage_before_another_method_it_takes_its_share_of_the_steps(tiny_net):
-    method = Pretrained(ContrastConfig(share=0.5, finetune_rate=0.3, dim=16), build(ClassBankMethod, tiny_net))
-    assert method.stages() == (Stage("pretrain", 0.5, pretrains=True), Stage("train", 0.5, 0.3))
+    method = pretrained(build(ClassBankMethod, tiny_net), share=0.5, finetune_rate=0.3)
+    assert method.course() == (Stage("pretrain", 0.5, pretrains=True), Stage("train", 0.5, 0.3))
     steps = list(train(method, toy_batch(ClassBankMethod), 10))
     assert [set(losses) for losses in steps[:5]] == [{"contrast"}] * 5
     alone = list(train(build(ClassBankMethod, tiny_net), toy_batch(ClassBankMethod), 5))
@@ -220,48 +218,48 @@ def test_as_a_stage_before_another_method_it_takes_its_share_of_the_steps(tiny_n
 
 
 def test_the_teacher_of_a_pre_trained_method_starts_as_its_student(tiny_net):
-    method = Pretrained(ContrastConfig(dim=16), build(ClassBankMethod, tiny_net))
+    method = pretrained(build(ClassBankMethod, tiny_net))
     with torch.no_grad():
         for parameter in method.student.parameters():
             parameter += 0.1
         for buffer in method.student.buffers():
             buffer += 1
-    before, after = method.stages()
-    method.begin(before, [])
-    method.after_update(FIRST._replace(stage="pretrain"))
+    before, after = method.course()
+    method.open(before, [])
+    method.close(method.now(0, 10, "pretrain"))
     pairs = list(zip(method.student.state_dict().values(), method.teacher.state_dict().values(), strict=True))
     assert not any(torch.equal(*pair) for pair in pairs)
-    method.begin(after, [])
+    method.open(after, [])
     assert all(torch.equal(*pair) for pair in pairs)
 
 
 def test_a_pre_trained_method_trains_every_parameter_in_one_of_its_stages(tiny_net):
-    method, batch = Pretrained(ContrastConfig(dim=16), build(Supervised, tiny_net)), toy_batch(Supervised)
+    method, batch = pretrained(build(Supervised, tiny_net)), toy_batch(Supervised)
     for now in last_steps(method):
-        sum(method.step(batch, now).losses.values()).backward()
-    grouped = [id(parameter) for group in method.parameter_groups().values() for parameter in group]
+        sum(method.take(batch, now).losses.values()).backward()
+    grouped = [id(parameter) for group in method.parameter_groups() for parameter in group.parameters]
     assert len(grouped) == len(set(grouped)) == len(list(method.parameters()))
     assert all(parameter.grad is not None for parameter in method.parameters())
 
 
 def test_before_a_method_with_a_contrast_of_its_own_both_are_trained(tiny_net):
-    method = Pretrained(ContrastConfig(dim=16), build(LabelContrast, tiny_net))
-    assert [stage.name for stage in method.stages()][:3] == ["pretrain", "contrast", "train"]
+    method = pretrained(build(LabelContrast, tiny_net))
+    assert [stage.name for stage in method.course()][:3] == ["pretrain", "contrast", "train"]
     for now in last_steps(method):
-        sum(method.step(toy_batch(LabelContrast), now).losses.values()).backward()
+        sum(method.take(toy_batch(LabelContrast), now).losses.values()).backward()
     assert all(parameter.grad is not None for parameter in method.parameters() if parameter.requires_grad)
 
 
 def test_a_pre_trained_method_begins_its_own_stages_alone(tiny_net):
-    method, begun = Pretrained(ContrastConfig(dim=16), build(Supervised, tiny_net)), []
-    method.method.begin = lambda stage, pool: begun.append(stage.name)
-    for stage in method.stages():
-        method.begin(stage, [])
+    method, begun = pretrained(build(Supervised, tiny_net)), []
+    method.begin = lambda stage, pool: begun.append(stage.name)
+    for stage in method.course():
+        method.open(stage, [])
     assert begun == ["train"]
 
 
 def test_before_class_bank_the_selectors_keep_their_own_group(tiny_net):
-    method = Pretrained(ContrastConfig(dim=16), build(ClassBankMethod, tiny_net))
-    found, alone = (each.parameter_groups()["attention"] for each in (method, method.method))
-    assert found
-    assert list(map(id, found)) == list(map(id, alone))
+    method = build(ClassBankMethod, tiny_net)
+    alone = list(map(id, group_named(method, "attention")))
+    assert alone
+    assert list(map(id, group_named(pretrained(method), "attention"))) == alone

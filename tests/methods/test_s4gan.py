@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from contract import OFF, SETTLED, build, gradients, toy_batch
+from contract import OFF, SETTLED, build, critics, gradients, toy_batch
 from torch.nn import functional as F
 
 from fewmask.methods import S4GAN
@@ -23,7 +23,7 @@ def batch():
 def without_dropout(tiny_net, **settings):
     """The method with a discriminator that scores an image the same twice, and two images differently."""
     method = build(S4GAN, tiny_net, weak=OFF, **settings)
-    for parameter in method.critics():
+    for parameter in critics(method):
         parameter.data *= 3
     method.discriminator.eval()
     return method
@@ -97,7 +97,7 @@ def test_what_lies_outside_of_an_unlabeled_image_is_no_prediction(tiny_net, batc
 def test_the_discriminator_learns_to_tell_predictions_from_labels(tiny_net, batch):
     method = build(S4GAN, tiny_net, weak=OFF)
     method.discriminator.eval()
-    optimizer = torch.optim.Adam(method.critics(), lr=1e-3)
+    optimizer = torch.optim.Adam(critics(method), lr=1e-3)
     totals = []
     for _ in range(10):
         loss = method.step(batch, SETTLED).losses["disc"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from fewmask.models.teacher import Teacher, momentum_at
+from fewmask.models.teacher import Teacher, cosine_momentum
 
 
 def network():
@@ -74,9 +74,22 @@ def test_the_teacher_gets_no_gradient():
     assert all(parameter.requires_grad for parameter in student.parameters())
 
 
+def share(step: int, steps: int) -> torch.Tensor:
+    return torch.tensor(step / steps, dtype=torch.float64)
+
+
+def test_a_momentum_in_a_tensor_gives_the_same_teacher_as_a_number():
+    start = network()
+    teachers, student = [Teacher(start), Teacher(start)], moved(start)
+    for teacher, momentum in zip(teachers, (0.3, torch.tensor(0.3, dtype=torch.float64)), strict=True):
+        teacher.follow(student, momentum)
+    found, expected = (teacher.network.state_dict() for teacher in teachers)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def test_momentum_starts_at_zero_rises_and_ends_at_one():
     steps = 1000
-    momenta = [momentum_at(step, steps, 0.98) for step in range(steps + 1)]
+    momenta = [cosine_momentum(share(step, steps), steps, 0.98).item() for step in range(steps + 1)]
     assert momenta[0] == 0
     assert momenta == sorted(momenta)
     assert momenta[-1] == pytest.approx(1, abs=2 / steps)
@@ -86,6 +99,6 @@ def test_momentum_starts_at_zero_rises_and_ends_at_one():
 def test_the_first_teachers_are_the_plain_mean_of_the_students():
     teacher, students = Teacher(nn.Linear(2, 2)), [nn.Linear(2, 2) for _ in range(5)]
     for step, student in enumerate(students):
-        teacher.follow(student, momentum_at(step, 100_000, 0.995))
+        teacher.follow(student, cosine_momentum(share(step, 100_000), 100_000, 0.995))
     mean = torch.stack([student.weight for student in students]).mean(dim=0)
     torch.testing.assert_close(teacher.network.weight, mean)

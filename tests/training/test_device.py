@@ -1,6 +1,7 @@
 """Which device a run takes, in what precision."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from torch.nn.parallel import DistributedDataParallel
 from fewmask.errors import UserError
 from fewmask.models.bank import ClassBank
 from fewmask.recipe import TrainingConfig
-from fewmask.training.device import launch_fabric, leave_bank_out_of_broadcast, num_processes
+from fewmask.training import device as device_module
+from fewmask.training.device import fit_to_device, launch_fabric, loss_scaler, num_processes
 from fewmask.use.device import choose_device, enough_memory
 from toy import TRAINING
 
@@ -53,10 +55,15 @@ def test_precision_is_that_of_the_recipe(precision: str, dtype: torch.dtype) -> 
     assert product.dtype == dtype
 
 
-def test_training_on_mps_which_has_no_float64_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    with pytest.raises(UserError, match=r"^training.device: mps has no float64.*Choose auto, cpu or cuda"):
-        launch_fabric(TrainingConfig(device="mps"))
+def test_a_gpu_without_bfloat16_trains_in_float16_with_a_scaled_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    assert device_module._precision("auto", "cuda") == "16"
+    assert device_module._precision("auto", "mps") == "32"
+    fabric = launch_fabric(TrainingConfig(**TRAINING | {"precision": "16"}))
+    with fabric.autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float16
+    assert loss_scaler(fabric) is not None
+    assert loss_scaler(launch_fabric(TrainingConfig(**TRAINING))) is None
 
 
 def test_several_devices_train_together_and_may_leave_parameters_unused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,8 +118,9 @@ def one_rank() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("one_rank")
-def test_ranks_are_sent_the_statistics_of_batch_norm_and_not_the_bank() -> None:
-    method = nn.ModuleDict({"net": nn.Linear(4, 4), "norm": nn.BatchNorm1d(4), "bank": ClassBank(2, 3, 4)})
-    leave_bank_out_of_broadcast(method)
+def test_ranks_are_sent_the_statistics_of_batch_norm_and_not_what_the_method_keeps_equal() -> None:
+    method: Any = nn.ModuleDict({"net": nn.Linear(4, 4), "norm": nn.BatchNorm1d(4), "bank": ClassBank(2, 3, 4)})
+    method.replicated_buffers = lambda: [f"bank.{name}" for name, _ in method.bank.named_buffers()]
+    fit_to_device(method, Fabric(accelerator="cpu", devices=1))
     sent = {name for name, _ in DistributedDataParallel(method).named_module_buffers.items()}
     assert sent == {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}

@@ -22,9 +22,11 @@ from fewmask.ops.draw import Purpose, seed_at
 from fewmask.recipe import Recipe, TrainingConfig, read_recipe
 from fewmask.run.checkpoint import latest_checkpoint
 from fewmask.run.folder import RunFolder
+from fewmask.training.optimizers import build_optimizers
 from fewmask.training.prepare import prepare_data
 from fewmask.training.start import build_method
-from fewmask.training.trainer import Interrupted, build_optimizers, stage_lengths, stop_flag
+from fewmask.training.stopping import Interrupted, stop_flag
+from fewmask.training.trainer import stage_lengths
 from toy import assert_mistake, command, write_recipe
 
 Capsys = pytest.CaptureFixture[str]
@@ -62,7 +64,7 @@ def recipe(tmp_path: Path, dataset: Path) -> Recipe:
 
 def test_optimizer_has_every_trainable_parameter_once(recipe: Recipe) -> None:
     method = build_method(recipe, prepare_data(recipe))
-    (optimizer,) = build_optimizers(method, TrainingConfig())
+    (optimizer,) = build_optimizers(method.parameter_groups(), TrainingConfig())
     held = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
     assert len(held) == len(set(held))
     assert set(held) == {id(parameter) for parameter in method.parameters() if parameter.requires_grad}
@@ -71,12 +73,13 @@ def test_optimizer_has_every_trainable_parameter_once(recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize(
-    ("training", "kind", "rates", "decay"),
+    ("training", "attention_rate", "kind", "rates", "decay"),
     [
-        ({}, torch.optim.AdamW, [5e-4, 5e-6, 5e-4], 1e-2),
-        ({"optimizer": "sgd", "encoder_rate": 0.1}, torch.optim.SGD, [1e-3, 1e-2, 1e-2], 5e-4),
+        ({}, None, torch.optim.AdamW, [5e-4, 5e-6, 5e-4], 1e-2),
+        ({"optimizer": "sgd", "encoder_rate": 0.1}, None, torch.optim.SGD, [1e-3, 1e-2, 1e-2], 5e-4),
         (
-            {"learning_rate": 0.2, "encoder_rate": 0.5, "attention_rate": 0.3, "weight_decay": 0.0},
+            {"learning_rate": 0.2, "encoder_rate": 0.5, "weight_decay": 0.0},
+            0.3,
             torch.optim.AdamW,
             [0.1, 0.06, 0.2],
             0.0,
@@ -84,9 +87,21 @@ def test_optimizer_has_every_trainable_parameter_once(recipe: Recipe) -> None:
     ],
 )
 def test_optimizer_follows_the_recipe(
-    training: dict[str, Any], kind: type, rates: list[float], decay: float, recipe: Recipe
+    training: dict[str, Any],
+    attention_rate: float | None,
+    kind: type,
+    rates: list[float],
+    decay: float,
+    recipe: Recipe,
 ) -> None:
-    (optimizer,) = build_optimizers(build_method(recipe, prepare_data(recipe)), TrainingConfig(**training))
+    changed = recipe.model_copy(
+        update={
+            "training": TrainingConfig(**training),
+            "method": recipe.method.model_copy(update={"attention_rate": attention_rate}),
+        }
+    )
+    method = build_method(changed, prepare_data(changed))
+    (optimizer,) = build_optimizers(method.parameter_groups(), changed.training)
     assert isinstance(optimizer, kind)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(rates)
     assert all(group["weight_decay"] == decay for group in optimizer.param_groups)
@@ -95,7 +110,7 @@ def test_optimizer_follows_the_recipe(
 def test_the_selectors_are_a_group_of_their_own(recipe: Recipe) -> None:
     method = build_method(recipe, prepare_data(recipe))
     assert isinstance(method, ClassBankMethod)
-    (optimizer,) = build_optimizers(method, TrainingConfig())
+    (optimizer,) = build_optimizers(method.parameter_groups(), TrainingConfig())
     selectors = {
         *method.learner.heads.prediction_selectors.parameters(),
         *method.learner.heads.bank_selectors.parameters(),

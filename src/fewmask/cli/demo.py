@@ -15,7 +15,7 @@ def demo(
 ) -> None:
     """Make street scenes, train with 8 masks of 200 images, and compare with supervised training."""
     from fewmask.study.demo import run_demo
-    from fewmask.training.trainer import Interrupted
+    from fewmask.training.stopping import Interrupted
 
     try:
         run_demo(out, console(), steps)

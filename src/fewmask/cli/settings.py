@@ -11,15 +11,14 @@ from fewmask.say import say
 
 
 def settings(
-    method: Annotated[
-        str, typer.Argument(help="Of a recipe with this method; a wrong name lists them.")
-    ] = "class_bank",
+    method: Annotated[str | None, typer.Argument(help="Of a recipe with this method; a wrong name lists them.")] = None,
 ) -> None:
     """List every setting of a recipe with its default, as --set takes it, and what it is for."""
+    from fewmask.methods import DEFAULT
     from fewmask.recipe import blocks_of
 
     out = console()
-    for block in blocks_of(method):
+    for block in blocks_of(method or DEFAULT):
         say(out, f"\n{block.key}: {block.meaning}")
         table = Table.grid(padding=(0, 2))
         table.add_column(no_wrap=True)

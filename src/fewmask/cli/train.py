@@ -15,13 +15,11 @@ def train(
         Path | None, typer.Argument(metavar="DATA|RECIPE", help="A dataset folder, or a recipe file.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make.")] = None,
-    method: Annotated[
-        str | None, typer.Option(help="class_bank (the default), supervised, or another; a wrong name lists them.")
-    ] = None,
-    pretrain: Annotated[str | None, typer.Option(help="label_contrast: a stage of it before the method.")] = None,
+    method: Annotated[str | None, typer.Option(help="How to train; a wrong name lists the methods.")] = None,
+    pretrain: Annotated[str | None, typer.Option(help="A stage of pre-training before the method.")] = None,
     labels: Annotated[str | None, typer.Option(help="Which masks to use: 1/30, a count, or a file of names.")] = None,
     split_seed: Annotated[int | None, typer.Option(help="Which random draw of them.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, 32 or bf16.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, 32, bf16 or 16.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any setting of the recipe: training.steps=2000."),
@@ -35,7 +33,7 @@ def train(
     from fewmask.recipe import parse_settings, recipe_for
     from fewmask.study.baseline import resume_with_baseline, train_with_baseline
     from fewmask.training.start import train_recipe
-    from fewmask.training.trainer import Interrupted
+    from fewmask.training.stopping import Interrupted
 
     screen = console()
     flags = {

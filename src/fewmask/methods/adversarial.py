@@ -8,16 +8,19 @@ of an unlabeled image counts for no loss; scores are upsampled with corners not 
 both kinds of images are augmented alike, weakly, as everywhere here.
 """
 
-from typing import ClassVar, Literal
+from typing import Any
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from fewmask.augment.views import Probability, augment_unlabeled
 from fewmask.data.batch import Batch
-from fewmask.methods.base import Now, Step, Tools
+from fewmask.methods.base import Needs, Tools
+from fewmask.methods.course import Step
+from fewmask.methods.groups import Group, OwnAdam
+from fewmask.methods.plan import Now, first_step
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.discriminator import MapDiscriminator, held_constant, label_maps
 from fewmask.ops.losses import binary_cross_entropy, cross_entropy
@@ -29,8 +32,7 @@ FAKE, TRUE = 0.0, 1.0
 class AdversarialConfig(SupervisedConfig):
     """The weights of the terms, and which pixels an image without labels teaches."""
 
-    name: Literal["adversarial"] = "adversarial"  # type: ignore[assignment]
-    uses_unlabeled: ClassVar[bool] = True
+    name: str = "adversarial"
     class_balance: bool = False
     adv_weight: float = Field(0.01, ge=0)
     adv_unlabeled_weight: float = Field(0.001, ge=0)
@@ -50,21 +52,25 @@ class Adversarial(Supervised):
     and leave it alone; the discriminator's term stops at the predictions.
     """
 
-    name = "adversarial"
     paper = "Hung et al., BMVC 2018"
     Config = AdversarialConfig
     config: AdversarialConfig
+
+    @classmethod
+    def needs(cls, config: Any) -> Needs:
+        return Needs()
 
     def __init__(self, config: AdversarialConfig, tools: Tools) -> None:
         super().__init__(config, tools)
         self.discriminator = MapDiscriminator(tools.num_classes)
 
-    def critics(self) -> list[nn.Parameter]:
-        return list(self.discriminator.parameters())
+    def special_groups(self) -> list[Group]:
+        return [
+            Group("critics", list(self.discriminator.parameters()), optimizer=OwnAdam(self.config.discriminator_rate))
+        ]
 
-    @property
-    def critic_rate(self) -> float:
-        return self.config.discriminator_rate
+    def phases(self, stage: str, steps: int) -> list[int]:
+        return [first_step(self.config.semi_start, steps)]
 
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
@@ -82,7 +88,7 @@ class Adversarial(Supervised):
 
         passed = (unlabeled_scores.sigmoid() >= config.threshold) & valid
         pseudo_labels = logits.argmax(dim=1).masked_fill(~passed, IGNORE)
-        semi_weight = config.semi_weight if now.progress >= config.semi_start else 0.0
+        semi_weight = config.semi_weight if now.phase else 0.0
         told_fake = binary_cross_entropy(predicted_scores, FAKE, torch.cat([is_labeled, valid]))
         told_true = binary_cross_entropy(true_scores, TRUE, is_labeled)
         losses = {

@@ -12,14 +12,17 @@ Chosen by us: the discriminator of class vectors (an MLP that is told the class)
 augmented, as the target of the global alignment, one output level, and no warm-up.
 """
 
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from fewmask.data.batch import Batch
-from fewmask.methods.base import Now, Step, Tools
+from fewmask.methods.base import Needs, Tools
+from fewmask.methods.course import Step
 from fewmask.methods.domain_baselines import Joint, JointConfig
+from fewmask.methods.groups import Group, OwnAdam
+from fewmask.methods.plan import Now
 from fewmask.models.discriminator import ClassVectorDiscriminator, MapDiscriminator, held_constant
 from fewmask.models.segnet import on_coarse_grid
 from fewmask.ops.class_means import class_means
@@ -32,8 +35,7 @@ SOURCE, TARGET = 0.0, 1.0
 class SemanticShiftConfig(JointConfig):
     """The weights of the two alignments, and how their discriminators learn."""
 
-    name: Literal["ass"] = "ass"  # type: ignore[assignment]
-    uses_unlabeled: ClassVar[bool] = True
+    name: str = "ass"
     global_weight: float = Field(0.001, ge=0)
     semantic_weight: float = Field(0.001, ge=0)
     discriminator_rate: float = Field(1e-4, gt=0)
@@ -49,22 +51,22 @@ class SemanticShift(Joint):
     are and leave them alone; the discriminators' terms stop at what they are given.
     """
 
-    name = "ass"
     paper = "Wang et al., CVPRW 2020 (our reading)"
     Config = SemanticShiftConfig
     config: SemanticShiftConfig
+
+    @classmethod
+    def needs(cls, config: Any) -> Needs:
+        return Needs(source="required")
 
     def __init__(self, config: SemanticShiftConfig, tools: Tools) -> None:
         super().__init__(config, tools)
         self.map_discriminator = MapDiscriminator(tools.num_classes)
         self.vector_discriminator = ClassVectorDiscriminator(tools.num_classes, self.net.feature_dim)
 
-    def critics(self) -> list[nn.Parameter]:
-        return [*self.map_discriminator.parameters(), *self.vector_discriminator.parameters()]
-
-    @property
-    def critic_rate(self) -> float:
-        return self.config.discriminator_rate
+    def special_groups(self) -> list[Group]:
+        critics = [*self.map_discriminator.parameters(), *self.vector_discriminator.parameters()]
+        return [Group("critics", critics, optimizer=OwnAdam(self.config.discriminator_rate))]
 
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None

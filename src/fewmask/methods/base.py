@@ -2,71 +2,69 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
-from torch import Tensor, nn
+from pydantic import field_validator
+from torch import nn
 
-from fewmask.data.batch import Batch
-from fewmask.data.pool import Pool
+from fewmask.methods.course import Course
+from fewmask.methods.groups import Group
 from fewmask.models.build import NetConfig, build_net
 from fewmask.models.segnet import SegNet
 from fewmask.settings import Settings
-from fewmask.shapes import Scalar
 
 SourceUse = Literal["optional", "required", "never", "alone"]
 
 
 class MethodConfig(Settings):
-    """The settings of a method; the defaults are its paper's."""
+    """The settings of a method; the defaults are its paper's. `name` is the method's, and stands here alone."""
 
     name: str
-    source_use: ClassVar[SourceUse] = "optional"
-    """Whether batches hold images of a source domain: where the recipe has one, always, never, or no others."""
-    num_networks: ClassVar[int] = 1
-    """How many networks learn to segment."""
-    without_unlabeled: ClassVar[str] = "use --method supervised"
-    """What to do instead where there are no unlabeled images."""
 
-    @property
-    def uses_unlabeled(self) -> bool:
-        """Whether batches hold unlabeled images."""
-        return True
+    @field_validator("name")
+    @classmethod
+    def _is_its_own(cls, value: str) -> str:
+        if value != cls.model_fields["name"].default:
+            raise ValueError(f"these are the settings of {cls.model_fields['name'].default}")
+        return value
 
     def with_weights(self, change: Callable[[str], str]) -> "MethodConfig":
         """The settings with every path of pretrained weights changed; most methods have none besides the network's."""
         return self
 
 
-class Now(NamedTuple):
-    """Where in a stage a step is."""
+class Needs(NamedTuple):
+    """What a method asks of a run, known from its settings before anything is built.
 
-    step: int
-    steps: int
-    stage: str = "train"
-
-    @property
-    def progress(self) -> float:
-        """The share of the stage that is done, in [0, 1)."""
-        return self.step / self.steps
-
-
-class Step(NamedTuple):
-    """What a step gives: the weighted loss terms, which the engine sums, and what is worth a curve."""
-
-    losses: dict[str, Scalar]
-    watch: dict[str, Tensor]  # scalars, or one value per class
-
-
-class Stage(NamedTuple):
-    """A part of a run with its own schedule: `share` of the run's steps, from `rate` times its learning rate on.
-
-    What one that `pretrains` has made of the student is kept as weights to start other runs from.
+    Attributes:
+        unlabeled: whether batches hold unlabeled images.
+        min_unlabeled_batch: the fewest of them that a step can do with; 2 where images are pasted into each other.
+        source: whether batches hold images of a source domain: where the recipe has one, always, never, or no others.
+        networks: the names of the networks that can be scored; the first is shipped.
+        num_learners: how many networks learn to segment.
+        without_unlabeled: what a person can do instead where there are no unlabeled images.
     """
 
-    name: str
-    share: float
-    rate: float = 1.0
-    pretrains: bool = False
+    unlabeled: bool = True
+    min_unlabeled_batch: int = 1
+    source: SourceUse = "optional"
+    networks: tuple[str, ...] = ("student",)
+    num_learners: int = 1
+    without_unlabeled: str = "use --method supervised"
+
+
+class Alarm(NamedTuple):
+    """A curve with a value per class that is watched while a run trains.
+
+    A class that leaves [low, high] for several lines in a row raises the alarm: `below` or `above`, sentences with
+    places for `{name}` and `{value}`.
+    """
+
+    curve: str
+    low: float
+    high: float
+    below: str
+    above: str
 
 
 @dataclass(frozen=True)
@@ -77,77 +75,71 @@ class Tools:
     num_classes: int
     num_labeled: int
     num_unlabeled: int
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """The recipe's, of which the shares of learning rates may depend."""
 
     def build_net(self) -> SegNet:
         """A freshly initialized network; equal at every call after the same seed."""
         return build_net(self.net, self.num_classes)
 
 
-class Method(nn.Module):
+class Method(Course):
     """A training method over one batch at a time.
 
-    A subclass names itself and its paper, says what its settings are, builds what it trains in `__init__`, and
-    writes `step`. It is testable in a loop of five lines: `step`, backward, optimizer, `after_update`.
+    A subclass names its paper, says what its settings are and what it needs, builds what it trains in `__init__`, and
+    writes `step` and `student`. Its name is that of its settings.
+
+    Attributes:
+        baseline: the name of the method that it is compared with; None for one that is a baseline itself.
+        toy: settings with which ten steps on tiny images go through all that the method does: for its tests.
     """
 
     name: ClassVar[str]
     paper: ClassVar[str]
     Config: ClassVar[type[MethodConfig]]
+    baseline: ClassVar[str | None] = "supervised"
+    toy: ClassVar[dict[str, Any]] = {}
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "Config" in cls.__dict__:
+            cls.name = cls.Config.model_fields["name"].default
+            cls.baseline = cls.__dict__.get("baseline", Method.baseline)  # these two are not inherited
+            cls.toy = cls.__dict__.get("toy", {})
 
     def __init__(self, tools: Tools) -> None:
         super().__init__()
         self.tools = tools
 
-    def step(self, batch: Batch, now: Now) -> Step:
-        """The losses of one batch; runs under the engine's autocast."""
-        raise NotImplementedError
+    @classmethod
+    def needs(cls, config: Any) -> Needs:
+        """What the method with these settings asks of a run."""
+        return Needs()
 
-    def after_update(self, now: Now) -> None:
-        """Called once after every optimizer step."""
-
-    def stages(self) -> tuple[Stage, ...]:
-        """The stages in order; their shares sum to 1."""
-        return (Stage("train", 1.0),)
-
-    def begin(self, stage: Stage, pool: Pool) -> None:
-        """Called once before the first step of a stage, without gradient, in eval mode and under the engine's autocast.
-
-        Here a method may look at the whole pool of unlabeled images. What it finds must lie in buffers: a run that
-        resumes inside the stage does not come here again. On every rank it must find the same.
-        """
-
-    @property
-    def student(self) -> SegNet:
-        """The network that is trained."""
-        raise NotImplementedError
-
-    @property
-    def teacher(self) -> SegNet | None:
-        """The network that follows the student, where there is one; scored beside it."""
-        return None
-
-    predictor: ClassVar[str] = "student"
-    """Which of the two is shipped."""
-
-    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Trainable parameters by learning rate: of the encoder, which usually comes pre-trained, and of the rest."""
-        groups = {"encoder": self.encoders(), "critics": self.critics(), "attention": self.attention()}
-        known = {id(parameter) for group in groups.values() for parameter in group}
-        return groups | {"new": [p for p in self.parameters() if p.requires_grad and id(p) not in known]}
+    @classmethod
+    def advantage(cls, config: Any) -> str:
+        """What it has and its baseline lacks, in words for a person."""
+        return "the unlabeled images" if cls.needs(config).unlabeled else cls.name
 
     def encoders(self) -> list[nn.Parameter]:
         """The parameters of the encoders that train; a method with two networks has two."""
         return self.student.parameter_groups()["encoder"]
 
-    def critics(self) -> list[nn.Parameter]:
-        """Parameters that play against the student's, as a discriminator's do; they get an optimizer of their own."""
+    def special_groups(self) -> list[Group]:
+        """Parameters that are to learn in another way than encoder and rest."""
         return []
 
-    @property
-    def critic_rate(self) -> float:
-        """The learning rate of the critics, whatever the recipe's: that of Hung et al. and of AdaptSegNet."""
-        return 1e-4
+    def parameter_groups(self) -> list[Group]:
+        """Every parameter that trains, once: the encoders, the special groups, and the rest."""
+        groups = [Group("encoder", self.encoders()), *self.special_groups()]
+        known = {id(parameter) for group in groups for parameter in group.parameters}
+        rest = [parameter for parameter in self.parameters() if parameter.requires_grad and id(parameter) not in known]
+        return [*groups, Group("new", rest)]
 
-    def attention(self) -> list[nn.Parameter]:
-        """Parameters that weigh what a loss is made of, and so could make it small on their own."""
+    def alarms(self) -> list[Alarm]:
+        """The curves to watch while a run trains."""
+        return []
+
+    def replicated_buffers(self) -> list[str]:
+        """Names of buffers that every rank keeps equal by itself, and that no rank needs to send to the others."""
         return []

@@ -10,7 +10,7 @@ alone.
 """
 
 import math
-from typing import ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from einops import rearrange, reduce
@@ -21,7 +21,9 @@ from torch.nn import functional as F
 from fewmask.augment.views import Augmentation, Probability, distort
 from fewmask.data.batch import Batch, Unlabeled
 from fewmask.errors import UserError
-from fewmask.methods.base import Now, Step, Tools
+from fewmask.methods.base import Needs, Tools
+from fewmask.methods.course import Step
+from fewmask.methods.plan import Now, first_step
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.projection import MapProjector
 from fewmask.models.ranks import from_all_ranks
@@ -48,8 +50,7 @@ DISTORTION = Augmentation(
 class ContextConsistencyConfig(SupervisedConfig):
     """The windows, which pixels are pulled, and from how many they are pushed."""
 
-    name: Literal["cac"] = "cac"  # type: ignore[assignment]
-    uses_unlabeled: ClassVar[bool] = True
+    name: str = "cac"
     class_balance: bool = False
     window_share: float = Field(0.75, gt=0, le=1)
     """Of each side of the crop, rounded to a multiple of what the network takes without padding."""
@@ -71,14 +72,21 @@ class ContextConsistencyConfig(SupervisedConfig):
 class ContextConsistency(Supervised):
     """Supervised training, with a contrast between the features of two overlapping windows of unlabeled images."""
 
-    name = "cac"
     paper = "Lai et al., CVPR 2021"
     Config = ContextConsistencyConfig
+    toy: ClassVar = {"dim": 16, "hidden_dim": 16, "confidence_threshold": 0.3, "warmup_share": 0.2}
     config: ContextConsistencyConfig
+
+    @classmethod
+    def needs(cls, config: Any) -> Needs:
+        return Needs()
 
     def __init__(self, config: ContextConsistencyConfig, tools: Tools) -> None:
         super().__init__(config, tools)
         self.projector = MapProjector(self.net.feature_dim, config.dim, layers=2, hidden_dim=config.hidden_dim)
+
+    def phases(self, stage: str, steps: int) -> list[int]:
+        return [first_step(self.config.warmup_share, steps)]
 
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
@@ -88,7 +96,7 @@ class ContextConsistency(Supervised):
         height, width = batch.unlabeled.images.shape[-2:]
         size = self._window_side(height, cell), self._window_side(width, cell)  # or a word at once, if there is no room
         sup = self.supervised_loss(labeled.logits, view)
-        if now.progress < self.config.warmup_share:
+        if not now.phase:
             return Step({"sup": sup}, {})
         context, active_share = self._context(batch.unlabeled, size, cell)
         return Step({"sup": sup, "context": self.config.context_weight * context}, {"active": active_share})

@@ -4,7 +4,7 @@ Feng, Zhou, Cheng, Tan, Shi and Ma, Semi-Supervised Semantic Segmentation via Dy
 Curriculum (CBC, or DST-CBC), 2020, https://arxiv.org/abs/2004.08514v1.
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -13,8 +13,10 @@ from torch import Tensor
 from fewmask.augment.views import augment
 from fewmask.data.batch import Batch, Unlabeled
 from fewmask.data.pool import Pool
-from fewmask.methods.base import Now, Stage, Step, Tools
-from fewmask.methods.self_training import kept_share, over_all_pixels, pool_thresholds
+from fewmask.methods.base import Needs, Tools
+from fewmask.methods.course import Step
+from fewmask.methods.parts.rounds import kept_share, over_all_pixels, pool_thresholds
+from fewmask.methods.plan import Now, Stage
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.teacher import Teacher
 from fewmask.ops.losses import cross_entropy
@@ -25,8 +27,7 @@ from fewmask.shapes import Labels
 class CBCConfig(SupervisedConfig):
     """The rounds, and how fast trust falls with probability."""
 
-    name: Literal["cbc"] = "cbc"  # type: ignore[assignment]
-    uses_unlabeled: ClassVar[bool] = True
+    name: str = "cbc"
     class_balance: bool = False
     """The original weights no class; where it is on, it is for the labeled pixels alone."""
     num_rounds: int = Field(5, ge=1)
@@ -48,11 +49,15 @@ class CBC(Supervised):
     The batch, half labeled in the original, is the recipe's.
     """
 
-    name = "cbc"
     paper = "Feng et al., arXiv 2004.08514v1"
     Config = CBCConfig
+    toy: ClassVar = {"sample_every": 1}
     config: CBCConfig
     thresholds: Tensor
+
+    @classmethod
+    def needs(cls, config: Any) -> Needs:
+        return Needs()
 
     def __init__(self, config: CBCConfig, tools: Tools) -> None:
         super().__init__(config, tools)

@@ -4,30 +4,36 @@ Alonso, Sabater, Ferstl, Montesano and Murillo, Semi-Supervised Semantic Segment
 Learning from a Class-wise Memory Bank, ICCV 2021, https://arxiv.org/abs/2104.13415.
 """
 
-from typing import Literal
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
-from torch import nn
 
 from fewmask.augment.views import STRONG, WEAK, Augmentation, Probability, View, augment, augment_apart
 from fewmask.data.batch import Batch, Labeled, Unlabeled
-from fewmask.methods.bank_contrast import BankContrast, BankContrastConfig, Learner
-from fewmask.methods.base import Method, Now, Step, Tools
+from fewmask.methods.base import Alarm, Method, Needs, Tools
+from fewmask.methods.course import Step
+from fewmask.methods.groups import Group
+from fewmask.methods.parts.bank_contrast import BankContrast, BankContrastConfig, Learner
+from fewmask.methods.plan import Now, first_step
 from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.models.frequency import ClassFrequency
 from fewmask.models.modes import in_eval_mode
 from fewmask.models.segnet import SegNet, SegOutput
-from fewmask.models.teacher import Teacher, momentum_at
+from fewmask.models.teacher import Teacher, cosine_momentum
 from fewmask.models.weights import load_released_heads
 from fewmask.ops.losses import cross_entropy, entropy
 from fewmask.shapes import IGNORE, Confidence, Labels
+
+_ATTENTION_RATES = {"adamw": 0.01, "sgd": 1.0}
+_LOST = 0.02
+"""A class with less than this share of its labeled share has vanished from the pseudo-labels."""
 
 
 class ClassBankConfig(BankContrastConfig):
     """The settings of sections 3 and 4.2; every loss and every part of Table 8 has its switch."""
 
-    name: Literal["class_bank"] = "class_bank"
+    name: str = "class_bank"
 
     pseudo_weight: float = Field(1.0, ge=0)
     entropy_weight: float = Field(0.01, ge=0)
@@ -49,6 +55,9 @@ class ClassBankConfig(BankContrastConfig):
     teacher_features: bool = True
     """The bank holds the teacher's features; off: the student's."""
 
+    alarm_excess: float = Field(8.0, gt=0)
+    """Warn when a class takes this many times its labeled share among the pseudo-labels."""
+
     weak: Augmentation = WEAK
     """Of labeled images."""
     strong: Augmentation = STRONG
@@ -58,9 +67,9 @@ class ClassBankConfig(BankContrastConfig):
 class ClassBankMethod(Method):
     """Teacher and student, pseudo-labels, entropy, and positive-only contrast with a class-wise memory bank."""
 
-    name = "class_bank"
     paper = "Alonso et al., ICCV 2021"
     Config = ClassBankConfig
+    toy: ClassVar = {"dim": 16, "bank_slots": 16, "quality_threshold": 0.0, "warmup_share": 0.4}
 
     def __init__(self, config: ClassBankConfig, tools: Tools) -> None:
         super().__init__(tools)
@@ -74,12 +83,17 @@ class ClassBankMethod(Method):
         self.contrast = BankContrast(config, tools)
         self.frequency = ClassFrequency(tools.num_classes, tools.num_labeled, tools.num_unlabeled)
 
+    @classmethod
+    def needs(cls, config: Any) -> Needs:
+        return Needs(networks=("student", "teacher"))
+
     @property
     def student(self) -> SegNet:
         return self.learner.net
 
     @property
     def teacher(self) -> SegNet:
+        """The average of the student."""
         return self.average_learner.net
 
     @property
@@ -87,17 +101,35 @@ class ClassBankMethod(Method):
         """The teacher with its heads."""
         return self.average.network  # type: ignore[return-value]
 
-    def attention(self) -> list[nn.Parameter]:
+    def networks(self) -> dict[str, SegNet]:
+        return {"student": self.student, "teacher": self.teacher}
+
+    def special_groups(self) -> list[Group]:
         heads = self.learner.heads
-        return [*heads.prediction_selectors.parameters(), *heads.bank_selectors.parameters()]
+        selectors = [*heads.prediction_selectors.parameters(), *heads.bank_selectors.parameters()]
+        rate = self.config.attention_rate
+        return [Group("attention", selectors, _ATTENTION_RATES[self.tools.optimizer] if rate is None else rate)]
+
+    def alarms(self) -> list[Alarm]:
+        labeled = "its labeled share among the pseudo-labels"
+        below, above = f"has shrunk to {{value:.3f}} of {labeled}", f"takes {{value:.1f}} times {labeled}"
+        high = self.config.alarm_excess
+        return [Alarm("pseudo_excess", _LOST, high, f"class {{name}} {below}", f"class {{name}} {above}")]
+
+    def replicated_buffers(self) -> list[str]:
+        return [f"contrast.bank.{name}" for name, _ in self.contrast.bank.named_buffers()]
+
+    def phases(self, stage: str, steps: int) -> list[int]:
+        """The bank begins to fill, then pseudo-labels and contrast begin."""
+        share = self.config.warmup_share
+        share = _warmup_share(steps) if share is None else share
+        return [first_step(share / 2, steps), first_step(share, steps)]
 
     def step(self, batch: Batch, now: Now) -> Step:
         config = self.config
         assert batch.unlabeled is not None
-        warmup_share = _warmup_share(now.steps) if config.warmup_share is None else config.warmup_share
-        warm = now.progress >= warmup_share
+        fills_bank, warm = config.contrast_weight > 0 and now.phase >= 1, now.phase >= 2
         learns_pseudo = config.pseudo_weight > 0 and warm
-        fills_bank = config.contrast_weight > 0 and now.progress >= warmup_share / 2
 
         self.teacher.check_trains(batch.target.images)  # which it sees later in the run, for the bank
         unlabeled_output, target_output = self._teacher_outputs(batch, fills_bank)
@@ -136,7 +168,7 @@ class ClassBankMethod(Method):
         start = self.config.teacher_momentum
         if start is None:
             start = 1 - 1 / max(50.0, 200 * now.steps / 150_000)
-        self.average.follow(self.learner, momentum_at(now.step, now.steps, start))
+        self.average.follow(self.learner, cosine_momentum(now.progress, now.steps, start))
 
     @torch.no_grad()
     def _teacher_outputs(self, batch: Batch, fills_bank: bool) -> tuple[SegOutput, SegOutput | None]:

@@ -5,15 +5,17 @@ WACV 2021, https://arxiv.org/abs/2007.07936. Numbers and order of steps are thos
 (WilhelmT/ClassMix, trainSSL.py) with its settings for Cityscapes.
 """
 
-from typing import Literal
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 
 from fewmask.augment.views import Augmentation, Probability, View, augment
 from fewmask.data.batch import Batch, Unlabeled
-from fewmask.methods.base import Now, Step
-from fewmask.methods.mean_teacher import MeanTeacher, MeanTeacherConfig
+from fewmask.methods.base import Needs
+from fewmask.methods.course import Step
+from fewmask.methods.parts.mean_teacher import MeanTeacher, MeanTeacherConfig
+from fewmask.methods.plan import Now
 from fewmask.ops.losses import cross_entropy
 from fewmask.shapes import IGNORE, Scalar
 
@@ -35,7 +37,7 @@ MIXED = Augmentation(
 class ClassMixConfig(MeanTeacherConfig):
     """The mixed view and how its pseudo-labels count; the labeled term is that of supervised training."""
 
-    name: Literal["classmix"] = "classmix"  # type: ignore[assignment]
+    name: str = "classmix"
     class_balance: bool = False
     """The original weights no class; the pseudo-labeled term never does."""
     strong: Augmentation = MIXED
@@ -52,14 +54,17 @@ class ClassMix(MeanTeacher):
     parameters only and normalizes with the statistics of its batch.
     """
 
-    name = "classmix"
     paper = "Olsson et al., WACV 2021"
     Config = ClassMixConfig
+    toy: ClassVar = {"confidence_threshold": 0.3}
     config: ClassMixConfig
+
+    @classmethod
+    def needs(cls, config: Any) -> Needs:
+        return Needs(min_unlabeled_batch=2, networks=("student", "teacher"))
 
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
-        self.check_pairs(batch.unlabeled)
         mixed, labeled = self._mixed(batch.unlabeled), self.view(batch)
         confident = self._confident_share(mixed)
         sup = self.supervised_loss(self.net(labeled.images).logits, labeled)

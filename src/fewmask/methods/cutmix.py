@@ -5,7 +5,7 @@ BMVC 2020, https://arxiv.org/abs/1906.01916. What the text leaves open is as in 
 (Britefury/cutmix-semisup-seg, train_seg_semisup_mask_mt.py) with its settings for Cityscapes and Pascal VOC.
 """
 
-from typing import Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from einops import rearrange
@@ -14,8 +14,10 @@ from torch import Tensor
 
 from fewmask.augment.views import Probability
 from fewmask.data.batch import Batch, Unlabeled
-from fewmask.methods.base import Now, Step
-from fewmask.methods.mean_teacher import MeanTeacher, MeanTeacherConfig
+from fewmask.methods.base import Needs
+from fewmask.methods.course import Step
+from fewmask.methods.parts.mean_teacher import MeanTeacher, MeanTeacherConfig
+from fewmask.methods.plan import Now
 from fewmask.ops.mix import draw_box_mask, paste
 from fewmask.shapes import Images, Logits, Scalar, Valid
 
@@ -26,7 +28,7 @@ AREA = {"cutmix": (0.5, 0.5), "cutout": (0.0, 1.0)}
 class CutMixConfig(MeanTeacherConfig):
     """What becomes of the boxes and how the consistency counts; the labeled term is that of supervised training."""
 
-    name: Literal["cutmix"] = "cutmix"  # type: ignore[assignment]
+    name: str = "cutmix"
     class_balance: bool = False
     """The original weights no class."""
     mask: Literal["cutmix", "cutout"] = "cutmix"
@@ -51,16 +53,18 @@ class CutMix(MeanTeacher):
     as `net.batchnorm` says; the released code freezes it, and does not cap the teacher's momentum in the first steps.
     """
 
-    name = "cutmix"
     paper = "French et al., BMVC 2020"
     Config = CutMixConfig
+    toy: ClassVar = {"confidence_threshold": 0.3}
     config: CutMixConfig
-    predictor = "teacher"
+
+    @classmethod
+    def needs(cls, config: Any) -> Needs:
+        fewest = 2 if config.mask == "cutmix" else 1
+        return Needs(min_unlabeled_batch=fewest, networks=("teacher", "student"))
 
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
-        if self.config.mask == "cutmix":
-            self.check_pairs(batch.unlabeled)
         cut, labeled = self._cut(batch.unlabeled), self.view(batch)
         confident = (cut.probabilities.amax(dim=1) >= self.config.confidence_threshold).float().mean()
         sup = self.supervised_loss(self.net(labeled.images).logits, labeled)

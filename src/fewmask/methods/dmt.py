@@ -5,7 +5,7 @@ Recognition 2022, https://arxiv.org/abs/2004.08514.
 """
 
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -14,8 +14,10 @@ from torch import Tensor, nn
 from fewmask.augment.views import augment
 from fewmask.data.batch import Batch, Unlabeled
 from fewmask.data.pool import Pool
-from fewmask.methods.base import Now, Stage, Step, Tools
-from fewmask.methods.self_training import kept_share, over_all_pixels, pool_thresholds
+from fewmask.methods.base import Needs, Tools
+from fewmask.methods.course import Step
+from fewmask.methods.parts.rounds import kept_share, over_all_pixels, pool_thresholds
+from fewmask.methods.plan import Now, Stage
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.build import build_net
 from fewmask.models.modes import in_eval_mode
@@ -32,9 +34,7 @@ OTHER = "_other"
 class DMTConfig(SupervisedConfig):
     """The start of the second network, the phases, and how fast trust falls with probability."""
 
-    name: Literal["dmt"] = "dmt"  # type: ignore[assignment]
-    uses_unlabeled: ClassVar[bool] = True
-    num_networks: ClassVar[int] = 2
+    name: str = "dmt"
     class_balance: bool = False
     """The original weights no class; where it is on, it is for the labeled pixels alone."""
     other_weights: str | None = None
@@ -71,11 +71,15 @@ class DMT(Supervised):
     pseudo-labeled and 1 labeled image on VOC and 6 and 2 on Cityscapes, is the recipe's.
     """
 
-    name = "dmt"
     paper = "Feng et al., Pattern Recognition 2022"
     Config = DMTConfig
+    toy: ClassVar = {"sample_every": 1, "num_phases": 2}
     config: DMTConfig
     thresholds: Tensor
+
+    @classmethod
+    def needs(cls, config: Any) -> Needs:
+        return Needs(num_learners=2)
 
     def __init__(self, config: DMTConfig, tools: Tools) -> None:
         super().__init__(config, tools)

@@ -3,17 +3,16 @@
 Rows that every comparison of adaptation methods has beside the methods; Table 4 of Alonso et al., ICCV 2021.
 """
 
-from typing import ClassVar, Literal
+from typing import Any
 
-from fewmask.methods.base import SourceUse
+from fewmask.methods.base import Needs
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 
 
 class SourceOnlyConfig(SupervisedConfig):
     """As of supervised training."""
 
-    name: Literal["source_only"] = "source_only"  # type: ignore[assignment]
-    source_use: ClassVar[SourceUse] = "alone"
+    name: str = "source_only"
 
 
 class SourceOnly(Supervised):
@@ -22,31 +21,35 @@ class SourceOnly(Supervised):
     Every labeled batch is of the source; the target is there to be scored, and needs no masks to train with.
     """
 
-    name = "source_only"
     paper = "baseline"
     Config = SourceOnlyConfig
+
+    @classmethod
+    def needs(cls, config: Any) -> Needs:
+        return Needs(unlabeled=False, source="alone")
 
 
 class TargetOnlyConfig(SupervisedConfig):
     """As of supervised training."""
 
-    name: Literal["target_only"] = "target_only"  # type: ignore[assignment]
-    source_use: ClassVar[SourceUse] = "never"
+    name: str = "target_only"
 
 
 class TargetOnly(Supervised):
     """Cross-entropy on the labeled target alone: what the source has to improve on."""
 
-    name = "target_only"
     paper = "baseline"
     Config = TargetOnlyConfig
+
+    @classmethod
+    def needs(cls, config: Any) -> Needs:
+        return Needs(unlabeled=False, source="never")
 
 
 class JointConfig(SupervisedConfig):
     """As of supervised training."""
 
-    name: Literal["joint"] = "joint"  # type: ignore[assignment]
-    source_use: ClassVar[SourceUse] = "required"
+    name: str = "joint"
 
 
 class Joint(Supervised):
@@ -55,6 +58,9 @@ class Joint(Supervised):
     ClassMix pastes within a domain: pasting across domains is an adaptation method of its own.
     """
 
-    name = "joint"
     paper = "baseline"
     Config = JointConfig
+
+    @classmethod
+    def needs(cls, config: Any) -> Needs:
+        return Needs(unlabeled=False, source="required")

@@ -12,15 +12,18 @@ the unlabeled images join, that these are not augmented, and that only the pass 
 running statistics of its BatchNorms: every pass normalizes by its batch.
 """
 
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewmask.augment.views import Probability
 from fewmask.data.batch import Batch, Unlabeled
-from fewmask.methods.base import Now, Step, Tools
+from fewmask.methods.base import Needs, Tools
+from fewmask.methods.course import Step
+from fewmask.methods.groups import Group, OwnAdam
+from fewmask.methods.plan import Now, first_step
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.corrector import Corrections, Corrector
 from fewmask.models.discriminator import held_constant
@@ -31,8 +34,7 @@ from fewmask.shapes import IGNORE, Confidence, Labels, Logits, Scalar, Valid
 class ErrorCorrectionConfig(SupervisedConfig):
     """The corrector, the weights of the terms, and when the unlabeled images join."""
 
-    name: Literal["ecs"] = "ecs"  # type: ignore[assignment]
-    uses_unlabeled: ClassVar[bool] = True
+    name: str = "ecs"
     class_balance: bool = False
     corrector_encoder: str = "resnet18"
     correct_weight: float = Field(0.2, gt=0)
@@ -52,21 +54,24 @@ class ErrorCorrection(Supervised):
     what it is given.
     """
 
-    name = "ecs"
     paper = "Mendel et al., ECCV 2020 (our reading)"
     Config = ErrorCorrectionConfig
+    toy: ClassVar = {"corrector_encoder": "test_resnet", "unlabeled_start": 0.2}
     config: ErrorCorrectionConfig
+
+    @classmethod
+    def needs(cls, config: Any) -> Needs:
+        return Needs()
 
     def __init__(self, config: ErrorCorrectionConfig, tools: Tools) -> None:
         super().__init__(config, tools)
         self.corrector = Corrector(config.corrector_encoder, tools.num_classes)
 
-    def critics(self) -> list[nn.Parameter]:
-        return list(self.corrector.parameters())
+    def special_groups(self) -> list[Group]:
+        return [Group("critics", list(self.corrector.parameters()), optimizer=OwnAdam(self.config.corrector_rate))]
 
-    @property
-    def critic_rate(self) -> float:
-        return self.config.corrector_rate
+    def phases(self, stage: str, steps: int) -> list[int]:
+        return [first_step(self.config.unlabeled_start, steps)]
 
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
@@ -82,7 +87,7 @@ class ErrorCorrection(Supervised):
             "regularizer": self.config.regularizer_weight * self._called_wrong(judgments, view.labels),
             "corrector": self._corrector_loss(corrections, correction_targets(logits, view.labels)),
         }
-        if now.progress < self.config.unlabeled_start:
+        if not now.phase:
             return Step(losses, {})
         pseudo, called_correct = self._pseudo(batch.unlabeled)
         return Step(losses | {"pseudo": self.config.pseudo_weight * pseudo}, {"called_correct": called_correct})

@@ -3,14 +3,16 @@
 Zhao et al., Contrastive Learning for Label Efficient Semantic Segmentation, ICCV 2021.
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 
 from fewmask.data.batch import Batch, Labeled
 from fewmask.data.pool import Pool
-from fewmask.methods.base import Now, Stage, Step, Tools
-from fewmask.methods.pretraining import STAGE, ContrastConfig, Pretraining
+from fewmask.methods.base import Needs, Tools
+from fewmask.methods.course import Step
+from fewmask.methods.parts.pretraining import STAGE, ContrastConfig, Pretraining
+from fewmask.methods.plan import Now, Stage
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.teacher import Teacher
 from fewmask.shapes import IGNORE
@@ -21,16 +23,11 @@ AGAIN = "_again"
 class LabelContrastConfig(SupervisedConfig):
     """The contrast, and whether the unlabeled images are labeled by the fine-tuned network for a second round."""
 
-    without_unlabeled: ClassVar[str] = "leave out method.pseudo_labels"
-    name: Literal["label_contrast"] = "label_contrast"  # type: ignore[assignment]
+    name: str = "label_contrast"
     contrast: ContrastConfig = ContrastConfig()
     """As the block pretrain of other methods."""
     pseudo_labels: bool = False
     """Halves of the run: labels, then labels and pseudo-labels."""
-
-    @property
-    def uses_unlabeled(self) -> bool:  # type: ignore[override]
-        return self.pseudo_labels
 
 
 class LabelContrast(Supervised):
@@ -40,10 +37,18 @@ class LabelContrast(Supervised):
     of the first round, of every pixel, made anew for every crop.
     """
 
-    name = "label_contrast"
     paper = "Zhao et al., ICCV 2021"
     Config = LabelContrastConfig
+    toy: ClassVar = {"pseudo_labels": True, "contrast": {"dim": 16}}
     config: LabelContrastConfig
+
+    @classmethod
+    def needs(cls, config: Any) -> Needs:
+        return Needs(unlabeled=config.pseudo_labels, without_unlabeled="leave out method.pseudo_labels")
+
+    @classmethod
+    def advantage(cls, config: Any) -> str:
+        return cls.name  # its contrast is of the labeled images
 
     def __init__(self, config: LabelContrastConfig, tools: Tools) -> None:
         super().__init__(config, tools)

@@ -13,7 +13,7 @@ Pseudo-labels are those of the network as it is in this step, without gradient: 
 no teacher. They serve the comparison of patches alone, not a cross-entropy.
 """
 
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from einops import rearrange
@@ -23,8 +23,10 @@ from torch.nn import functional as F
 
 from fewmask.augment.views import Probability
 from fewmask.data.batch import Batch, Unlabeled
-from fewmask.methods.base import Now, Step, Tools
+from fewmask.methods.base import Needs, Tools
+from fewmask.methods.course import Step
 from fewmask.methods.domain_baselines import Joint, JointConfig
+from fewmask.methods.plan import Now
 from fewmask.models.projection import MapProjector
 from fewmask.ops.contrast import disparity, info_nce, label_patches, patch_grid
 from fewmask.shapes import IGNORE, Bool, Features, Labels, Logits, Scalar
@@ -33,8 +35,7 @@ from fewmask.shapes import IGNORE, Bool, Features, Labels, Logits, Scalar
 class PatchContrastConfig(JointConfig):
     """What a patch is, which are alike, and how they are contrasted."""
 
-    name: Literal["patch_contrast"] = "patch_contrast"  # type: ignore[assignment]
-    uses_unlabeled: ClassVar[bool] = True
+    name: str = "patch_contrast"
     patch_size: int | None = Field(None, ge=4)
     """Side of a patch in pixels, at most that of the images; None: a quarter of their shorter side, 128 of 512."""
     positive_disparity: Probability = 0.2
@@ -61,10 +62,14 @@ class _Patches(NamedTuple):
 class PatchContrast(Joint):
     """Joint training, with a contrast between the patches of the source and those of the target."""
 
-    name = "patch_contrast"
     paper = "Liu et al., 2021 (our reading)"
     Config = PatchContrastConfig
+    toy: ClassVar = {"dim": 16, "patch_size": 8, "confidence_threshold": 0.3}
     config: PatchContrastConfig
+
+    @classmethod
+    def needs(cls, config: Any) -> Needs:
+        return Needs(source="required")
 
     def __init__(self, config: PatchContrastConfig, tools: Tools) -> None:
         super().__init__(config, tools)

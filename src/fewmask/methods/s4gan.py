@@ -10,15 +10,18 @@ pass over them serves both the matching and the discriminator; class maps are 0 
 those of labels are; and both kinds of images are augmented alike, weakly, as everywhere here.
 """
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar
 
 from einops import rearrange
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from fewmask.augment.views import Probability, augment_unlabeled
 from fewmask.data.batch import Batch
-from fewmask.methods.base import Now, Step, Tools
+from fewmask.methods.base import Needs, Tools
+from fewmask.methods.course import Step
+from fewmask.methods.groups import Group, OwnAdam
+from fewmask.methods.plan import Now
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.discriminator import ImageDiscriminator, held_constant, label_maps
 from fewmask.ops.losses import binary_cross_entropy, cross_entropy
@@ -30,8 +33,7 @@ FAKE, TRUE = 0.0, 1.0
 class S4GANConfig(SupervisedConfig):
     """The weights of the terms, and which images without labels teach."""
 
-    name: Literal["s4gan"] = "s4gan"  # type: ignore[assignment]
-    uses_unlabeled: ClassVar[bool] = True
+    name: str = "s4gan"
     class_balance: bool = False
     feature_matching_weight: float = Field(0.1, ge=0)
     self_training_weight: float = Field(1.0, ge=0)
@@ -49,21 +51,23 @@ class S4GAN(Supervised):
     stops at the predictions.
     """
 
-    name = "s4gan"
     paper = "Mittal et al., TPAMI 2021 (segmentation branch)"
     Config = S4GANConfig
+    toy: ClassVar = {"threshold": 0.0}
     config: S4GANConfig
+
+    @classmethod
+    def needs(cls, config: Any) -> Needs:
+        return Needs()
 
     def __init__(self, config: S4GANConfig, tools: Tools) -> None:
         super().__init__(config, tools)
         self.discriminator = ImageDiscriminator(tools.num_classes)
 
-    def critics(self) -> list[nn.Parameter]:
-        return list(self.discriminator.parameters())
-
-    @property
-    def critic_rate(self) -> float:
-        return self.config.discriminator_rate
+    def special_groups(self) -> list[Group]:
+        return [
+            Group("critics", list(self.discriminator.parameters()), optimizer=OwnAdam(self.config.discriminator_rate))
+        ]
 
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None

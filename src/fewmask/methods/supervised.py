@@ -1,10 +1,12 @@
 """Supervised training on the labeled images alone: the baseline that every other method has to beat."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar
 
 from fewmask.augment.views import WEAK, Augmentation, View, augment_apart
 from fewmask.data.batch import Batch
-from fewmask.methods.base import Method, MethodConfig, Now, Step, Tools
+from fewmask.methods.base import Method, MethodConfig, Needs, Tools
+from fewmask.methods.course import Step
+from fewmask.methods.plan import Now
 from fewmask.models.frequency import ClassFrequency
 from fewmask.models.segnet import SegNet
 from fewmask.ops.losses import cross_entropy
@@ -14,8 +16,7 @@ from fewmask.shapes import Logits, Scalar
 class SupervisedConfig(MethodConfig):
     """How labeled images are seen, and how their classes count."""
 
-    name: Literal["supervised"] = "supervised"
-    uses_unlabeled: ClassVar[bool] = False
+    name: str = "supervised"
     class_balance: bool = True
     """Weights class c by sqrt(median / frequency_c) over the labels (Alonso et al., section 4.2)."""
     weak: Augmentation = WEAK
@@ -25,9 +26,13 @@ class SupervisedConfig(MethodConfig):
 class Supervised(Method):
     """Cross-entropy on weakly augmented labeled images: the first row of Table 5 of Alonso et al., ICCV 2021."""
 
-    name = "supervised"
     paper = "baseline"
     Config = SupervisedConfig
+    baseline: ClassVar[str | None] = None
+
+    @classmethod
+    def needs(cls, config: Any) -> Needs:
+        return Needs(unlabeled=False)
 
     def __init__(self, config: SupervisedConfig, tools: Tools) -> None:
         super().__init__(tools)

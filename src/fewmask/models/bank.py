@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fewmask.models.ranks import from_all_ranks, num_ranks, this_rank
+from fewmask.ops.exact import exact_dtype
 from fewmask.ops.groups import rank_in_group
 from fewmask.shapes import Bool, Float, Int64
 
@@ -44,7 +45,7 @@ class ClassBank(nn.Module):
         classes = torch.arange(len(self.rows), device=self.rows.device)[:, None]
         return torch.where(self.in_use, classes, len(self.rows))
 
-    def turn(self, step: int, at_once: int) -> Int64[Tensor, "k t"]:
+    def turn(self, step: Int64[Tensor, ""], at_once: int) -> Int64[Tensor, "k t"]:
         """`at_once` different slots of each class, other ones in every step, until all in use have had their turn."""
         offset = torch.arange(at_once, device=self.rows.device)
         filled = self.filled[:, None]
@@ -90,7 +91,7 @@ class ClassBank(nn.Module):
         wanted &= rank < per_class
 
         # The place of each taken row in its class's queue: by source, then by rank.
-        arrival = -(source * per_class + rank).double()
+        arrival = -(source * per_class + rank).to(exact_dtype(source.device))
         place = rank_in_group(safe_class.masked_fill(~wanted, num_classes), arrival, num_classes)
         taken = torch.zeros_like(self.filled).scatter_add_(0, safe_class, wanted.long())
         wanted &= place >= (taken - slots)[safe_class]  # at most one row for a slot

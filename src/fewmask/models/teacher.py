@@ -35,21 +35,49 @@ class Teacher(nn.Module):
         return self
 
     @torch.no_grad()
-    def follow(self, student: nn.Module, momentum: float) -> None:
-        """teacher = momentum * teacher + (1 - momentum) * student, in place; momentum in [0, 1]."""
+    def follow(self, student: nn.Module, momentum: float | Tensor) -> None:
+        """teacher = momentum * teacher + (1 - momentum) * student, in place.
+
+        Args:
+            student: the module that was copied.
+            momentum: in [0, 1]; a tensor without dimensions on the device where it changes from step to step.
+        """
         own: list[Tensor] = list(self.network.parameters())
         theirs: list[Tensor] = list(student.parameters())
         if self.follow_buffers:
             own += [buffer for buffer in self.network.buffers() if buffer.is_floating_point()]
             theirs += [buffer for buffer in student.buffers() if buffer.is_floating_point()]
-        torch._foreach_lerp_(own, [tensor.detach() for tensor in theirs], 1 - momentum)
+        theirs = [tensor.detach() for tensor in theirs]
+        if not isinstance(momentum, Tensor):
+            torch._foreach_lerp_(own, theirs, 1 - momentum)
+        elif momentum.device.type == "cpu":
+            weight = (1 - momentum).to(own[0])
+            torch._foreach_lerp_(own, theirs, [weight] * len(own))
+        else:  # where a lerp with a tensor for its weight would be a launch for every parameter
+            torch._foreach_mul_(own, momentum.to(own[0]))
+            torch._foreach_add_(own, torch._foreach_mul(theirs, (1 - momentum).to(own[0])))
 
 
-def momentum_at(step: int, steps: int, start: float) -> float:
-    """From `start` to 1 along half a cosine, capped by 1 - 1 / (step + 1) so that the first teacher is the student.
+def average_momentum(progress: Tensor, steps: int) -> Tensor:
+    """1 - 1 / (step + 1): with this momentum the teacher is the true average of all students so far.
+
+    Args:
+        progress: step / steps, a tensor without dimensions.
+        steps: of the stage.
+    """
+    return 1 - 1 / ((progress * steps).round() + 1)
+
+
+def cosine_momentum(progress: Tensor, steps: int, start: float) -> Tensor:
+    """From `start` to 1 along half a cosine, at most that of a true average, so that the first teacher is the student.
 
     The paper says "from 0.995 to 1"; the shape and a cap (1 - 1 / (10 step + 1)) are the released code's
-    (docs/differences.md: 14). The cap here is Tarvainen's: a true average of the first students.
+    (docs/differences.md: 14). The cap here is Tarvainen's.
+
+    Args:
+        progress: step / steps, a tensor without dimensions.
+        steps: of the stage.
+        start: the momentum at the start, in [0, 1).
     """
-    rising = 1 - (1 - start) * (math.cos(math.pi * step / max(steps, 1)) + 1) / 2
-    return min(rising, 1 - 1 / (step + 1))
+    rising = 1 - (1 - start) * ((progress * math.pi).cos() + 1) / 2
+    return torch.minimum(rising, average_momentum(progress, steps))

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from fewmask.ops.exact import exact_dtype
 from fewmask.shapes import IGNORE, Confidence, Labels, Logits, PerClass, Scalar, Valid
 
 Divisor = Literal["pixels", "weights"]
@@ -86,7 +87,7 @@ def balanced_class_weights(counts: PerClass) -> PerClass:
 
 
 def class_counts(labels: Tensor, num_classes: int) -> PerClass:
-    """Number of pixels per class as float64 [k]; ignored pixels are not counted. No host sync."""
+    """Number of pixels per class as float64 [k] (float32 on mps); ignored pixels are not counted. No host sync."""
     bins = labels.flatten().clamp(max=num_classes)  # IGNORE falls into one more bin
     counts = torch.zeros(num_classes + 1, dtype=torch.int64, device=labels.device)
-    return counts.scatter_add_(0, bins, torch.ones_like(bins))[:num_classes].double()
+    return counts.scatter_add_(0, bins, torch.ones_like(bins))[:num_classes].to(exact_dtype(labels.device))

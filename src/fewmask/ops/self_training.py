@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from fewmask.ops.exact import exact_dtype
 from fewmask.shapes import IGNORE, Confidence, Labels, Logits, PerClass, RowClasses, RowScores, Valid
 
 OCTAVES, BINS_PER_OCTAVE = 24, 256
@@ -48,7 +49,7 @@ def top_share_thresholds(counts: Int64[Tensor, "k bins"], share: float) -> PerCl
         return torch.zeros(len(counts), device=counts.device)
     total = counts.sum(dim=1)
     from_top = counts.flip(1).cumsum(dim=1)
-    short_of_share = (from_top < (total.double() * share)[:, None]).sum(dim=1)
+    short_of_share = (from_top < (total.to(exact_dtype(total.device)) * share)[:, None]).sum(dim=1)
     edges = num_bins - 1 - short_of_share
     thresholds = 1 - torch.exp2(-edges.float() / BINS_PER_OCTAVE)
     return torch.where(total > 0, thresholds, 1.0)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationInfo, field_validator
 
 from fewmask.errors import UserError, choices
-from fewmask.methods import METHODS, ContrastConfig, LabelContrast, Method, MethodConfig
+from fewmask.methods import METHODS, PRETRAINING, ContrastConfig, Method, MethodConfig, Needs
 from fewmask.models.build import NetConfig
 from fewmask.settings import Settings
 
@@ -69,8 +69,6 @@ class TrainingConfig(Settings):
     """None: 5e-4 for adamw, 1e-2 for sgd."""
     encoder_rate: Annotated[float, Field(ge=0)] = 1.0
     """The encoder's learning rate as a share of it."""
-    attention_rate: float | None = Field(None, ge=0)
-    """That of class_bank's selectors, likewise; None: 0.01 for adamw, 1 for sgd (docs/design.md)."""
     weight_decay: float | None = Field(None, ge=0)
     """None: 1e-2 for adamw, 5e-4 for sgd."""
     momentum: float = Field(0.9, ge=0, lt=1)
@@ -83,8 +81,13 @@ class TrainingConfig(Settings):
     """auto, cpu, cuda, mps."""
     devices: PositiveInt | None = None
     """How many; None: one, or what torchrun or srun started. A run goes on with as many as it was started with."""
-    precision: Literal["auto", "32", "bf16"] = "auto"
-    """bf16: bfloat16 autocast; auto: where the device has it in hardware."""
+    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    """bf16: bfloat16 autocast; 16: float16 autocast with a scaled loss. auto: bf16 where the device has it in hardware,
+    16 on other GPUs of NVIDIA, and 32 elsewhere."""
+    accumulate: PositiveInt = 1
+    """Batches in a step, one after the other, whose gradients add up to their mean: large batches in little memory."""
+    clip_norm: PositiveFloat | None = None
+    """The largest norm of all gradients of a step together; larger ones are scaled down to it. None: any."""
     checkpoint_every: PositiveInt = 200
     """Steps between two checkpoints; the newest one is kept."""
     log_every: PositiveInt = 20
@@ -96,8 +99,6 @@ class TrainingConfig(Settings):
     """The result: the last step, or the one with the highest mIoU on val. Nothing is ever selected on test."""
     feature_picture: bool = True
     """Draw the features of a few test images before training and after every stage, into features.png and .csv."""
-    alarm_excess: PositiveFloat = 8.0
-    """Warn when a class takes this many times its labeled share among the pseudo-labels."""
 
     @field_validator("precision", mode="before")
     @classmethod
@@ -130,8 +131,8 @@ class Recipe(Settings):
     @field_validator("pretrain", mode="before")
     @classmethod
     def _choose_pretraining(cls, value: Any) -> Any:
-        if isinstance(value, str) and value != LabelContrast.name:
-            raise ValueError(f"there is only {LabelContrast.name}, or a block of its settings")
+        if isinstance(value, str) and value != PRETRAINING:
+            raise ValueError(f"there is only {PRETRAINING}, or a block of its settings")
         block = {} if isinstance(value, str) else value
         return _over_defaults(ContrastConfig(), block) if isinstance(block, Mapping) else block
 
@@ -139,8 +140,11 @@ class Recipe(Settings):
     @classmethod
     def _pretrains_all(cls, value: ContrastConfig | None, info: ValidationInfo) -> ContrastConfig | None:
         method = info.data.get("method")
-        if value is not None and method is not None and method.num_networks > 1:
-            what = f"the method {method.name} trains {method.num_networks} networks, and the contrast pre-trains one"
+        if value is None or method is None:
+            return value
+        learners = method_named(method.name).needs(method).num_learners
+        if learners > 1:
+            what = f"the method {method.name} trains {learners} networks, and the contrast pre-trains one"
             raise UserError(what, "pretrain", "Leave it out, or choose another method.")
         return value
 
@@ -148,6 +152,11 @@ class Recipe(Settings):
     def method_type(self) -> type[Method]:
         """The class that trains by this recipe."""
         return method_named(self.method.name)
+
+    @property
+    def needs(self) -> Needs:
+        """What its method asks of the run."""
+        return self.method_type.needs(self.method)
 
 
 def method_named(name: str) -> type[Method]:

@@ -35,9 +35,10 @@ def blocks_of(method: str) -> list[Block]:
     Raises:
         UserError: there is no such method.
     """
-    config = method_named(method).Config
+    kind = method_named(method)
+    config = kind.Config
     blocks: dict[str, type[Settings]] = {"data": DataConfig, "net": NetConfig, "method": config, "source": SourceConfig}
-    if config.num_networks == 1:  # the contrast pre-trains one
+    if kind.needs(config.model_construct(name=method)).num_learners == 1:  # the contrast pre-trains one
         blocks["pretrain"] = ContrastConfig
     blocks["training"] = TrainingConfig
     return [

@@ -9,10 +9,11 @@ from pydantic import ValidationError
 
 from fewmask.data.splits import is_list
 from fewmask.errors import UserError, one_line
-from fewmask.methods import LabelContrast
+from fewmask.methods import DEFAULT, PRETRAINING
 from fewmask.models.weights import NOT_ON_DISK
 from fewmask.recipe.blocks import Recipe, make_method_config, method_named
 from fewmask.recipe.mistakes import explained
+from fewmask.recipe.moved import with_moved_settings
 from fewmask.settings import Settings
 
 
@@ -22,7 +23,7 @@ def recipe_for(source: Path, changes: Mapping[str, Any] | None = None) -> Recipe
         raise UserError("this names the classes of a dataset, and is no recipe", source, f"Give {source.parent}.")
     if source.suffix in (".yaml", ".yml"):
         return read_recipe(source, changes)
-    return make_recipe({"data": {"root": str(source)}, "method": "class_bank"}, changes, "settings")
+    return make_recipe({"data": {"root": str(source)}, "method": DEFAULT}, changes, "settings")
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
@@ -50,6 +51,8 @@ def make_recipe(
         _apply(tree, path, value)
     try:
         if "method" in tree:
+            tree["method"] = _in_full("method", tree["method"])
+            tree = with_moved_settings(tree, {"method": _known_to(tree["method"])})
             tree["method"] = make_method_config(tree["method"])
         return Recipe.model_validate(tree)
     except ValidationError as error:
@@ -132,7 +135,7 @@ def _apply(tree: dict[str, Any], path: str, value: Any) -> None:
     block = tree
     for key in blocks:
         inner = _in_full(key, block.get(key))
-        if key == "pretrain" and inner == LabelContrast.name:
+        if key == "pretrain" and inner == PRETRAINING:
             inner = {}
         if not isinstance(inner, Mapping | None):
             raise UserError(
@@ -140,7 +143,7 @@ def _apply(tree: dict[str, Any], path: str, value: Any) -> None:
             )
         block[key] = dict(inner or {})
         block = block[key]
-    if path == "pretrain" and value == LabelContrast.name and block.get(last):  # as the recipe has it already
+    if path == "pretrain" and value == PRETRAINING and block.get(last):  # as the recipe has it already
         return
     block[last] = _merged(_in_full(last, block.get(last)), value)
 
@@ -153,6 +156,12 @@ def _rename(tree: dict[str, Any], name: Any) -> None:
         known = method_named(name).Config.model_fields
         kept = {key: value for key, value in kept.items() if key in known}
     tree["method"] = kept | {"name": name}
+
+
+def _known_to(method: Any) -> set[str]:
+    """The settings of the method that a block names; none where it names no method."""
+    name = method.get("name") if isinstance(method, Mapping) else None
+    return set(method_named(name).Config.model_fields) if isinstance(name, str) else set()
 
 
 def _in_full(key: str, block: Any) -> Any:

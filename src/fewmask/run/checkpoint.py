@@ -7,12 +7,13 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
+from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
 from fewmask.errors import UserError, in_command
@@ -36,7 +37,7 @@ _FREE = (  # settings that a resumed run may change: where its files are, where 
     "training.log_every",
     "training.score_every",
     "training.feature_picture",
-    "training.alarm_excess",
+    "method.alarm_excess",
 )
 
 
@@ -48,9 +49,17 @@ class Position(NamedTuple):
 
 
 def save_checkpoint(
-    run: RunFolder, method: nn.Module, optimizers: Sequence[Optimizer], position: Position, recipe: Recipe
+    run: RunFolder,
+    method: nn.Module,
+    optimizers: Sequence[Optimizer],
+    position: Position,
+    recipe: Recipe,
+    scaler: dict[str, Any] | None = None,
 ) -> Path:
-    """Writes weights, optimizers, position and recipe; on a full disk the last one stays, and the error says so."""
+    """Writes weights, optimizers, position, recipe and, where the loss is scaled, the state of its scaler.
+
+    On a full disk the last checkpoint stays, and the error says so.
+    """
     final = run.checkpoints / f"stage{position.stage}-step{position.step:08d}"
     temporary = run.checkpoints / f".{final.name}.part"
     try:
@@ -59,7 +68,7 @@ def save_checkpoint(
         write_bytes(temporary / "method.safetensors", state_bytes(method))
         buffer = io.BytesIO()
         states = [optimizer.state_dict() for optimizer in optimizers]
-        torch.save({"optimizers": states, "position": tuple(position)}, buffer)
+        torch.save({"optimizers": states, "position": tuple(position), "scaler": scaler}, buffer)
         write_bytes(temporary / "training.pt", buffer.getvalue())
         write_text(temporary / "recipe.yaml", recipe_yaml(recipe))
         if not final.exists():
@@ -97,8 +106,14 @@ def check_recipe(run: RunFolder, recipe: Recipe) -> None:
             )
 
 
-def load_checkpoint(path: Path, method: nn.Module, optimizers: Sequence[Optimizer]) -> Position:
-    """Restores weights and optimizers in place and says where the run was; raises UserError if a file is damaged."""
+def load_checkpoint(
+    path: Path, method: nn.Module, optimizers: Sequence[Optimizer], scaler: GradScaler | None = None
+) -> Position:
+    """Restores weights, optimizers and scaler in place and says where the run was.
+
+    Raises:
+        UserError: a file is damaged, or of another version.
+    """
     load_state(path / "method.safetensors", method)
     file = path / "training.pt"
     try:
@@ -112,6 +127,8 @@ def load_checkpoint(path: Path, method: nn.Module, optimizers: Sequence[Optimize
     except ValueError:
         hint = "Go on with the version that started the run, or train anew with another --out."
         raise UserError("the checkpoint is of another version of fewmask", file, hint) from None
+    if scaler is not None and training.get("scaler"):
+        scaler.load_state_dict(training["scaler"])
     return position
 
 

@@ -51,5 +51,5 @@ def selected_look(run: RunFolder, recipe: Recipe) -> dict[str, Any] | None:
     looks = read_looks(run)
     if not looks:
         raise run.incomplete(run.validation_file.name)
-    look = best_look(looks, recipe.method_type.predictor)
+    look = best_look(looks, recipe.needs.networks[0])
     return {"step": look.step, "of": recipe.training.steps, "by": "val", "miou": look.miou}

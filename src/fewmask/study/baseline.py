@@ -1,12 +1,11 @@
-"""The guard: the supervised baseline beside a semi-supervised run, and what the unlabeled data gave or cost."""
+"""The guard: the baseline of a method beside its run, and what the unlabeled data gave or cost."""
 
 from pathlib import Path
 
 from rich.console import Console
 
 from fewmask.errors import UserError
-from fewmask.methods import LabelContrast, Supervised
-from fewmask.recipe import Recipe
+from fewmask.recipe import Recipe, make_method_config
 from fewmask.recipe.folders import target_folder
 from fewmask.run.folder import RunFolder
 from fewmask.say import say
@@ -16,22 +15,21 @@ from fewmask.training.start import create_run, resume_run
 from fewmask.use.model import load
 from fewmask.use.tables import print_columns, print_selected
 
-BASELINE = "supervised"
-
 _LOSS = 2.0  # points of IoU; less is not worth a line
 _FEW_IMAGES = 20
 
 
 def train_with_baseline(recipe: Recipe, out: Path, console: Console | None = None) -> RunFolder:
-    """Trains the recipe into `out` and its supervised baseline, same budget, into `out/baseline`; compares on val.
+    """Trains the recipe into `out` and its baseline, same budget, into `out/baseline`; compares on val.
 
     Raises:
         UserError: before anything is trained, if val has no masks to compare on. Nothing is scored on test.
     """
-    if recipe.method.name == BASELINE:
-        raise UserError(f"{BASELINE} is the baseline itself", "--baseline", "Leave it out, or choose another --method.")
+    if recipe.method_type.baseline is None:
+        what = f"{recipe.method.name} is the baseline itself"
+        raise UserError(what, "--baseline", "Leave it out, or choose another --method.")
     if num_processes(recipe.training) > 1:
-        fix = "Start two runs, one with --method supervised, and compare their scores."
+        fix = f"Start two runs, one with --method {recipe.method_type.baseline}, and compare their scores."
         raise UserError("--baseline works in one process, and this run has several", "--baseline", fix)
     folder = target_folder(recipe.data)
     if not any(sample.mask for sample in folder.val):
@@ -53,10 +51,13 @@ def resume_with_baseline(out: Path, console: Console | None = None) -> RunFolder
 
 
 def baseline_of(recipe: Recipe) -> Recipe:
-    """The same recipe with the method `supervised`, which has the settings that both methods know."""
-    shared = Supervised.Config.model_fields.keys() & type(recipe.method).model_fields.keys() - {"name"}
-    config = Supervised.Config(**{name: getattr(recipe.method, name) for name in shared})
-    return recipe.model_copy(update={"method": config})
+    """The same recipe with the method's baseline, which has the settings that both methods know."""
+    assert recipe.method_type.baseline is not None
+    defaults = make_method_config(recipe.method_type.baseline)
+    shared = type(defaults).model_fields.keys() & type(recipe.method).model_fields.keys() - {"name"}
+    return recipe.model_copy(
+        update={"method": defaults.model_copy(update={name: getattr(recipe.method, name) for name in shared})}
+    )
 
 
 def compare_with_baseline(run: RunFolder, baseline: RunFolder, console: Console) -> None:
@@ -64,14 +65,18 @@ def compare_with_baseline(run: RunFolder, baseline: RunFolder, console: Console)
     recipe = run.recipe()
     method, device = recipe.method, recipe.training.device
     ours, theirs = (load(each.path, device).evaluate("val") for each in (run, baseline))
-    of_unlabeled = method.uses_unlabeled and method.name != LabelContrast.name  # whose contrast the baseline lacks
-    what = "the unlabeled images" if of_unlabeled else method.name
+    what = recipe.method_type.advantage(method)
     after = "" if recipe.pretrain is None else " after the same pre-training"
-    print_columns(f"what {what} gave{after}, IoU on val", {BASELINE: theirs, method.name: ours}, console, gain=True)
+    print_columns(
+        f"what {what} gave{after}, IoU on val",
+        {baseline.recipe().method.name: theirs, method.name: ours},
+        console,
+        gain=True,
+    )
     print_selected(ours, console)
     cost = 100 * ((theirs["miou"] or 0) - (ours["miou"] or 0))  # None where val holds no class at all
     if cost > 0:
-        longer = ", or train longer: pseudo-labels pay in long runs" if method.uses_unlabeled else ""
+        longer = ", or train longer: pseudo-labels pay in long runs" if recipe.needs.unlabeled else ""
         text = f"{what} cost {cost:.1f} points of mIoU. Use the baseline in {baseline.path}{longer}."
         say(console, text[0].upper() + text[1:], style="red")
     losses = {

@@ -18,7 +18,9 @@ from fewmask.training.prepare import TrainingData
 def reading(
     data: TrainingData, training: TrainingConfig, start: Position, steps: int, fabric: Fabric
 ) -> Iterator[Iterator[Batch]]:
-    """The batches of the steps from `start` to the end of its stage; a context, whose end ends the processes.
+    """The batches of the steps from `start` to the end of its stage, `training.accumulate` of them for every step.
+
+    This is a context, whose end ends the processes that read.
 
     Raises:
         UserError: a file cannot be read, also where a process read it.
@@ -35,7 +37,8 @@ def reading(
     )
     batches = _ToldBatches(data.labeled, data.unlabeled, draws, data.source)
     with _signals_held_back():
-        loader = step_loader(batches, start.step, steps, data.workers, pinned=fabric.device.type == "cuda")
+        first, last = start.step * training.accumulate, steps * training.accumulate
+        loader = step_loader(batches, first, last, data.workers, pinned=fabric.device.type == "cuda")
     try:
         yield map(_told, loader)
     finally:

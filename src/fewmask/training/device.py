@@ -2,15 +2,18 @@
 
 import logging
 import os
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
-from torch import nn
+from lightning_fabric.plugins.precision import MixedPrecision
+from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
 from fewmask.errors import UserError
-from fewmask.models.bank import ClassBank
+from fewmask.methods import Method
+from fewmask.ops.exact import exact_dtype
 from fewmask.recipe import TrainingConfig
 from fewmask.use.device import choose_device
 
@@ -23,9 +26,6 @@ def launch_fabric(training: TrainingConfig) -> Fabric:
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells the precision, and more, on stderr
     device = choose_device(training.device, "training.device")
-    if device == "mps":
-        what = "mps has no float64, in which the pixels of every class are counted"
-        raise UserError(what, "training.device", "Choose auto, cpu or cuda.")
     ranks, local = _processes(training)
     if training.devices not in (None, ranks):
         what = f"{ranks} process{'es' if ranks > 1 else ''} started, and the run has {training.devices}"
@@ -34,13 +34,19 @@ def launch_fabric(training: TrainingConfig) -> Fabric:
     if device == "cuda" and local > torch.cuda.device_count():
         what = f"the run has {local} processes on this machine, which has {torch.cuda.device_count()} GPUs"
         raise UserError(what, "training.devices", "Start it with torchrun where it has as many.")
+    plugins: list[Any] = [LightningEnvironment()] if _is_alone_in_slurm() else []
+    precision = _precision(training.precision, device)
+    if precision == "16":
+        half = MixedPrecision("16-mixed", device)
+        half.scaler = None  # the trainer scales the loss itself: it has several optimizers, and clips gradients
+        plugins.append(half)
     fabric = Fabric(
         accelerator=device,
         strategy="ddp_find_unused_parameters_true" if ranks > 1 else "auto",  # terms that wait leave heads unused
         devices=local,
         num_nodes=max(1, ranks // local),
-        plugins=LightningEnvironment() if _is_alone_in_slurm() else None,
-        precision={"32": "32-true", "bf16": "bf16-mixed"}[_precision(training.precision, device)],
+        plugins=plugins or None,
+        precision={"32": "32-true", "bf16": "bf16-mixed", "16": None}[precision],
     )
     fabric.launch()
     return fabric
@@ -74,14 +80,24 @@ def _is_alone_in_slurm() -> bool:
     return "SLURM_NTASKS" in os.environ and not _is_task_of_srun() and "TORCHELASTIC_RUN_ID" not in os.environ
 
 
-def leave_bank_out_of_broadcast(method: nn.Module) -> None:
-    """Else DDP sends rank 0's class bank to all others in every step, although every rank holds the same rows."""
-    equal = [
-        f"{path}.{name}"
-        for path, module in method.named_modules()
-        if isinstance(module, ClassBank)
-        for name, _ in module.named_buffers()
-    ]
+def loss_scaler(fabric: Fabric) -> GradScaler | None:
+    """Of a run in float16, whose small gradients would be 0 without it; None for any other."""
+    precision = fabric.strategy.precision
+    is_half = isinstance(precision, MixedPrecision) and precision.precision == "16-mixed"
+    return GradScaler(fabric.device.type) if is_half else None
+
+
+def fit_to_device(method: Method, fabric: Fabric) -> None:
+    """Moves the method to the device. Buffers in float64 become float32 where the device has no float64.
+
+    Ranks do not send each other the buffers that the method keeps equal by itself: DDP would do so in every step.
+    """
+    for module in method.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.dtype == torch.float64:
+                module.register_buffer(name, buffer.to(exact_dtype(fabric.device)))
+    method.to(fabric.device)
+    equal = method.replicated_buffers()
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(method, equal)  # type: ignore[no-untyped-call]
 
 
@@ -89,5 +105,5 @@ def _precision(wanted: str, device: str) -> str:
     if wanted != "auto":
         return wanted
     if device == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "16"
     return "bf16" if device == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32"

@@ -47,12 +47,13 @@ class TrainingData(NamedTuple):
     def tools(self, recipe: Recipe) -> Tools:
         """What a method is built from."""
         num_unlabeled = 0 if self.unlabeled is None else len(self.unlabeled)
-        return Tools(recipe.net, len(self.classes), len(self.labeled), num_unlabeled)
+        return Tools(recipe.net, len(self.classes), len(self.labeled), num_unlabeled, recipe.training.optimizer)
 
 
 def prepare_data(recipe: Recipe) -> TrainingData:
     """Reads names, draws the labeled images, and measures sizes; decodes no more than it takes to see a label."""
-    data = recipe.data
+    data, needs = recipe.data, recipe.needs
+    _check_unlabeled_batch(recipe)
     folder = target_folder(data)
     if steps_between_looks(recipe) and not any(sample.mask for sample in folder.val):
         fix = "Keep some images with masks there, or leave out training.score_every and training.select."
@@ -61,18 +62,16 @@ def prepare_data(recipe: Recipe) -> TrainingData:
         check_readable(folder.val, folder.classes)
     source, source_resize = _source(recipe, folder)
     learned, resize, labels = folder, data.resize, data.labels
-    if recipe.method.source_use == "alone" and source is not None:  # it stands in for the target, of which nothing
+    if needs.source == "alone" and source is not None:  # it stands in for the target, of which nothing
         learned, resize, labels, source = source, source_resize, None, None  # is seen before the scores
     pools = draw_pools(learned, labels, data.split_seed)
-    uses_unlabeled = recipe.method.uses_unlabeled
-    if uses_unlabeled and not pools.unlabeled:
+    if needs.unlabeled and not pools.unlabeled:
         raise UserError(
             f"the method {recipe.method.name} learns from unlabeled images too, and every train image has a mask",
             data.root,
-            f"Add some to {data.root / 'unlabeled'}, hide masks with --labels 1/4, "
-            f"or {recipe.method.without_unlabeled}.",
+            f"Add some to {data.root / 'unlabeled'}, hide masks with --labels 1/4, or {needs.without_unlabeled}.",
         )
-    unlabeled = [Sample(path.stem, path, None) for path in pools.unlabeled] if uses_unlabeled else []
+    unlabeled = [Sample(path.stem, path, None) for path in pools.unlabeled] if needs.unlabeled else []
     sizes = training_sizes([sample.image for sample in (*pools.labeled, *unlabeled)], resize)
     source_sizes = [] if source is None else training_sizes([sample.image for sample in source.train], source_resize)
     cached = fits_in_memory([*sizes, *source_sizes]) if data.cache is None else data.cache
@@ -94,6 +93,14 @@ def prepare_data(recipe: Recipe) -> TrainingData:
         workers,
         missing,
     )
+
+
+def _check_unlabeled_batch(recipe: Recipe) -> None:
+    training, fewest = recipe.training, recipe.needs.min_unlabeled_batch
+    count = training.unlabeled_batch or training.labeled_batch
+    if recipe.needs.unlabeled and count < fewest:
+        what = f"the method {recipe.method.name} needs {fewest} unlabeled images in a batch, and it has {count}"
+        raise UserError(what, "training.unlabeled_batch", f"Make it {fewest} or more.")
 
 
 def check_readable(samples: Sequence[Sample], classes: Classes) -> None:
@@ -122,7 +129,7 @@ def _check_labels(labeled: PictureStore, folder: Folder) -> tuple[str, ...]:
 
 def _source(recipe: Recipe, target: Folder) -> tuple[Folder | None, Resize]:
     """The source domain that the method is to learn from, if any, and at which size."""
-    use = recipe.method.source_use
+    use = recipe.needs.source
     if recipe.source is None:
         if use in ("required", "alone"):
             what = f"the method {recipe.method.name} learns from a source domain, and the recipe names none"

@@ -9,20 +9,35 @@ import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import track
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
 
 from fewmask.data.store import Picture
 from fewmask.errors import UserError
-from fewmask.methods import Method, Pretrained
+from fewmask.methods import Method, Pretraining
 from fewmask.ops.draw import Purpose, seed_at
 from fewmask.recipe import Recipe, with_absolute_paths
 from fewmask.run.atomic import write_bytes
-from fewmask.run.checkpoint import cannot_write, check_recipe, latest_checkpoint, state_bytes
+from fewmask.run.checkpoint import (
+    Position,
+    cannot_write,
+    check_recipe,
+    latest_checkpoint,
+    load_checkpoint,
+    state_bytes,
+)
 from fewmask.run.folder import RunFolder, check_data_is_there
 from fewmask.run.validation import selected_look, selects
 from fewmask.say import say
-from fewmask.training.device import launch_fabric
+from fewmask.training.device import fit_to_device, launch_fabric, loss_scaler
+from fewmask.training.hooks.alarms import Alarms
+from fewmask.training.hooks.checkpoints import Checkpoints
+from fewmask.training.hooks.feature_picture import FeaturePicture
+from fewmask.training.hooks.journal import Journal
+from fewmask.training.hooks.validation import Validation
+from fewmask.training.optimizers import build_optimizers
 from fewmask.training.prepare import TrainingData, prepare_data
-from fewmask.training.trainer import fit, stage_lengths
+from fewmask.training.trainer import Trainer, stage_lengths
 from fewmask.use.device import choose_device, enough_memory
 
 _RESTORE = "Restore the data to go on, or start another run with another --out."
@@ -58,7 +73,7 @@ def resume_run(out: Path, console: Console | None = None) -> RunFolder:
     """Goes on with an interrupted run as if it had never stopped; a finished one is left as it is."""
     run, console = RunFolder(out), console or Console(stderr=True)
     recipe = run.recipe()
-    if run.model_file("student").exists():
+    if run.model_file(recipe.needs.networks[0]).exists():
         say(console, f"{out} is finished already.")
         return run
     check_recipe(run, recipe)
@@ -82,12 +97,14 @@ def build_method(recipe: Recipe, data: TrainingData) -> Method:
     """The method with freshly initialized weights, equal for equal recipes."""
     torch.manual_seed(seed_at(Purpose.WEIGHTS, recipe.training.seed))
     method = recipe.method_type(recipe.method, data.tools(recipe))  # type: ignore[call-arg, arg-type]
-    return method if recipe.pretrain is None else Pretrained(recipe.pretrain, method)
+    if recipe.pretrain is not None:
+        method.prelude = Pretraining(recipe.pretrain, method.student.feature_dim, len(data.classes))
+    return method
 
 
 def _check_long_enough(recipe: Recipe, method: Method) -> None:
     """A trial of a few steps may do without a round of self-training, but not without what it pre-trains or selects."""
-    steps, stages = recipe.training.steps, method.stages()
+    steps, stages = recipe.training.steps, method.course()
     lengths = stage_lengths([stage.share for stage in stages], steps)
     if 0 in lengths and (selects(recipe) or any(stage.pretrains for stage in stages)):
         what = f"{steps} steps leave none for the stage `{stages[lengths.index(0)].name}`"
@@ -115,11 +132,52 @@ def _train(
         )
         if data.missing:
             say(console, f"No mask to learn from holds {', '.join(data.missing)}: it will not be learned.", "yellow")
-        fit(fabric, method, data, recipe, run, console)
+        _run_trainer(fabric, recipe, data, method, run, console)
         if fabric.is_global_zero:
             _write_model(run, method, recipe)
     fabric.barrier()
     return run
+
+
+@enough_memory("Free it, or start a run with a smaller training.labeled_batch, training.unlabeled_batch or data.crop.")
+def _run_trainer(
+    fabric: Fabric, recipe: Recipe, data: TrainingData, method: Method, run: RunFolder, console: Console
+) -> None:
+    """Trains from the newest checkpoint of the run, or from the start, to the end of the last stage.
+
+    Raises:
+        Interrupted: the run was asked to stop, and its checkpoint is saved.
+        UserError: the loss stopped being finite, or a file could not be written.
+    """
+    training, scaler = recipe.training, loss_scaler(fabric)
+    optimizers = build_optimizers(method.parameter_groups(), training)
+    fit_to_device(method, fabric)
+    start = _restore(fabric, run, method, optimizers, scaler)
+    trainer = Trainer(method, optimizers, training, fabric, scaler=scaler)
+    trainer.position = start
+    if fabric.is_global_zero:
+        names = data.classes.names
+        trainer.hooks += [Journal(run, names, training.steps, trainer.done, console), Alarms(names, console)]
+    trainer.hooks.append(Validation(run, data.folder, recipe, trainer.done))
+    if training.feature_picture:
+        trainer.hooks.append(FeaturePicture(run, data, recipe))
+    trainer.hooks.append(Checkpoints(run, recipe))
+    trainer.run(data)
+
+
+def _restore(
+    fabric: Fabric, run: RunFolder, method: Method, optimizers: list[Optimizer], scaler: GradScaler | None
+) -> Position:
+    """Every rank loads the checkpoint that rank 0 finds to be the newest."""
+    newest = latest_checkpoint(run) if fabric.is_global_zero else None
+    name = fabric.broadcast(None if newest is None else newest.name)
+    if name is None:
+        return Position()
+    checkpoint = run.checkpoints / name
+    if not checkpoint.is_dir():
+        fix = "Keep the run folder where all processes of the run can read it."
+        raise UserError(f"rank {fabric.global_rank} does not find the checkpoint of rank 0", checkpoint, fix)
+    return load_checkpoint(checkpoint, method, optimizers, scaler)
 
 
 def _fill_caches(data: TrainingData, console: Console) -> None:
@@ -133,12 +191,9 @@ def _fill_caches(data: TrainingData, console: Console) -> None:
 
 
 def _write_model(run: RunFolder, method: Method, recipe: Recipe) -> None:
-    nets = {"teacher": method.teacher, "student": method.student}  # the student last: its presence ends the run
     look = selected_look(run, recipe)
     try:
-        for which, net in nets.items():
-            if net is None:
-                continue
+        for which, net in reversed(method.networks().items()):  # the shipped one last: its presence ends the run
             content = state_bytes(net) if look is None else run.best_file(which, look["step"]).read_bytes()
             write_bytes(run.model_file(which), content)
     except OSError as error:
@@ -158,7 +213,7 @@ def _check_unchanged(run: RunFolder, recipe: Recipe, data: TrainingData) -> None
         gone, new = sorted(before - after), sorted(after - before)
         what = f"{gone[0]} was labeled when the run was started" if gone else f"{new[0]} has been labeled since"
         raise UserError(f"the labeled images have changed: {what}", data.folder.root, _RESTORE)
-    unlabeled = [path.name for path in data.pools.unlabeled] if recipe.method.uses_unlabeled else None
+    unlabeled = [path.name for path in data.pools.unlabeled] if recipe.needs.unlabeled else None
     _check_same_images("unlabeled images", run.names(run.unlabeled_file), unlabeled, data.folder.root)
     root = "" if recipe.source is None else recipe.source.root
     _check_same_images("images of the source", run.names(run.source_file), data.source_names, root)

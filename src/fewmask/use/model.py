@@ -115,18 +115,18 @@ def load(path: str | Path, device: str = "auto") -> Model:
     run = RunFolder(Path(path))
     recipe, classes = run.recipe(), run.classes()
     device = choose_device(device, "--device")
-    if not run.model_file("student").exists():
+    if not run.model_file(recipe.needs.networks[0]).exists():
         raise UserError(
             "the training is not finished", run.path, f"Finish it: fewmask train --resume {in_command(run.path)}"
         )
     nets = {}
-    for which in ("student", "teacher"):
+    for which in sorted(recipe.needs.networks):
         file = run.model_file(which)
         if file.exists():
             net = build_net(recipe.net.model_copy(update={"weights": "none"}), len(classes))
             load_state(file, net)
             nets[which] = net.to(device).eval()
-    return Model(recipe, classes, nets, recipe.method_type.predictor, run)
+    return Model(recipe, classes, nets, recipe.needs.networks[0], run)
 
 
 def labeled_samples(splits: dict[str, tuple[Sample, ...]], split: str, root: Path) -> list[Sample]:

@@ -6,7 +6,7 @@ alone: a resumed run needs no earlier network and ends with the same picture.
 
 import csv
 import io
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -21,14 +21,37 @@ from fewmask.recipe import Recipe
 from fewmask.run.atomic import write_bytes, write_text
 from fewmask.run.checkpoint import cannot_write
 from fewmask.run.folder import RunFolder
+from fewmask.training.hooks.hook import Hook
 from fewmask.training.prepare import TrainingData
 from fewmask.use.features import Distances, FeatureLook, look_at
 from fewmask.use.gallery import Column, class_colors, gallery
+
+if TYPE_CHECKING:
+    from fewmask.training.trainer import Trainer
 
 _SHOWN = 4
 _LARGEST = 768  # pixels; of a larger picture the middle is looked at, so that a look stays small
 _WIDTH = 400  # pixels of a picture in the grid
 _COLUMNS = 6  # of looks: of more, the first, the last and four between are drawn
+
+
+class FeaturePicture(Hook):
+    """Rank 0 looks at the shipped network, in a pause of all."""
+
+    def __init__(self, run: RunFolder, data: TrainingData, recipe: Recipe) -> None:
+        self._run, self._data, self._recipe = run, data, recipe
+
+    def on_start(self, trainer: "Trainer") -> None:
+        if trainer.done == 0:
+            self._look(trainer, "start")
+
+    def on_stage_end(self, trainer: "Trainer") -> None:
+        self._look(trainer, trainer.stages[trainer.position.stage - 1].name)
+
+    def _look(self, trainer: "Trainer", stage: str) -> None:
+        net = next(iter(trainer.method.networks().values()))
+        moment = Moment(trainer.position.stage, stage, trainer.done)
+        trainer.alone(lambda: look_at_features(self._run, net, self._data, self._recipe, moment))
 
 
 class Moment(NamedTuple):

@@ -1,66 +1,47 @@
-"""What a run says while it trains: progress bar, metrics.csv, TensorBoard events, and alarms."""
+"""What a run says while it trains: progress bar, metrics.csv and TensorBoard events."""
 
 import csv
 import io
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 from torch import Tensor
 
-from fewmask.data.batch import Unlabeled
-from fewmask.data.pool import PicturePool
 from fewmask.run.atomic import write_text
 from fewmask.run.checkpoint import cannot_write
 from fewmask.run.folder import RunFolder
 from fewmask.say import say
 from fewmask.training.hooks.events import EventFile
+from fewmask.training.hooks.finite import check_finite
+from fewmask.training.hooks.hook import Hook
 
-_LOST = 0.02  # a class with less than this share of its labeled share has vanished from the pseudo-labels
-_PATIENCE = 3  # log lines in a row before an alarm
-_QUIET_SHARE = 0.1  # no alarms in the first part of a run: its pseudo-labels mean little
-
-
-class Silence:
-    """The journal of the other ranks of a run: the first one speaks and writes for all."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing to close."""
-
-    def waited(self, seconds: float) -> None:
-        """Not told."""
-
-    def paused(self, seconds: float) -> None:
-        """Not told."""
-
-    def advance(self) -> None:
-        """Not told."""
-
-    def walk(self, pool: PicturePool) -> Iterator[Unlabeled]:
-        """The images of the pool."""
-        yield from pool
-
-    def write(self, step: int, losses: Mapping[str, Tensor], watch: Mapping[str, Tensor], rate: float) -> None:
-        """Not told."""
+if TYPE_CHECKING:
+    from fewmask.methods import Step
+    from fewmask.training.trainer import Trainer
 
 
-class Journal(Silence):
-    """The log of one process; a context, so that the bar is closed however the run ends.
+class Journal(Hook):
+    """The log of a run; rank 0 speaks and writes for all.
 
     Args:
         run: where metrics.csv and the events go.
         class_names: names for values per class.
         total: steps of the whole run.
         first: steps already done; later lines of an interrupted run are dropped.
-        alarm_excess: pseudo-label share over labeled share that raises an alarm.
         console: where a person reads.
 
     Raises:
@@ -73,17 +54,15 @@ class Journal(Silence):
         class_names: Sequence[str],
         total: int,
         first: int,
-        alarm_excess: float,
         console: Console,
     ) -> None:
         self._run, self._class_names, self._total = run, class_names, total
-        self._alarm_excess, self._console = alarm_excess, console
+        self._console = console
         try:
             self._columns = _drop_lines_after(run, first)
         except OSError as error:
             raise cannot_write(run, "the log", error) from None
         self._events = EventFile(run.path, first)
-        self._strikes: dict[str, int] = {}
         self._progress = _Bar(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -95,37 +74,33 @@ class Journal(Silence):
             disable=not console.is_terminal,
         )
         self._task = self._progress.add_task("training", total=total, completed=first)
+        self._walk: TaskID | None = None
         self._last = (time.perf_counter(), first)
         self._waited = 0.0
 
-    def __enter__(self) -> Self:
+    def on_start(self, trainer: "Trainer") -> None:
         self._progress.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+    def on_walk(self, trainer: "Trainer", done: int, total: int) -> None:
+        if self._walk is None:
+            self._walk = self._progress.add_task("labeling the pool", total=total)
+        self._progress.update(self._walk, completed=done)
+        if done == total:
+            self._progress.remove_task(self._walk)
+            self._walk = None
 
-    def waited(self, seconds: float) -> None:
-        """Adds time that a step waited for data."""
-        self._waited += seconds
+    def on_step(self, trainer: "Trainer", step: "Step") -> None:
+        self._progress.advance(self._task)
+        self._waited += trainer.waited
+        if trainer.logs:
+            check_finite(trainer.checked(step.losses), None, trainer.done, self._run)
+            self.write(trainer.done, step.losses, step.watch, trainer.rate)
 
-    def paused(self, seconds: float) -> None:
-        """Leaves out time in which no step was taken."""
+    def on_pause(self, trainer: "Trainer", seconds: float) -> None:
         self._last = (self._last[0] + seconds, self._last[1])
 
-    def advance(self) -> None:
-        """One step is done."""
-        self._progress.advance(self._task)
-
-    def walk(self, pool: PicturePool) -> Iterator[Unlabeled]:
-        """The images of the pool, under a bar of their own."""
-        task = self._progress.add_task("labeling the pool", total=len(pool))
-        try:
-            for images in pool:
-                yield images
-                self._progress.advance(task)
-        finally:
-            self._progress.remove_task(task)
+    def on_end(self, trainer: "Trainer") -> None:
+        self._progress.stop()
 
     def write(self, step: int, losses: Mapping[str, Tensor], watch: Mapping[str, Tensor], rate: float) -> None:
         """One line after `step` steps; the only place where a run waits for the device."""
@@ -154,8 +129,6 @@ class Journal(Silence):
         self._progress.note = note
         if not self._console.is_terminal and step * 20 // self._total != (step - steps) * 20 // self._total:
             say(self._console, f"step {step}/{self._total} | {note}")
-        if "pseudo_excess" in watch:
-            self._watch_classes(step, watch["pseudo_excess"].tolist())
 
     def _append(self, step: int, values: Mapping[str, float]) -> None:
         row = {"step": str(step)} | {name: f"{value:.6g}" for name, value in values.items()}
@@ -166,21 +139,6 @@ class Journal(Silence):
             _write_table(self._run, self._columns, _read_table(self._run)[1])
         with self._run.metrics_file.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self._columns, lineterminator="\n").writerow(row)
-
-    def _watch_classes(self, step: int, excess: Sequence[float]) -> None:
-        """Says once when a class runs away or vanishes among the pseudo-labels for several lines in a row."""
-        if step < _QUIET_SHARE * self._total:
-            return
-        for name, value in zip(self._class_names, excess, strict=True):
-            strange = value > self._alarm_excess or value < _LOST
-            self._strikes[name] = self._strikes.get(name, 0) + 1 if strange else 0
-            if self._strikes[name] == _PATIENCE:
-                what = f"takes {value:.1f} times" if value > 1 else f"has shrunk to {value:.3f} of"
-                text = (
-                    f"Alarm at step {step}: class {name} {what} its labeled share among the pseudo-labels. "
-                    "Look at predictions, and compare with --baseline."
-                )
-                say(self._console, text, style="yellow")
 
 
 class _Bar(Progress):

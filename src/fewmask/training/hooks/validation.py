@@ -2,18 +2,23 @@
 
 import csv
 import io
+from typing import TYPE_CHECKING
 
 from fewmask.data.folder import Folder
-from fewmask.methods import Method
+from fewmask.methods import Step
 from fewmask.recipe import Recipe
 from fewmask.run.atomic import write_bytes, write_text
 from fewmask.run.checkpoint import cannot_write, state_bytes
 from fewmask.run.folder import RunFolder
-from fewmask.run.validation import Look, best_look, read_looks, selects
+from fewmask.run.validation import Look, best_look, read_looks, selects, steps_between_looks
+from fewmask.training.hooks.hook import Hook
 from fewmask.use.model import labeled_samples, score
 
+if TYPE_CHECKING:
+    from fewmask.training.trainer import Trainer
 
-class Validation:
+
+class Validation(Hook):
     """Looks at val, each a line of validation.csv; a resumed run takes those after its checkpoint again.
 
     Args:
@@ -23,21 +28,26 @@ class Validation:
         UserError: a file cannot be written, here or later.
     """
 
-    def __init__(self, run: RunFolder, method: Method, folder: Folder, recipe: Recipe, first: int) -> None:
-        self._run, self._method, self._folder, self._recipe = run, method, folder, recipe
+    def __init__(self, run: RunFolder, folder: Folder, recipe: Recipe, first: int) -> None:
+        self._run, self._folder, self._recipe = run, folder, recipe
         self._looks = [look for look in read_looks(run) if look.step <= first]
 
-    def look(self, step: int) -> None:
-        """Scores student and teacher after `step` steps; with `select: best_val` keeps them where they are the best."""
-        nets = {"student": self._method.student}
-        if self._method.teacher is not None:
-            nets["teacher"] = self._method.teacher
+    def on_step(self, trainer: "Trainer", step: Step) -> None:
+        between, is_last_stage = steps_between_looks(self._recipe), trainer.position.stage == len(trainer.stages) - 1
+        is_due = between > 0 and (trainer.done % between == 0 or trainer.done == trainer.training.steps)
+        if is_due and is_last_stage:
+            trainer.alone(lambda: self._look(trainer))
+            trainer.wants_checkpoint = True
+
+    def _look(self, trainer: "Trainer") -> None:
+        """Scores every network; with `select: best_val` keeps them where the shipped one is the best so far."""
+        nets, step = dict(sorted(trainer.method.networks().items())), trainer.done
         samples = labeled_samples({"val": self._folder.val}, "val", self._folder.root)
         scores = score(nets, samples, self._folder.classes, self._recipe)
-        self._method.train()
+        trainer.method.train()
         self._forget_all_but_the_best()  # of the looks that the newest checkpoint knows
         self._looks.append(Look(step, {name: found.miou or 0.0 for name, found in scores.items()}))
-        is_best = best_look(self._looks, self._recipe.method_type.predictor) is self._looks[-1]
+        is_best = best_look(self._looks, self._recipe.needs.networks[0]) is self._looks[-1]
         try:
             if is_best and selects(self._recipe):
                 self._run.checkpoints.mkdir(exist_ok=True)
@@ -48,9 +58,9 @@ class Validation:
             raise cannot_write(self._run, "the scores on val", error) from None
 
     def _forget_all_but_the_best(self) -> None:
-        best = best_look(self._looks, self._recipe.method_type.predictor).step if self._looks else None
+        best = best_look(self._looks, self._recipe.needs.networks[0]).step if self._looks else None
         for file in self._run.checkpoints.glob("best_*"):
-            if best is None or file not in {self._run.best_file(name, best) for name in ("student", "teacher")}:
+            if best is None or file not in {self._run.best_file(name, best) for name in self._recipe.needs.networks}:
                 file.unlink(missing_ok=True)
 
     def _as_csv(self, nets: list[str]) -> str:

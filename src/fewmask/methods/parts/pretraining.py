@@ -10,13 +10,12 @@ from typing import Literal
 
 import torch
 from pydantic import Field, field_validator
-from torch import nn
 
 from fewmask.augment.views import Augmentation, augment_apart, distort
 from fewmask.data.batch import Batch, Labeled
-from fewmask.data.pool import Pool
 from fewmask.errors import UserError
-from fewmask.methods.base import Method, Now, Stage, Step
+from fewmask.methods.course import Prelude, Step
+from fewmask.methods.plan import Now, Stage
 from fewmask.models.projection import MapProjector
 from fewmask.models.segnet import SegNet, on_coarse_grid
 from fewmask.ops.contrast import batch_contrast, cross_image_contrast, within_image_contrast
@@ -77,14 +76,21 @@ class ContrastConfig(Settings):
         return value
 
 
-class Pretraining(nn.Module):
+class Pretraining(Prelude):
     """The contrast of labeled images with their color-distorted copies, and the head it needs."""
 
     def __init__(self, config: ContrastConfig, feature_dim: int, num_classes: int) -> None:
         super().__init__()
         self.config, self.num_classes = config, num_classes
+        self.later_rate = config.finetune_rate
         released = config.variant == "released"
         self.projector = MapProjector(feature_dim, config.dim, layers=2 if released else 3, batchnorm=released)
+
+    def stages(self) -> tuple[Stage, ...]:
+        return (Stage(BEFORE, self.config.share, pretrains=True),)
+
+    def step(self, student: SegNet, batch: Batch, now: Now) -> Step:
+        return Step({"contrast": self(student, batch.domains)}, {})
 
     def forward(self, net: SegNet, parts: Iterable[Labeled]) -> Scalar:
         """The loss of a batch of labeled images, by domain."""
@@ -115,56 +121,3 @@ class Pretraining(nn.Module):
             return Labeled(*(torch.cat(maps) for maps in zip(*parts, strict=True)))
         view = augment_apart(self.config.weak, parts, self.num_classes)
         return Labeled(view.images, view.labels)
-
-
-class Pretrained(Method):
-    """Any method after a stage of pre-training on its labeled images."""
-
-    def __init__(self, config: ContrastConfig, method: Method) -> None:
-        super().__init__(method.tools)
-        self.config, self.method = config, method
-        self.pretraining = Pretraining(config, method.student.feature_dim, method.tools.num_classes)
-
-    def stages(self) -> tuple[Stage, ...]:
-        rest = (
-            stage._replace(share=stage.share * (1 - self.config.share), rate=stage.rate * self.config.finetune_rate)
-            for stage in self.method.stages()
-        )
-        return (Stage(BEFORE, self.config.share, pretrains=True), *rest)
-
-    def begin(self, stage: Stage, pool: Pool) -> None:
-        if stage.name == BEFORE:
-            return
-        if self.teacher is not None and stage == self.stages()[1]:
-            self.teacher.load_state_dict(self.student.state_dict())  # a copy from before the pre-training until now
-        self.method.begin(stage, pool)
-
-    def step(self, batch: Batch, now: Now) -> Step:
-        if now.stage == BEFORE:
-            return Step({"contrast": self.pretraining(self.student, batch.domains)}, {})
-        return self.method.step(batch, now)
-
-    def after_update(self, now: Now) -> None:
-        if now.stage != BEFORE:
-            self.method.after_update(now)
-
-    def encoders(self) -> list[nn.Parameter]:
-        return self.method.encoders()
-
-    def critics(self) -> list[nn.Parameter]:
-        return self.method.critics()
-
-    @property
-    def critic_rate(self) -> float:
-        return self.method.critic_rate
-
-    def attention(self) -> list[nn.Parameter]:
-        return self.method.attention()
-
-    @property
-    def student(self) -> SegNet:
-        return self.method.student
-
-    @property
-    def teacher(self) -> SegNet | None:
-        return self.method.teacher

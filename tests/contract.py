@@ -12,39 +12,27 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fewmask.augment.views import Augmentation
 from fewmask.data.batch import Batch, Labeled, Unlabeled
-from fewmask.methods import Method, Now, Stage, Tools
+from fewmask.methods import ContrastConfig, Method, Now, Pretraining, Stage, Tools
 from fewmask.models.build import NetConfig
 from fewmask.ops import groups
+from fewmask.recipe import TrainingConfig
+from fewmask.training.trainer import Trainer
 
 NUM_CLASSES = 4
 HEIGHT, WIDTH = 32, 48
-
-SETTINGS: dict[str, dict[str, Any]] = {
-    "cbc": {"sample_every": 1},
-    "class_bank": {"dim": 16, "bank_slots": 16, "quality_threshold": 0.0, "warmup_share": 0.4},
-    "dmt": {"sample_every": 1, "num_phases": 2},
-    "label_contrast": {"pseudo_labels": True, "contrast": {"dim": 16}},
-    "s4gan": {"threshold": 0.0},
-    "cac": {"dim": 16, "hidden_dim": 16, "confidence_threshold": 0.3, "warmup_share": 0.2},
-    "ecs": {"corrector_encoder": "test_resnet", "unlabeled_start": 0.2},
-    "classmix": {"confidence_threshold": 0.3},
-    "cutmix": {"confidence_threshold": 0.3},
-    "patch_contrast": {"dim": 16, "patch_size": 8, "confidence_threshold": 0.3},
-}
-"""What a method is set to besides its defaults, so that ten steps go through all it does."""
 
 OFF = Augmentation(
     flip_probability=0, scale_probability=0, jitter_probability=0, blur_probability=0, classmix_probability=0
 )
 """Views that are the images."""
 
-SETTLED = Now(9, 10)
-"""The last of ten steps."""
+SETTLED = Now(9, 10, "train", phase=99, progress=torch.tensor(0.9, dtype=torch.float64))
+"""The last of ten steps, in a phase that comes after all others."""
 
 
 def last_steps(method: Method) -> list[Now]:
     """The last of ten steps of every stage."""
-    return [Now(9, 10, stage.name) for stage in method.stages()]
+    return [method.now(9, 10, stage.name) for stage in method.course()]
 
 
 _COLORS = np.array([[0.4, 0.4, 0.4], [0.9, 0.2, 0.2], [0.2, 0.8, 0.2], [0.2, 0.2, 0.9]])
@@ -53,19 +41,19 @@ _COLORS = np.array([[0.4, 0.4, 0.4], [0.9, 0.2, 0.2], [0.2, 0.8, 0.2], [0.2, 0.2
 def build(method: type[Method], net: NetConfig, seed: int = 0, num_labeled: int = 4, **settings: Any) -> Method:
     """The method on a small network, in train mode."""
     torch.manual_seed(seed)
-    config = method.Config(**SETTINGS.get(method.name, {}) | settings)
-    tools = Tools(net, NUM_CLASSES, num_labeled, num_unlabeled=8 * config.uses_unlabeled)
+    config = method.Config(**method.toy | settings)
+    tools = Tools(net, NUM_CLASSES, num_labeled, num_unlabeled=8 * method.needs(config).unlabeled)
     return method(config, tools).train()
 
 
 def toy_batch(method: type[Method], seed: int = 0, num_images: int = 2) -> Batch:
     """Colored boxes on a gray ground; by numpy, whose draws are the same on every machine. The source is darker."""
-    generator, config = np.random.default_rng(seed), method.Config(**SETTINGS.get(method.name, {}))
+    generator, config = np.random.default_rng(seed), method.Config(**method.toy)
     batch = Batch(Labeled(*_scenes(generator, num_images)), None)
-    if config.uses_unlabeled:
+    if method.needs(config).unlabeled:
         images, labels = _scenes(generator, num_images)
         batch = batch._replace(unlabeled=Unlabeled(images, torch.ones_like(labels, dtype=torch.bool)))
-    if config.source_use == "required":
+    if method.needs(config).source == "required":
         images, labels = _scenes(generator, num_images)
         both = Labeled(torch.cat([batch.labeled.images, 0.7 * images]), torch.cat([batch.labeled.labels, labels]))
         batch = batch._replace(labeled=both, num_source=num_images)
@@ -74,20 +62,38 @@ def toy_batch(method: type[Method], seed: int = 0, num_images: int = 2) -> Batch
 
 def train(method: Method, batch: Batch, num_steps: int) -> Iterator[dict[str, float]]:
     """Takes `num_steps` steps through the method's stages and gives the losses of each."""
-    parameters = [parameter for group in method.parameter_groups().values() for parameter in group]
-    optimizer = torch.optim.SGD(parameters, lr=0.01, momentum=0.9)
-    for stage in method.stages():
+    trainer = trainer_of(method)
+    for stage in method.course():
         begin(method, stage, batch)
         steps = round(stage.share * num_steps)
         for step in range(steps):
             torch.manual_seed(step)
-            now = Now(step, steps, stage.name)
-            losses = method.step(batch, now).losses
-            optimizer.zero_grad()
-            torch.stack(list(losses.values())).sum().backward()
-            optimizer.step()
-            method.after_update(now)
+            losses = trainer.step(method.now(step, steps, stage.name), batch).losses
             yield {name: loss.item() for name, loss in losses.items()}
+
+
+def trainer_of(method: Method, rate: float = 0.01) -> Trainer:
+    """A trainer with one SGD over all that trains, critics too, so that ten steps move everything."""
+    parameters = [parameter for group in method.parameter_groups() for parameter in group.parameters]
+    return Trainer(method, [torch.optim.SGD(parameters, lr=rate, momentum=0.9)], TrainingConfig())
+
+
+def group_named(method: Method, name: str) -> list[nn.Parameter]:
+    """The parameters of the group of that name."""
+    (group,) = (group for group in method.parameter_groups() if group.name == name)
+    return group.parameters
+
+
+def critics(method: Method) -> list[nn.Parameter]:
+    """The parameters that play against the student's."""
+    return group_named(method, "critics")
+
+
+def pretrained(method: Method, **settings: Any) -> Method:
+    """The method after a stage of label-based contrast."""
+    config = ContrastConfig(**{"dim": 16} | settings)
+    method.prelude = Pretraining(config, method.student.feature_dim, NUM_CLASSES)
+    return method
 
 
 def begin(method: Method, stage: Stage, batch: Batch) -> None:
@@ -99,13 +105,13 @@ def begin(method: Method, stage: Stage, batch: Batch) -> None:
     )
     method.eval()
     with torch.no_grad():
-        method.begin(stage, pool)
+        method.open(stage, pool)
     method.train()
 
 
 def stage_named(method: Method, name: str) -> Stage:
     """The stage of that name."""
-    return next(stage for stage in method.stages() if stage.name == name)
+    return next(stage for stage in method.course() if stage.name == name)
 
 
 def nudge(net: nn.Module) -> None:

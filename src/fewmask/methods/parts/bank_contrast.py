@@ -12,7 +12,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fewmask.augment.views import Probability
-from fewmask.methods.base import MethodConfig, Now, Tools
+from fewmask.methods.base import MethodConfig, Tools
+from fewmask.methods.plan import Now
 from fewmask.models.bank import ClassBank
 from fewmask.models.clusters import ClassClusters
 from fewmask.models.contrast_heads import ContrastHeads
@@ -56,6 +57,9 @@ class BankContrastConfig(MethodConfig):
     """Selectors rank what enters the bank, and weigh both sides of the contrast (section 3.4)."""
     quality_filter: bool = True
     """Off: every labeled feature may enter the bank."""
+
+    attention_rate: float | None = Field(None, ge=0)
+    """The selectors' share of the learning rate; None: 0.01 for adamw, 1 for sgd (docs/design.md)."""
 
     def deviates(self, deviation: Deviation) -> bool:
         """Whether the released code is followed in this."""
@@ -131,7 +135,7 @@ class BankContrast(nn.Module):
             return torch.ones_like(bank.scores)
         if at_once >= self.config.bank_slots:
             return selectors.of_slots(bank.rows, bank.row_classes)
-        turn = bank.turn(now.step, at_once)
+        turn = bank.turn(now.steps_done, at_once)
         rows = bank.rows.gather(1, turn[:, :, None].expand(-1, -1, bank.rows.shape[2]))
         scores = selectors.of_slots(rows, bank.row_classes.gather(1, turn))
         bank.scores.scatter_(1, turn, scores.detach())

@@ -3,22 +3,20 @@
 Tarvainen and Valpola, Mean teachers are better role models, NeurIPS 2017, https://arxiv.org/abs/1703.01780.
 """
 
-from typing import ClassVar
+from typing import Any
 
 from pydantic import Field
 
-from fewmask.data.batch import Unlabeled
-from fewmask.errors import UserError
-from fewmask.methods.base import Now, Tools
+from fewmask.methods.base import Needs, Tools
+from fewmask.methods.plan import Now
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.segnet import SegNet
-from fewmask.models.teacher import Teacher
+from fewmask.models.teacher import Teacher, average_momentum
 
 
 class MeanTeacherConfig(SupervisedConfig):
     """As of supervised training, and how slowly the teacher follows."""
 
-    uses_unlabeled: ClassVar[bool] = True
     teacher_momentum: float = Field(0.99, ge=0, lt=1)
 
 
@@ -31,19 +29,22 @@ class MeanTeacher(Supervised):
 
     config: MeanTeacherConfig
 
+    @classmethod
+    def needs(cls, config: Any) -> Needs:
+        return Needs(networks=("student", "teacher"))
+
     def __init__(self, config: MeanTeacherConfig, tools: Tools) -> None:
         super().__init__(config, tools)
         self.average = Teacher(self.net)
 
-    def check_pairs(self, unlabeled: Unlabeled) -> None:
-        """Raise a UserError where images are to be pasted into each other and there is one."""
-        if len(unlabeled.images) < 2:
-            what = f"{self.name} pastes unlabeled images into each other, and a batch has one"
-            raise UserError(what, "training.unlabeled_batch", "Make it 2 or more.")
-
     @property
     def teacher(self) -> SegNet:
+        """The average."""
         return self.average.network  # type: ignore[return-value]
 
+    def networks(self) -> dict[str, SegNet]:
+        both = {"student": self.student, "teacher": self.teacher}
+        return {name: both[name] for name in self.needs(self.config).networks}
+
     def after_update(self, now: Now) -> None:
-        self.average.follow(self.net, min(1 - 1 / (now.step + 1), self.config.teacher_momentum))
+        self.average.follow(self.net, average_momentum(now.progress, now.steps).clamp(max=self.config.teacher_momentum))

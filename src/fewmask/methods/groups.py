@@ -1,0 +1,33 @@
+"""How the parameters of a method learn: groups with their share of the learning rate, or an optimizer of their own."""
+
+from typing import NamedTuple
+
+from torch import nn
+
+
+class OwnAdam(NamedTuple):
+    """An Adam beside the recipe's optimizer, as critics have.
+
+    Its betas are those of the released code of Hung et al., Adversarial Learning for Semi-Supervised Semantic
+    Segmentation, BMVC 2018.
+    """
+
+    learning_rate: float
+    betas: tuple[float, float] = (0.9, 0.99)
+
+
+class Group(NamedTuple):
+    """Parameters that learn alike.
+
+    Attributes:
+        name: `encoder` for those that usually come pre-trained (`training.encoder_rate` is theirs), `new` for the rest,
+            or a name that says why they are apart.
+        parameters: each stands in one group of the method.
+        rate: their share of the optimizer's learning rate.
+        optimizer: None for the recipe's.
+    """
+
+    name: str
+    parameters: list[nn.Parameter]
+    rate: float = 1.0
+    optimizer: OwnAdam | None = None
