@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format tables golden clean
 
 demo: .venv/demo-ready ## 8 masks, 200 images, two methods, a table and a picture
 	$(BIN)/fewmask demo --out demo
@@ -15,6 +15,12 @@ check:
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
+
+tables: .venv/test-ready ## the tables of the methods in README and docs, from the methods
+	$(BIN)/python docs/tables.py
+
+golden: .venv/test-ready ## records the first losses of a method that has no golden file yet
+	$(BIN)/pytest tests/methods/test_contract.py -k golden --write-golden
 
 format: .venv/test-ready
 	$(BIN)/ruff format .

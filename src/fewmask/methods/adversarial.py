@@ -19,14 +19,16 @@ from fewmask.augment.views import Probability, augment_unlabeled
 from fewmask.data.batch import Batch
 from fewmask.methods.base import Needs, Tools
 from fewmask.methods.course import Step
-from fewmask.methods.groups import Group, OwnAdam
+from fewmask.methods.groups import Group
+from fewmask.methods.parts.adversary import critic_group, telling_apart
 from fewmask.methods.plan import Now, first_step
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.discriminator import MapDiscriminator, held_constant, label_maps
 from fewmask.ops.losses import binary_cross_entropy, cross_entropy
 from fewmask.shapes import IGNORE, Float
 
-FAKE, TRUE = 0.0, 1.0
+TRUE = 1.0
+"""What the discriminator is to say of maps of labels; 0 of predictions."""
 
 
 class AdversarialConfig(SupervisedConfig):
@@ -65,9 +67,7 @@ class Adversarial(Supervised):
         self.discriminator = MapDiscriminator(tools.num_classes)
 
     def special_groups(self) -> list[Group]:
-        return [
-            Group("critics", list(self.discriminator.parameters()), optimizer=OwnAdam(self.config.discriminator_rate))
-        ]
+        return [critic_group(self.config.discriminator_rate, self.discriminator)]
 
     def phases(self, stage: str, steps: int) -> list[int]:
         return [first_step(self.config.semi_start, steps)]
@@ -89,14 +89,13 @@ class Adversarial(Supervised):
         passed = (unlabeled_scores.sigmoid() >= config.threshold) & valid
         pseudo_labels = logits.argmax(dim=1).masked_fill(~passed, IGNORE)
         semi_weight = config.semi_weight if now.phase else 0.0
-        told_fake = binary_cross_entropy(predicted_scores, FAKE, torch.cat([is_labeled, valid]))
-        told_true = binary_cross_entropy(true_scores, TRUE, is_labeled)
+        is_image = torch.cat([is_labeled, valid])
         losses = {
             "sup": self.supervised_loss(labeled_logits, view),
             "adv_labeled": config.adv_weight * binary_cross_entropy(labeled_scores, TRUE, is_labeled),
             "adv_unlabeled": config.adv_unlabeled_weight * binary_cross_entropy(unlabeled_scores, TRUE, valid),
             "semi": semi_weight * cross_entropy(logits, pseudo_labels),
-            "disc": (told_fake + told_true) / 2,
+            "disc": telling_apart(predicted_scores, true_scores, is_image, is_labeled),
         }
         return Step(losses, {"passed_pixels": passed.sum() / valid.sum().clamp(min=1)})
 

@@ -21,7 +21,8 @@ from fewmask.data.batch import Batch
 from fewmask.methods.base import Needs, Tools
 from fewmask.methods.course import Step
 from fewmask.methods.domain_baselines import Joint, JointConfig
-from fewmask.methods.groups import Group, OwnAdam
+from fewmask.methods.groups import Group
+from fewmask.methods.parts.adversary import critic_group, telling_apart
 from fewmask.methods.plan import Now
 from fewmask.models.discriminator import ClassVectorDiscriminator, MapDiscriminator, held_constant
 from fewmask.models.segnet import on_coarse_grid
@@ -29,7 +30,8 @@ from fewmask.ops.class_means import class_means
 from fewmask.ops.losses import binary_cross_entropy
 from fewmask.shapes import Scalar
 
-SOURCE, TARGET = 0.0, 1.0
+SOURCE = 0.0
+"""What a discriminator is to say of the source; 1 of the target."""
 
 
 class SemanticShiftConfig(JointConfig):
@@ -65,8 +67,7 @@ class SemanticShift(Joint):
         self.vector_discriminator = ClassVectorDiscriminator(tools.num_classes, self.net.feature_dim)
 
     def special_groups(self) -> list[Group]:
-        critics = [*self.map_discriminator.parameters(), *self.vector_discriminator.parameters()]
-        return [Group("critics", critics, optimizer=OwnAdam(self.config.discriminator_rate))]
+        return [critic_group(self.config.discriminator_rate, self.map_discriminator, self.vector_discriminator)]
 
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
@@ -108,6 +109,5 @@ class _Samples(NamedTuple):
 def _adversarial(discriminator: nn.Module, source: _Samples, target: _Samples) -> tuple[Scalar, Scalar]:
     """The segmenter's term, which reaches no parameter of the discriminator, and the discriminator's, only these."""
     fooling = binary_cross_entropy(held_constant(discriminator, target.values), SOURCE, target.counts)
-    telling_source = binary_cross_entropy(discriminator(source.values.detach()), SOURCE, source.counts)
-    telling_target = binary_cross_entropy(discriminator(target.values.detach()), TARGET, target.counts)
-    return fooling, (telling_source + telling_target) / 2
+    of_source, of_target = (discriminator(domain.values.detach()) for domain in (source, target))
+    return fooling, telling_apart(of_source, of_target, source.counts, target.counts)

@@ -10,18 +10,17 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from fewmask.augment.views import augment
+from fewmask.augment.views import View
 from fewmask.data.batch import Batch, Unlabeled
 from fewmask.data.pool import Pool
 from fewmask.methods.base import Needs, Tools
 from fewmask.methods.course import Step
-from fewmask.methods.parts.rounds import kept_share, over_all_pixels, pool_thresholds
+from fewmask.methods.parts.rounds import learn_in_round, pool_thresholds
 from fewmask.methods.plan import Now, Stage
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.teacher import Teacher
-from fewmask.ops.losses import cross_entropy
 from fewmask.ops.self_training import normalized_pseudo_labels, probability_of
-from fewmask.shapes import Labels
+from fewmask.shapes import Confidence, Labels, Logits
 
 
 class CBCConfig(SupervisedConfig):
@@ -80,18 +79,12 @@ class CBC(Supervised):
         if now.stage not in self._label_shares:
             return super().step(batch, now)
         assert batch.unlabeled is not None
-        view = self.view(batch)
         pseudo_labels = self._pseudo_labels(batch.unlabeled)
-        images = batch.unlabeled.images
-        pseudo_view = augment(self.config.weak, images, pseudo_labels, self.tools.num_classes)
-        logits = self.net(torch.cat([view.images, pseudo_view.images])).logits
-        labeled_logits, pseudo_logits = logits.split([len(view.images), len(images)])
-        trust = probability_of(pseudo_view.labels, pseudo_logits) ** self.config.gamma
-        pseudo = cross_entropy(pseudo_logits, pseudo_view.labels, pixel_weights=trust)
-        sup = self.supervised_loss(labeled_logits, view)
-        losses = over_all_pixels(sup, view.labels, pseudo, pseudo_view.labels)
-        watch = {"kept": kept_share(pseudo_labels, batch.unlabeled.valid), "threshold": self.thresholds}
-        return Step(losses, watch)
+        losses, watch = learn_in_round(self, self.net, batch, pseudo_labels, self._trust)
+        return Step(losses, watch | {"threshold": self.thresholds})
+
+    def _trust(self, logits: Logits, view: View) -> Confidence:
+        return probability_of(view.labels, logits) ** self.config.gamma
 
     @torch.no_grad()
     def _pseudo_labels(self, unlabeled: Unlabeled) -> Labels:

@@ -14,7 +14,9 @@ from fewmask.data.batch import Batch, Labeled, Unlabeled
 from fewmask.methods.base import Alarm, Method, Needs, Tools
 from fewmask.methods.course import Step
 from fewmask.methods.groups import Group
-from fewmask.methods.parts.bank_contrast import BankContrast, BankContrastConfig, Learner
+from fewmask.methods.parts.bank_contrast import BankContrast, BankContrastConfig
+from fewmask.methods.parts.learner import Learner
+from fewmask.methods.parts.pseudo import Pseudo, most_likely
 from fewmask.methods.plan import Now, first_step
 from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.models.frequency import ClassFrequency
@@ -23,7 +25,7 @@ from fewmask.models.segnet import SegNet, SegOutput
 from fewmask.models.teacher import Teacher, cosine_momentum
 from fewmask.models.weights import load_released_heads
 from fewmask.ops.losses import cross_entropy, entropy
-from fewmask.shapes import IGNORE, Confidence, Labels
+from fewmask.shapes import IGNORE
 
 _ATTENTION_RATES = {"adamw": 0.01, "sgd": 1.0}
 _LOST = 0.02
@@ -97,7 +99,7 @@ class ClassBankMethod(Method):
         return self.average_learner.net
 
     @property
-    def average_learner(self) -> Learner:
+    def average_learner(self) -> Learner[ContrastHeads]:
         """The teacher with its heads."""
         return self.average.network  # type: ignore[return-value]
 
@@ -133,14 +135,14 @@ class ClassBankMethod(Method):
 
         self.teacher.check_trains(batch.target.images)  # which it sees later in the run, for the bank
         unlabeled_output, target_output = self._teacher_outputs(batch, fills_bank)
-        pseudo_labels, confidence = self._pseudo_labels(unlabeled_output, batch.unlabeled)
+        pseudo = most_likely(unlabeled_output.logits, batch.unlabeled.valid)  # Eq. 5
         self.frequency.observe(batch.labeled.labels)
         if learns_pseudo:
-            self.frequency.observe_pseudo(pseudo_labels)
+            self.frequency.observe_pseudo(pseudo.labels)
         weights = self.frequency.weights() if config.class_balance else None
 
         labeled = augment_apart(config.weak, batch.domains, self.tools.num_classes)
-        strong = self._strong_views(batch.unlabeled, pseudo_labels, confidence)
+        strong = self._strong_views(batch.unlabeled, pseudo)
         labeled_output, strong_output = self.student(labeled.images), self.student(strong.images)
 
         sharpened = strong.confidence**config.confidence_sharpening
@@ -148,11 +150,11 @@ class ClassBankMethod(Method):
         if config.entropy_weight > 0:
             losses["entropy"] = config.entropy_weight * entropy(strong_output.logits, strong.labels != IGNORE)
         if learns_pseudo:
-            pseudo = cross_entropy(strong_output.logits, strong.labels, weights, sharpened)
-            losses["pseudo"] = config.pseudo_weight * pseudo
+            pseudo_loss = cross_entropy(strong_output.logits, strong.labels, weights, sharpened)
+            losses["pseudo"] = config.pseudo_weight * pseudo_loss
         if fills_bank:
             self._fill_bank(batch.target, target_output)
-        watch = {"confidence": confidence.mean(), "bank_filled": self.contrast.bank.filled / config.bank_slots}
+        watch = {"confidence": pseudo.confidence.mean(), "bank_filled": self.contrast.bank.filled / config.bank_slots}
         if learns_pseudo:
             watch["pseudo_excess"] = self.frequency.excess()
         if config.contrast_weight > 0 and warm:
@@ -183,16 +185,10 @@ class ClassBankMethod(Method):
         first = len(unlabeled)
         return SegOutput(logits[:first], features[:first]), SegOutput(logits[first:], features[first:])
 
-    def _pseudo_labels(self, output: SegOutput, unlabeled: Unlabeled) -> tuple[Labels, Confidence]:
-        """Eq. 5: the teacher's classes of the images as they are, and how sure it is of them."""
-        probabilities = output.logits.float().softmax(dim=1)
-        confidence, pseudo_labels = probabilities.max(dim=1)
-        return pseudo_labels.masked_fill(~unlabeled.valid, IGNORE), confidence * unlabeled.valid
-
-    def _strong_views(self, unlabeled: Unlabeled, pseudo_labels: Labels, confidence: Confidence) -> View:
+    def _strong_views(self, unlabeled: Unlabeled, pseudo: Pseudo) -> View:
         """Every view of every unlabeled image with its pseudo-labels, in one batch."""
         views = [
-            augment(self.config.strong, unlabeled.images, pseudo_labels, self.tools.num_classes, confidence)
+            augment(self.config.strong, unlabeled.images, pseudo.labels, self.tools.num_classes, pseudo.confidence)
             for _ in range(self.config.num_views)
         ]
         return View(*(torch.cat(maps) for maps in zip(*views, strict=True)))

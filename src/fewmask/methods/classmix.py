@@ -15,6 +15,7 @@ from fewmask.data.batch import Batch, Unlabeled
 from fewmask.methods.base import Needs
 from fewmask.methods.course import Step
 from fewmask.methods.parts.mean_teacher import MeanTeacher, MeanTeacherConfig
+from fewmask.methods.parts.pseudo import most_likely
 from fewmask.methods.plan import Now
 from fewmask.ops.losses import cross_entropy
 from fewmask.shapes import IGNORE, Scalar
@@ -81,10 +82,9 @@ class ClassMix(MeanTeacher):
         The paper mixes the teacher's soft maps and takes the argmax then. As every pixel comes from one image, mixing
         its class and its largest probability gives the same.
         """
-        probabilities = self.teacher(unlabeled.images).logits.float().softmax(dim=1)
-        confidence, classes = probabilities.max(dim=1)
-        pseudo_labels = classes.masked_fill(~unlabeled.valid, IGNORE)
-        return augment(self.config.strong, unlabeled.images, pseudo_labels, self.tools.num_classes, confidence)
+        pseudo = most_likely(self.teacher(unlabeled.images).logits, unlabeled.valid)
+        num_classes = self.tools.num_classes
+        return augment(self.config.strong, unlabeled.images, pseudo.labels, num_classes, pseudo.confidence)
 
     def _confident_share(self, mixed: View) -> Scalar:
         """The share of the pixels with a pseudo-label of which the teacher is sure, over the whole batch; in [0, 1]."""

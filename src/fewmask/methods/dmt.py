@@ -11,21 +11,20 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from fewmask.augment.views import augment
+from fewmask.augment.views import View
 from fewmask.data.batch import Batch, Unlabeled
 from fewmask.data.pool import Pool
 from fewmask.methods.base import Needs, Tools
 from fewmask.methods.course import Step
-from fewmask.methods.parts.rounds import kept_share, over_all_pixels, pool_thresholds
+from fewmask.methods.parts.rounds import learn_in_round, pool_thresholds
 from fewmask.methods.plan import Now, Stage
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.build import build_net
 from fewmask.models.modes import in_eval_mode
 from fewmask.models.segnet import SegNet
 from fewmask.models.teacher import Teacher
-from fewmask.ops.losses import cross_entropy
 from fewmask.ops.self_training import confident_pseudo_labels, mutual_weights
-from fewmask.shapes import Confidence, Labels
+from fewmask.shapes import Confidence, Labels, Logits
 
 OTHER = "_other"
 """Ends the name of a stage in which the second network learns."""
@@ -58,7 +57,7 @@ class DMTConfig(SupervisedConfig):
 
 
 class DMT(Supervised):
-    """Both networks learn from the labels; then, in phases, one after the other from what the other one labels.
+    """Two networks that learn from the labels, and then, in phases, each from what the other one labels.
 
     The first network is the one that is scored and shipped. In a phase each learns from the other as it was before the
     phase; the first one learns last, so that looks at val, which are in the last stage, see it learn. (In the released
@@ -109,23 +108,18 @@ class DMT(Supervised):
         self.thresholds.copy_(pool_thresholds(self._labeler(stage.name), pool, share, every))
 
     def step(self, batch: Batch, now: Now) -> Step:
-        view = self.view(batch)
         learner = self.other if now.stage.endswith(OTHER) else self.net
         if now.stage not in self._label_shares:
+            view = self.view(batch)
             return Step({"sup": self.supervised_loss(learner(view.images).logits, view)}, {})
         assert batch.unlabeled is not None
         pseudo_labels, confidence = self._pseudo_labels(self._labeler(now.stage), batch.unlabeled)
-        images = batch.unlabeled.images
-        pseudo_view = augment(self.config.weak, images, pseudo_labels, self.tools.num_classes, confidence)
-        logits = learner(torch.cat([view.images, pseudo_view.images])).logits
-        labeled_logits, pseudo_logits = logits.split([len(view.images), len(images)])
+        losses, watch = learn_in_round(self, learner, batch, pseudo_labels, self._trust, confidence)
+        return Step(losses, watch | {"threshold": self.thresholds})
+
+    def _trust(self, logits: Logits, view: View) -> Confidence:
         gammas = self.config.agreed_gamma, self.config.disputed_gamma
-        trust = mutual_weights(pseudo_logits, pseudo_view.labels, pseudo_view.confidence, *gammas)
-        pseudo = cross_entropy(pseudo_logits, pseudo_view.labels, pixel_weights=trust)
-        sup = self.supervised_loss(labeled_logits, view)
-        losses = over_all_pixels(sup, view.labels, pseudo, pseudo_view.labels)
-        watch = {"kept": kept_share(pseudo_labels, batch.unlabeled.valid), "threshold": self.thresholds}
-        return Step(losses, watch)
+        return mutual_weights(logits, view.labels, view.confidence, *gammas)
 
     def _labeler(self, stage: str) -> SegNet:
         """The network that labels for the one that learns in this stage."""

@@ -22,7 +22,8 @@ from fewmask.augment.views import Probability
 from fewmask.data.batch import Batch, Unlabeled
 from fewmask.methods.base import Needs, Tools
 from fewmask.methods.course import Step
-from fewmask.methods.groups import Group, OwnAdam
+from fewmask.methods.groups import Group
+from fewmask.methods.parts.adversary import critic_group
 from fewmask.methods.plan import Now, first_step
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.corrector import Corrections, Corrector
@@ -68,7 +69,7 @@ class ErrorCorrection(Supervised):
         self.corrector = Corrector(config.corrector_encoder, tools.num_classes)
 
     def special_groups(self) -> list[Group]:
-        return [Group("critics", list(self.corrector.parameters()), optimizer=OwnAdam(self.config.corrector_rate))]
+        return [critic_group(self.config.corrector_rate, self.corrector)]
 
     def phases(self, stage: str, steps: int) -> list[int]:
         return [first_step(self.config.unlabeled_start, steps)]

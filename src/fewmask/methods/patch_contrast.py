@@ -22,14 +22,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fewmask.augment.views import Probability
-from fewmask.data.batch import Batch, Unlabeled
+from fewmask.data.batch import Batch
 from fewmask.methods.base import Needs, Tools
 from fewmask.methods.course import Step
 from fewmask.methods.domain_baselines import Joint, JointConfig
+from fewmask.methods.parts.pseudo import most_likely
 from fewmask.methods.plan import Now
 from fewmask.models.projection import MapProjector
 from fewmask.ops.contrast import disparity, info_nce, label_patches, patch_grid
-from fewmask.shapes import IGNORE, Bool, Features, Labels, Logits, Scalar
+from fewmask.shapes import IGNORE, Bool, Features, Labels, Scalar
 
 
 class PatchContrastConfig(JointConfig):
@@ -80,7 +81,8 @@ class PatchContrast(Joint):
         view = self.view(batch)
         num_target = len(batch.target.images)
         labeled, unlabeled = self.net(view.images), self.net(batch.unlabeled.images)
-        pseudo_labels = self._pseudo_labels(unlabeled.logits, batch.unlabeled)
+        pseudo = most_likely(unlabeled.logits, batch.unlabeled.valid)
+        pseudo_labels = pseudo.surer_than(self.config.confidence_threshold)
 
         source = self._patches(labeled.features[num_target:], view.labels[num_target:])
         labeled_target = self._patches(labeled.features[:num_target], view.labels[:num_target])
@@ -98,12 +100,6 @@ class PatchContrast(Joint):
             "patches_contrasted": (positives.any(dim=1) & negatives.any(dim=1)).float().mean(),
         }
         return Step(losses, watch)
-
-    @torch.no_grad()
-    def _pseudo_labels(self, logits: Logits, unlabeled: Unlabeled) -> Labels:
-        confidence, classes = logits.float().softmax(dim=1).max(dim=1)
-        sure = (confidence > self.config.confidence_threshold) & unlabeled.valid
-        return classes.masked_fill(~sure, IGNORE)
 
     def _patches(self, features: Features, labels: Labels) -> _Patches:
         bottom, right = (-length % self.net.stride for length in labels.shape[-2:])

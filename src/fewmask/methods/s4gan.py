@@ -20,14 +20,13 @@ from fewmask.augment.views import Probability, augment_unlabeled
 from fewmask.data.batch import Batch
 from fewmask.methods.base import Needs, Tools
 from fewmask.methods.course import Step
-from fewmask.methods.groups import Group, OwnAdam
+from fewmask.methods.groups import Group
+from fewmask.methods.parts.adversary import critic_group, telling_apart
 from fewmask.methods.plan import Now
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.discriminator import ImageDiscriminator, held_constant, label_maps
-from fewmask.ops.losses import binary_cross_entropy, cross_entropy
+from fewmask.ops.losses import cross_entropy
 from fewmask.shapes import IGNORE, Float, Scalar
-
-FAKE, TRUE = 0.0, 1.0
 
 
 class S4GANConfig(SupervisedConfig):
@@ -65,9 +64,7 @@ class S4GAN(Supervised):
         self.discriminator = ImageDiscriminator(tools.num_classes)
 
     def special_groups(self) -> list[Group]:
-        return [
-            Group("critics", list(self.discriminator.parameters()), optimizer=OwnAdam(self.config.discriminator_rate))
-        ]
+        return [critic_group(self.config.discriminator_rate, self.discriminator)]
 
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
@@ -87,7 +84,7 @@ class S4GAN(Supervised):
             "sup": self.supervised_loss(labeled_logits, view),
             "feature_matching": config.feature_matching_weight * matching,
             "self_training": config.self_training_weight * cross_entropy(logits, pseudo_labels),
-            "disc": (binary_cross_entropy(fake.logits, FAKE) + binary_cross_entropy(true.logits, TRUE)) / 2,
+            "disc": telling_apart(fake.logits, true.logits),
         }
         return Step(losses, {"passed_images": passed.float().mean()})
 

@@ -24,7 +24,10 @@ class SupervisedConfig(MethodConfig):
 
 
 class Supervised(Method):
-    """Cross-entropy on weakly augmented labeled images: the first row of Table 5 of Alonso et al., ICCV 2021."""
+    """Cross-entropy on weakly augmented labeled images: the baseline of the others.
+
+    It is the first row of Table 5 of Alonso et al., ICCV 2021.
+    """
 
     paper = "baseline"
     Config = SupervisedConfig

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from fewmask.augment.views import Probability
 from fewmask.methods.base import MethodConfig, Tools
+from fewmask.methods.parts.learner import Learner
 from fewmask.methods.plan import Now
 from fewmask.models.bank import ClassBank
 from fewmask.models.clusters import ClassClusters
@@ -74,14 +75,6 @@ class PixelRows(NamedTuple):
     images: RowClasses
 
 
-class Learner(nn.Module):
-    """What learns by the contrast: a network and its heads. Student and teacher are one each."""
-
-    def __init__(self, net: SegNet, heads: ContrastHeads) -> None:
-        super().__init__()
-        self.net, self.heads = net, heads
-
-
 class BankContrast(nn.Module):
     """The bank and its clusters; whose features enter it or are compared with it comes with every call."""
 
@@ -99,7 +92,7 @@ class BankContrast(nn.Module):
         return PixelRows(rows, classes.reshape(-1), images.reshape(-1))
 
     @torch.no_grad()
-    def fill(self, learner: Learner, output: SegOutput, labels: Labels) -> None:
+    def fill(self, learner: Learner[ContrastHeads], output: SegOutput, labels: Labels) -> None:
         """Section 3.4: features of labeled images, filtered by quality, ranked by the selectors."""
         config, heads, num_classes = self.config, learner.heads, self.tools.num_classes
         if config.quality_filter:
@@ -120,7 +113,7 @@ class BankContrast(nn.Module):
         per_image = max(1, round(config.bank_slots / self.tools.num_labeled))
         self.bank.push(projections, rows.classes, scores, per_image, rows.images, len(labels))
 
-    def target(self, learner: Learner, now: Now) -> tuple[BankMeans, Tensor]:
+    def target(self, learner: Learner[ContrastHeads], now: Now) -> tuple[BankMeans, Tensor]:
         """What the pixels of this step are compared with, and the share of the bank's rows [k] that attention uses."""
         config, bank, in_use = self.config, self.bank, self.bank.in_use
         weights = self.bank_weights(learner, now)
@@ -128,7 +121,7 @@ class BankContrast(nn.Module):
         target = bank_means(bank.rows, in_use, weights, clusters, config.bank_clusters)
         return target, effective_share(weights.detach(), in_use)
 
-    def bank_weights(self, learner: Learner, now: Now) -> Tensor:
+    def bank_weights(self, learner: Learner[ContrastHeads], now: Now) -> Tensor:
         """Attention of the bank's rows [k m]; gradients reach the selectors, not the rows."""
         bank, selectors, at_once = self.bank, learner.heads.bank_selectors, self.config.rescored_slots
         if not self.config.attention or self.config.deviates("constant_bank_weights"):
@@ -141,7 +134,7 @@ class BankContrast(nn.Module):
         bank.scores.scatter_(1, turn, scores.detach())
         return bank.scores.abs().scatter(1, turn, scores)  # `lowest_ranked` pushes them negated
 
-    def forward(self, learner: Learner, output: SegOutput, labels: Labels, target: BankMeans) -> Scalar:
+    def forward(self, learner: Learner[ContrastHeads], output: SegOutput, labels: Labels, target: BankMeans) -> Scalar:
         """Eq. 8 to 11 for the pixels of one batch."""
         heads, num_classes = learner.heads, self.tools.num_classes
         rows = self.rows(learner.net, output.features, labels)

@@ -1,13 +1,50 @@
-"""What methods of self-training in rounds share: thresholds from the pool, and a mean over two kinds of pixels."""
+"""What methods of self-training in rounds share: thresholds from the pool, and a step on labels and pseudo-labels."""
+
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from fewmask.augment.views import View, augment
+from fewmask.data.batch import Batch
 from fewmask.data.pool import Pool
+from fewmask.methods.course import Step
+from fewmask.methods.supervised import Supervised
 from fewmask.models.segnet import SegNet
+from fewmask.ops.losses import cross_entropy
 from fewmask.ops.self_training import confidence_counts, top_share_thresholds
-from fewmask.shapes import IGNORE, Labels, PerClass, Scalar, Valid
+from fewmask.shapes import IGNORE, Confidence, Labels, Logits, PerClass, Scalar, Valid
+
+
+def learn_in_round(
+    method: Supervised,
+    learner: SegNet,
+    batch: Batch,
+    pseudo_labels: Labels,
+    trust: Callable[[Logits, View], Confidence],
+    confidence: Confidence | None = None,
+) -> Step:
+    """A step on labels and on pseudo-labels, in one pass: the loss is a mean over all of their pixels.
+
+    Args:
+        method: whose weak views and labeled loss these are.
+        learner: the network that learns.
+        batch: has unlabeled images.
+        pseudo_labels: of these, as they are.
+        trust: how much each pseudo-labeled pixel of a view counts, from the learner's logits.
+        confidence: of the pseudo-labels, where `trust` looks at it in the view.
+    """
+    assert batch.unlabeled is not None
+    images, valid = batch.unlabeled
+    view = method.view(batch)
+    pseudo = augment(method.config.weak, images, pseudo_labels, method.tools.num_classes, confidence)
+    logits = learner(torch.cat([view.images, pseudo.images])).logits
+    labeled_logits, pseudo_logits = logits.split([len(view.images), len(images)])
+    pseudo_loss = cross_entropy(pseudo_logits, pseudo.labels, pixel_weights=trust(pseudo_logits, pseudo))
+    sup = method.supervised_loss(labeled_logits, view)
+    losses = over_all_pixels(sup, view.labels, pseudo_loss, pseudo.labels)
+    return Step(losses, {"kept": kept_share(pseudo_labels, valid)})
 
 
 @torch.no_grad()

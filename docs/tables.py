@@ -1,0 +1,80 @@
+"""Writes the tables of the methods into README.md and docs/methods.md, from the methods themselves.
+
+    python docs/tables.py            # writes them
+    python docs/tables.py --check    # exits with 1 where one is stale, and names it
+
+A table stands between the lines `<!-- table: NAME -->` and `<!-- end -->`.
+"""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from fewmask.methods import METHODS, Method
+
+DOCS = Path(__file__).resolve().parent
+FILES = (DOCS.parent / "README.md", DOCS / "methods.md")
+SOURCE = {"optional": "if there is one", "required": "required", "never": "no", "alone": "it stands in for the target"}
+
+
+def methods_table() -> str:
+    """One line a method: name, what it does, paper."""
+    lines = [f"| `{method.name}` | {first_sentence(method)} | {method.paper} |" for method in METHODS]
+    return "\n".join(["| `--method` | what it does | paper |", "|---|---|---|", *lines])
+
+
+def needs_table() -> str:
+    """One line a method: what it needs, which network it ships, and its baseline."""
+    return "\n".join(
+        [
+            "| `--method` | unlabeled images | source domain | networks, the shipped one first | compared with |",
+            "|---|---|---|---|---|",
+            *map(_needs_line, METHODS),
+        ]
+    )
+
+
+def _needs_line(method: type[Method]) -> str:
+    needs = method.needs(method.Config())
+    unlabeled = "yes" if needs.unlabeled else "no"
+    if needs.min_unlabeled_batch > 1:
+        unlabeled += f", {needs.min_unlabeled_batch} or more in a batch"
+    networks, baseline = ", ".join(needs.networks), f"`{method.baseline}`" if method.baseline else ""
+    return f"| `{method.name}` | {unlabeled} | {SOURCE[needs.source]} | {networks} | {baseline} |"
+
+
+TABLES: dict[str, Callable[[], str]] = {"methods": methods_table, "needs": needs_table}
+
+
+def first_sentence(method: type[Method]) -> str:
+    """Of its docstring, without the full stop."""
+    text = " ".join((method.__doc__ or "").split("\n\n")[0].split())
+    return text.partition(". ")[0].rstrip(".")
+
+
+def filled(text: str) -> str:
+    """A page with its tables as they should be."""
+
+    def fill(place: re.Match[str]) -> str:
+        return f"<!-- table: {place[1]} -->\n{TABLES[place[1]]()}\n<!-- end -->"
+
+    return re.sub(r"<!-- table: (\w+) -->\n.*?<!-- end -->", fill, text, flags=re.DOTALL)
+
+
+def stale() -> list[Path]:
+    """The pages whose tables are not as they should be."""
+    return [path for path in FILES if filled(path.read_text(encoding="utf-8")) != path.read_text(encoding="utf-8")]
+
+
+def main() -> None:
+    pages = stale()
+    for path in pages:
+        if "--check" not in sys.argv:
+            path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+        print(f"{path.name}: {'stale' if '--check' in sys.argv else 'written'}")
+    sys.exit(1 if pages and "--check" in sys.argv else 0)
+
+
+if __name__ == "__main__":
+    main()
