@@ -1,6 +1,6 @@
 """What every method must hold, for every method there is.
 
-A new method needs a file golden/NAME.json: `make golden` writes the files that are missing. Where a change of the losses
+A new method needs a file golden/NAME.json: `make golden` writes the files that are missing. Where a change of losses
 is meant, delete the old file first.
 """
 
