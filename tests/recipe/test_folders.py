@@ -136,7 +136,7 @@ def test_source_only_trains_on_the_source_and_needs_no_mask_of_the_target(
     assert command(capsys, "evaluate", run, "--split", "test").code == 0
     data = prepare_data(read_recipe(run / "recipe.yaml"))
     assert [sample.image.parent.parent.parent for sample in data.pools.labeled] == [source] * 4
-    assert data.labeled[0].image.shape == (3, 24, 32)
+    assert data.labeled.picture(0).image.shape == (3, 24, 32)
 
 
 def test_target_only_sees_nothing_of_a_source(tmp_path: Path, source: Path, dataset: Path) -> None:

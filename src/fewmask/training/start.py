@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import track
 
-from fewmask.data.store import Picture
+from fewmask.data.store import MemoryStore, Picture, every_picture
 from fewmask.errors import UserError
 from fewmask.methods import Method, Pretrained
 from fewmask.ops.draw import Purpose, seed_at
@@ -125,8 +125,8 @@ def _train(
 def _fill_caches(data: TrainingData, console: Console) -> None:
     """Reads the pictures that stay in RAM, under a bar."""
     for what, store in (("masks", data.labeled), ("unlabeled images", data.unlabeled), ("the source", data.source)):
-        if store is not None and store.cached:
-            read: Iterable[Picture] = store.fill()
+        if isinstance(store, MemoryStore):
+            read: Iterable[Picture] = every_picture(store)
             if console.is_terminal:
                 read = track(read, f"reading {what}", len(store), console=console, transient=True)
             deque(read, maxlen=0)

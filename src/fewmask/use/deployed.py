@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch.nn import functional as F
 
-from fewmask.data.store import Resize, resized_image
+from fewmask.data.store import Resize, resized_images
 from fewmask.models.segnet import SegNet
 from fewmask.shapes import ByteImage, Float32, Logits
 from fewmask.use.device import enough_memory
@@ -44,7 +44,7 @@ def _logits(net: SegNet, images: list[ByteImage], resize: Resize, size: torch.Si
 
 def _logits_at(net: SegNet, images: list[ByteImage], resize: Resize, size: torch.Size) -> Logits:
     device = net.mean.device
-    inputs = torch.stack([resized_image(image, resize) for image in images]).to(device).float() / 255
+    inputs = torch.stack([resized_images(image, resize) for image in images]).to(device).float() / 255
     logits: Logits = net(inputs).logits.float()
     if logits.shape[-2:] != size:
         logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)

@@ -15,7 +15,7 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from fewmask.data.classes import Classes
 from fewmask.data.folder import Sample, read_folder
 from fewmask.data.images import read_image
-from fewmask.data.store import PictureStore
+from fewmask.data.store import FileStore
 from fewmask.errors import UserError, choices, in_command
 from fewmask.models.build import build_net
 from fewmask.models.segnet import SegNet
@@ -152,9 +152,9 @@ def score(
     tick: Tick = lambda total: None,
 ) -> dict[str, Scores]:
     """Scores per net from one confusion matrix each over all samples, which have masks, at full label size."""
-    full_size = PictureStore(samples, classes, resize=None, cached=False)
+    full_size = FileStore(samples, classes)
     totals = {name: torch.zeros(len(classes), len(classes), dtype=torch.int64) for name in nets}
-    pictures, again = tee(full_size[index] for index in range(len(full_size)))
+    pictures, again = tee(full_size.picture(index) for index in range(len(full_size)))
     predicted = predicted_labels(nets, (picture.image for picture in pictures), recipe.data.resize)
     for answers, picture in zip(predicted, again, strict=True):
         assert picture.labels is not None

@@ -15,7 +15,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from fewmask.data.classes import Classes
-from fewmask.data.store import Picture, PictureStore
+from fewmask.data.store import FileStore, Picture
 from fewmask.models.segnet import SegNet
 from fewmask.recipe import Recipe
 from fewmask.run.atomic import write_bytes, write_text
@@ -76,10 +76,10 @@ def _chosen(data: TrainingData, recipe: Recipe) -> dict[str, torch.Tensor]:
     split, samples = next((split, samples) for split, samples in with_masks.items() if samples)
     count = min(_SHOWN, len(samples))
     own = split == "labeled"  # which may be of a source domain, with another encoding and size
-    store = data.labeled if own else PictureStore(samples, data.classes, recipe.data.resize, cached=False)
+    store = data.labeled if own else FileStore(samples, data.classes, recipe.data.resize)
     tensors = {}
     for index in range(count):
-        image, labels = store[index * len(samples) // count]
+        image, labels = store.picture(index * len(samples) // count)
         assert labels is not None
         tensors[f"{split}.{index}.image"], tensors[f"{split}.{index}.labels"] = _middle(image), _middle(labels)
     return tensors
