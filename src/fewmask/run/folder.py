@@ -8,7 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from fewmask.data.classes import Classes, read_classes, write_classes
-from fewmask.data.splits import Pools
+from fewmask.data.partition import Partition
 from fewmask.errors import UserError, in_command
 from fewmask.recipe import Recipe, read_recipe, recipe_yaml
 from fewmask.run.atomic import write_text
@@ -44,7 +44,9 @@ class RunFolder:
         """The scores on a split."""
         return self.path / f"scores_{split}.json"
 
-    def create(self, recipe: Recipe, classes: Classes, pools: Pools, source_names: list[str] | None = None) -> None:
+    def create(
+        self, recipe: Recipe, classes: Classes, partition: Partition, source_names: list[str] | None = None
+    ) -> None:
         """Makes the folder and writes what the run is a function of; a folder in use is left alone.
 
         A run that ended before it saved anything, by a mistake or for want of memory, is begun anew.
@@ -63,8 +65,8 @@ class RunFolder:
             write_classes(classes, self.path / "dataset.yaml")
             if source_names is not None:
                 write_text(self.source_file, "".join(f"{name}\n" for name in source_names))
-            write_text(self.unlabeled_file, "".join(f"{path.name}\n" for path in pools.unlabeled))
-            write_text(self.labeled_file, "".join(f"{sample.name}\n" for sample in pools.labeled))
+            write_text(self.unlabeled_file, "".join(f"{path.name}\n" for path in partition.unlabeled))
+            write_text(self.labeled_file, "".join(f"{sample.name}\n" for sample in partition.labeled))
             write_text(self.recipe_file, recipe_yaml(recipe))  # last: its presence makes this a run
         except OSError as error:
             raise UserError(f"cannot write there ({error.strerror})", self.path, "Choose another --out.") from None

@@ -1,4 +1,4 @@
-"""From a recipe to what a training needs: pools of images, stores of pictures, crop, and the method's tools."""
+"""From a recipe to what a training needs: which images are labeled, stores of pictures, crop, and the method's tools."""
 
 import os
 from collections import deque
@@ -10,7 +10,7 @@ import numpy as np
 from fewmask.data.classes import Classes
 from fewmask.data.folder import Folder, Sample
 from fewmask.data.label_counts import foreground_is_ignored
-from fewmask.data.splits import Pools, draw_pools
+from fewmask.data.partition import Partition, draw_partition
 from fewmask.data.store import FileStore, MemoryStore, Resize, Store, every_picture, fits_in_memory
 from fewmask.errors import UserError, in_command
 from fewmask.methods import Tools
@@ -30,7 +30,7 @@ class TrainingData(NamedTuple):
     """The data of a run."""
 
     folder: Folder
-    pools: Pools
+    partition: Partition
     labeled: Store
     unlabeled: Store | None
     source: Store | None
@@ -64,17 +64,17 @@ def prepare_data(recipe: Recipe) -> TrainingData:
     learned, resize, labels = folder, data.resize, data.labels
     if recipe.method.source_use == "alone" and source is not None:  # it stands in for the target, of which nothing
         learned, resize, labels, source = source, source_resize, None, None  # is seen before the scores
-    pools = draw_pools(learned, labels, data.split_seed)
+    partition = draw_partition(learned, labels, data.split_seed)
     uses_unlabeled = recipe.method.uses_unlabeled
-    if uses_unlabeled and not pools.unlabeled:
+    if uses_unlabeled and not partition.unlabeled:
         raise UserError(
             f"the method {recipe.method.name} learns from unlabeled images too, and every train image has a mask",
             data.root,
             f"Add some to {data.root / 'unlabeled'}, hide masks with --labels 1/4, "
             f"or {recipe.method.without_unlabeled}.",
         )
-    bare = [Sample(path.stem, path, None) for path in pools.unlabeled] if uses_unlabeled else []
-    labeled: Store = FileStore(pools.labeled, learned.classes, resize)
+    bare = [Sample(path.stem, path, None) for path in partition.unlabeled] if uses_unlabeled else []
+    labeled: Store = FileStore(partition.labeled, learned.classes, resize)
     unlabeled: Store | None = FileStore(bare, folder.classes, data.resize) if bare else None
     of_source: Store | None = None if source is None else FileStore(source.train, source.classes, source_resize)
     sizes = [*labeled.sizes(), *(unlabeled.sizes() if unlabeled else ())]
@@ -94,7 +94,7 @@ def prepare_data(recipe: Recipe) -> TrainingData:
         missing = ()
     return TrainingData(
         folder,
-        pools,
+        partition,
         labeled,
         unlabeled,
         of_source,

@@ -39,7 +39,7 @@ def train_recipe(recipe: Recipe, out: Path, console: Console | None = None) -> R
     _check_long_enough(recipe, method)
     run = RunFolder(out)
     if fabric.is_global_zero:
-        run.create(recipe, data.classes, data.pools, data.source_names)
+        run.create(recipe, data.classes, data.partition, data.source_names)
     return _train(fabric, recipe, data, method, run, console or Console(stderr=True))
 
 
@@ -50,7 +50,7 @@ def create_run(recipe: Recipe, out: Path) -> RunFolder:
     data = prepare_data(recipe)
     _check_long_enough(recipe, build_method(recipe, data))
     run = RunFolder(out)
-    run.create(recipe, data.classes, data.pools, data.source_names)
+    run.create(recipe, data.classes, data.partition, data.source_names)
     return run
 
 
@@ -153,12 +153,12 @@ def _check_unchanged(run: RunFolder, recipe: Recipe, data: TrainingData) -> None
             data.folder.root,
             _RESTORE,
         )
-    before, after = set(run.labeled_names()), {sample.name for sample in data.pools.labeled}
+    before, after = set(run.labeled_names()), {sample.name for sample in data.partition.labeled}
     if before != after:
         gone, new = sorted(before - after), sorted(after - before)
         what = f"{gone[0]} was labeled when the run was started" if gone else f"{new[0]} has been labeled since"
         raise UserError(f"the labeled images have changed: {what}", data.folder.root, _RESTORE)
-    unlabeled = [path.name for path in data.pools.unlabeled] if recipe.method.uses_unlabeled else None
+    unlabeled = [path.name for path in data.partition.unlabeled] if recipe.method.uses_unlabeled else None
     _check_same_images("unlabeled images", run.names(run.unlabeled_file), unlabeled, data.folder.root)
     root = "" if recipe.source is None else recipe.source.root
     _check_same_images("images of the source", run.names(run.source_file), data.source_names, root)

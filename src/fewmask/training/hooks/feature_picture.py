@@ -71,7 +71,7 @@ class _KeptLook(NamedTuple):
 
 
 def _chosen(data: TrainingData, recipe: Recipe) -> dict[str, torch.Tensor]:
-    splits = {"test": data.folder.test, "val": data.folder.val, "labeled": data.pools.labeled}
+    splits = {"test": data.folder.test, "val": data.folder.val, "labeled": data.partition.labeled}
     with_masks = {split: [sample for sample in samples if sample.mask] for split, samples in splits.items()}
     split, samples = next((split, samples) for split, samples in with_masks.items() if samples)
     count = min(_SHOWN, len(samples))

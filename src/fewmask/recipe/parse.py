@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from fewmask.data.splits import is_list
+from fewmask.data.partition import is_list
 from fewmask.errors import UserError, one_line
 from fewmask.methods import LabelContrast
 from fewmask.models.weights import NOT_ON_DISK
