@@ -35,7 +35,7 @@ class DataConfig(Settings):
     crop: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
     """Side or (height, width); None: the largest image, at most 512."""
     cache: bool | None = None
-    """Keep decoded images in RAM; None: when they take less than half of what is free."""
+    """Keep decoded images in RAM; None: when they take less than half of what is free, once for each process."""
     workers: int | None = Field(None, ge=0)
     """Processes that read ahead; None: none with a cache, otherwise one a core, at most 8."""
 
@@ -148,6 +148,11 @@ class Recipe(Settings):
     def method_type(self) -> type[Method]:
         """The class that trains by this recipe."""
         return method_named(self.method.name)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The names of the networks that a finished run has; the first is the one it ships."""
+        return tuple(dict.fromkeys((self.method_type.predictor, "student")))
 
 
 def method_named(name: str) -> type[Method]:

@@ -1,4 +1,4 @@
-"""From a recipe to what a training needs: which images are labeled, stores of pictures, crop, and the method's tools."""
+"""From a recipe to what a training needs: labeled and unlabeled images, their stores, crop, and the method's tools."""
 
 import os
 from collections import deque
@@ -16,7 +16,7 @@ from fewmask.errors import UserError, in_command
 from fewmask.methods import Tools
 from fewmask.recipe import Recipe
 from fewmask.recipe.folders import source_folder, target_folder
-from fewmask.run.validation import steps_between_looks
+from fewmask.run.validation import steps_between_val_scores
 from fewmask.shapes import IGNORE
 from fewmask.training.device import num_local_processes
 
@@ -55,10 +55,10 @@ def prepare_data(recipe: Recipe) -> TrainingData:
     """Reads names, draws the labeled images, and measures sizes; decodes no more than it takes to see a label."""
     data = recipe.data
     folder = target_folder(data)
-    if steps_between_looks(recipe) and not any(sample.mask for sample in folder.val):
+    if steps_between_val_scores(recipe) and not any(sample.mask for sample in folder.val):
         fix = "Keep some images with masks there, or leave out training.score_every and training.select."
         raise UserError("there are no masks to score on", folder.root / "val" / "masks", fix)
-    if steps_between_looks(recipe):
+    if steps_between_val_scores(recipe):
         check_readable(folder.val, folder.classes)
     source, source_resize = _source(recipe, folder)
     learned, resize, labels = folder, data.resize, data.labels

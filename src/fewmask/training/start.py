@@ -17,8 +17,9 @@ from fewmask.ops.draw import Purpose, seed_at
 from fewmask.recipe import Recipe, with_absolute_paths
 from fewmask.run.atomic import write_bytes
 from fewmask.run.checkpoint import cannot_write, check_recipe, latest_checkpoint, state_bytes
+from fewmask.run.files import read_bytes
 from fewmask.run.folder import RunFolder, check_data_is_there
-from fewmask.run.validation import selected_look, selects
+from fewmask.run.validation import selected_val_score, selects
 from fewmask.say import say
 from fewmask.training.device import launch_fabric
 from fewmask.training.prepare import TrainingData, prepare_data
@@ -58,7 +59,7 @@ def resume_run(out: Path, console: Console | None = None) -> RunFolder:
     """Goes on with an interrupted run as if it had never stopped; a finished one is left as it is."""
     run, console = RunFolder(out), console or Console(stderr=True)
     recipe = run.recipe()
-    if run.model_file("student").exists():
+    if run.is_finished:
         say(console, f"{out} is finished already.")
         return run
     check_recipe(run, recipe)
@@ -133,14 +134,14 @@ def _fill_caches(data: TrainingData, console: Console) -> None:
 
 
 def _write_model(run: RunFolder, method: Method, recipe: Recipe) -> None:
-    nets = {"teacher": method.teacher, "student": method.student}  # the student last: its presence ends the run
-    look = selected_look(run, recipe)
+    nets = {"teacher": method.teacher, "student": method.student}
+    selected = selected_val_score(run, recipe)
     try:
-        for which, net in nets.items():
-            if net is None:
+        for name in sorted(nets, key=recipe.networks.count):  # last those whose presence ends the run
+            if (net := nets[name]) is None:
                 continue
-            content = state_bytes(net) if look is None else run.best_file(which, look["step"]).read_bytes()
-            write_bytes(run.model_file(which), content)
+            content = state_bytes(net) if selected is None else read_bytes(run.best_file(name, selected["step"]))
+            write_bytes(run.model_file(name), content)
     except OSError as error:
         raise cannot_write(run, "the model", error) from None
 
@@ -159,9 +160,9 @@ def _check_unchanged(run: RunFolder, recipe: Recipe, data: TrainingData) -> None
         what = f"{gone[0]} was labeled when the run was started" if gone else f"{new[0]} has been labeled since"
         raise UserError(f"the labeled images have changed: {what}", data.folder.root, _RESTORE)
     unlabeled = [path.name for path in data.partition.unlabeled] if recipe.method.uses_unlabeled else None
-    _check_same_images("unlabeled images", run.names(run.unlabeled_file), unlabeled, data.folder.root)
+    _check_same_images("unlabeled images", run.unlabeled_names(), unlabeled, data.folder.root)
     root = "" if recipe.source is None else recipe.source.root
-    _check_same_images("images of the source", run.names(run.source_file), data.source_names, root)
+    _check_same_images("images of the source", run.source_names(), data.source_names, root)
 
 
 def _check_same_images(what: str, before: list[str] | None, after: list[str] | None, root: object) -> None:

@@ -27,11 +27,12 @@ from fewmask.run.checkpoint import (
     save_checkpoint,
     state_bytes,
 )
+from fewmask.run.features import Moment
 from fewmask.run.folder import RunFolder
-from fewmask.run.validation import steps_between_looks
+from fewmask.run.validation import steps_between_val_scores
 from fewmask.training.batches import reading
 from fewmask.training.device import leave_bank_out_of_broadcast
-from fewmask.training.hooks.feature_picture import Moment, look_at_features
+from fewmask.training.hooks.feature_picture import look_at_features
 from fewmask.training.hooks.journal import Journal, Silence
 from fewmask.training.hooks.validation import Validation
 from fewmask.training.prepare import TrainingData
@@ -87,7 +88,7 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
     validation = Validation(run, method, data.folder, recipe, first)
 
     def is_due(done: int) -> bool:
-        between = steps_between_looks(recipe)
+        between = steps_between_val_scores(recipe)
         return between > 0 and (done % between == 0 or done == training.steps)
 
     def pause_for(work: Callable[[], None]) -> None:
@@ -158,7 +159,7 @@ def fit(fabric: Fabric, method: Method, data: TrainingData, recipe: Recipe, run:
                     if is_meeting or is_end:
                         journal.write(done, losses, watch, rate)
                     if is_look:
-                        pause_for(lambda done=done: validation.look(done))
+                        pause_for(lambda done=done: validation.score(done))
                     if saves:
                         save(Position(index, step + 1))
                     if stops:

@@ -1,7 +1,5 @@
 """What a run says while it trains: progress bar, metrics.csv, TensorBoard events, and alarms."""
 
-import csv
-import io
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,9 +13,9 @@ from torch import Tensor
 
 from fewmask.data.batch import Unlabeled
 from fewmask.data.pool import PicturePool
-from fewmask.run.atomic import write_text
 from fewmask.run.checkpoint import cannot_write
 from fewmask.run.folder import RunFolder
+from fewmask.run.metrics import MetricsWriter
 from fewmask.say import say
 from fewmask.training.hooks.events import EventFile
 
@@ -79,7 +77,7 @@ class Journal(Silence):
         self._run, self._class_names, self._total = run, class_names, total
         self._alarm_excess, self._console = alarm_excess, console
         try:
-            self._columns = _drop_lines_after(run, first)
+            self._metrics = MetricsWriter(run, first)
         except OSError as error:
             raise cannot_write(run, "the log", error) from None
         self._events = EventFile(run.path, first)
@@ -145,7 +143,7 @@ class Journal(Silence):
         values["memory_gib"] = peak_memory() / 2**30
         self._last, self._waited = (now, step), 0.0
         try:
-            self._append(step, values)
+            self._metrics.append(step, values)
             self._events.write(step, values)
         except OSError as error:
             raise cannot_write(self._run, "the log", error) from None
@@ -156,16 +154,6 @@ class Journal(Silence):
             say(self._console, f"step {step}/{self._total} | {note}")
         if "pseudo_excess" in watch:
             self._watch_classes(step, watch["pseudo_excess"].tolist())
-
-    def _append(self, step: int, values: Mapping[str, float]) -> None:
-        row = {"step": str(step)} | {name: f"{value:.6g}" for name, value in values.items()}
-        new = [name for name in row if name not in self._columns]
-        if new:
-            # A new curve, e.g. a term that starts after the warm-up: the table is written again with its column.
-            self._columns = [*self._columns, *new]
-            _write_table(self._run, self._columns, _read_table(self._run)[1])
-        with self._run.metrics_file.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, self._columns, lineterminator="\n").writerow(row)
 
     def _watch_classes(self, step: int, excess: Sequence[float]) -> None:
         """Says once when a class runs away or vanishes among the pseudo-labels for several lines in a row."""
@@ -203,29 +191,3 @@ def peak_memory() -> int:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _drop_lines_after(run: RunFolder, step: int) -> list[str]:
-    """Cuts metrics.csv to the steps that the checkpoint holds; its columns."""
-    columns, lines = _read_table(run)
-    _write_table(run, columns, [line for line in lines if int(line["step"]) <= step])
-    return columns
-
-
-def _read_table(run: RunFolder) -> tuple[list[str], list[dict[str, str]]]:
-    """Columns and lines of metrics.csv, without the half line that a killed run may leave; empty without a file."""
-    if not run.metrics_file.exists():
-        return [], []
-    text = run.metrics_file.read_text(encoding="utf-8")
-    table = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
-    lines = list(table)
-    return list(table.fieldnames or []), lines
-
-
-def _write_table(run: RunFolder, columns: Sequence[str], lines: Sequence[Mapping[str, str]]) -> None:
-    table = io.StringIO()
-    if columns:
-        writer = csv.DictWriter(table, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-    write_text(run.metrics_file, table.getvalue())
