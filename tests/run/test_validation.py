@@ -143,7 +143,9 @@ def test_the_best_network_is_that_of_the_scores_which_a_checkpoint_knows(
     score(first, 1, 0.1234561)
     score(first, 2, 0.9)  # whose checkpoint is lost
     again = Validation(run, method, data.folder, recipe, 1)
-    assert selected_val_score(run, recipe)["step"] == 2
+    selected = selected_val_score(run, recipe)
+    assert selected is not None
+    assert selected["step"] == 2
     score(again, 2, 0.1234560)
     assert selected_val_score(run, recipe) == {
         "step": 1,

@@ -43,7 +43,7 @@ def twin(net: SegNet, image: Tensor, resize: Resize) -> Tensor:
     if resize is not None:
         image = resizing.resize(image, list(resize), InterpolationMode.BILINEAR, antialias=True)
     with torch.no_grad():
-        logits = net(image[None].float() / 255).logits.float()
+        logits: Tensor = net(image[None].float() / 255).logits.float()
     if logits.shape[-2:] != (height, width):
         logits = F.interpolate(logits, (height, width), mode="bilinear", align_corners=False)
     return logits[0].softmax(dim=0)
