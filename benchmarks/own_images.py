@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 
 from fewmask.recipe.folders import target_folder
-from fewmask.use.model import load, score
+from fewmask.use.evaluate import score
+from fewmask.use.model import load
 from table import Table, percent
 
 HERE = Path(__file__).parent
@@ -28,7 +29,7 @@ def main() -> None:
         row: dict[str, object] = {"run": run.name}
         for name, is_own in (("own", True), ("other", False)):
             samples = [s for s in folder.train if s.mask is not None and (s.name in own) == is_own]
-            scores = score({"student": model.nets["student"]}, samples, folder.classes, model.recipe)["student"]
+            scores = score({"student": model.networks["student"]}, samples, folder.classes)["student"]
             row |= {f"{name}_images": len(samples), name: percent(scores.miou)}
         table.append(row)
 

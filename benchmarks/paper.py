@@ -11,7 +11,6 @@ to benchmarks/paper_steps.csv, by which the cost is counted: only steps measured
 
 import argparse
 import csv
-import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from fewmask.errors import UserError
 from fewmask.methods import METHODS
 from fewmask.recipe import Recipe, changed_settings, read_recipe, with_absolute_paths
 from fewmask.run.folder import RunFolder
+from fewmask.run.scores import read_scores
 from paper_steps import measure_step
 from table import ROOT, Table, machine
 
@@ -177,9 +177,9 @@ def command(run: Run, folder: Path, places: Mapping[str, str]) -> str:
     score = shlex.join(["fewmask", "evaluate", out])  # val, at full label size
     if files.scores_file("val").exists():
         return ""
-    if files.model_file("student").exists():
+    if files.is_finished:
         return score
-    if files.recipe_file.exists():
+    if files.is_begun:
         return f"{shlex.join(['fewmask', 'train', '--resume', out])} && {score}"
     words = ["fewmask", "train", str(FOLDER / f"{run.recipe}.yaml"), "--method", run.method]
     words += ["--labels", str(run.labels), "--split-seed", str(run.seed)]
@@ -249,8 +249,8 @@ def cell(table: PaperTable, row: Row, column: str, folder: Path, seeds: Sequence
 
 def scored(folder: Path) -> float | None:
     """mIoU on val in percent of the network that the method ships; None before the run is scored."""
-    file = RunFolder(folder).scores_file("val")
-    return 100 * json.loads(file.read_text(encoding="utf-8"))["miou"] if file.exists() else None
+    run = RunFolder(folder)
+    return 100 * read_scores(run, "val")["miou"] if run.scores_file("val").exists() else None
 
 
 def summary(scores: Sequence[float]) -> str:

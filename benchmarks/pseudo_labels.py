@@ -37,7 +37,7 @@ def main() -> None:
 
 def confusion(model: Model) -> tuple[torch.Tensor, torch.Tensor]:
     """Pixels by true and predicted class [k k], and the same with each counted as its weight; float64."""
-    model.predictor = "teacher" if "teacher" in model.nets else "student"
+    model.shipped = "teacher" if "teacher" in model.networks else "student"
     power = getattr(model.recipe.method, "confidence_sharpening", 6.0)
     labeled = set(model.run.labeled_names())
     folder = target_folder(model.recipe.data)

@@ -1,6 +1,5 @@
 """One row of an accuracy benchmark: train by a recipe (or go on with an interrupted run), score val and test."""
 
-import csv
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -12,6 +11,7 @@ from rich.console import Console
 
 from fewmask.recipe import Recipe
 from fewmask.run.folder import RunFolder
+from fewmask.run.metrics import read_metrics
 from fewmask.training.start import resume_run, train_recipe
 from fewmask.use.model import load
 from table import Table, percent
@@ -25,7 +25,7 @@ def add_row(table: Table, key: dict[str, Any], recipe: Recipe, folder: Path, spl
     """
     if table.holds(**key):
         return
-    if RunFolder(folder).model_file("student").exists():
+    if RunFolder(folder).is_finished:
         raise SystemExit(f"{folder} is a finished run, of this commit or of another. Delete it to train anew.")
     print(f"-- {key}", flush=True)
     start = time.perf_counter()
@@ -36,9 +36,8 @@ def add_row(table: Table, key: dict[str, Any], recipe: Recipe, folder: Path, spl
     row: dict[str, Any] = dict(key)
     for split in splits:
         scores = model.evaluate(split)
-        teacher = scores["teacher"]
-        row[f"{split}_student"] = percent(scores["student"]["miou"])
-        row[f"{split}_teacher"] = percent(teacher["miou"] if teacher else None)
+        for name in ("student", "teacher"):  # the columns of the tables
+            row[f"{split}_{name}"] = percent(scores[name]["miou"] if name in scores["networks"] else None)
         if split == "test":
             row |= {f"test_{name}": percent(iou) for name, iou in scores["per_class"].items()}
     row["seconds"] = round(seconds)
@@ -48,7 +47,7 @@ def add_row(table: Table, key: dict[str, Any], recipe: Recipe, folder: Path, spl
 
 def _train(recipe: Recipe, folder: Path) -> None:
     console = Console(width=160)
-    if RunFolder(folder).recipe_file.exists():
+    if RunFolder(folder).is_begun:
         resume_run(folder, console)
     else:
         train_recipe(recipe, folder, console)
@@ -56,12 +55,10 @@ def _train(recipe: Recipe, folder: Path) -> None:
 
 def step_figures(folder: Path) -> dict[str, str]:
     """Medians over the second half of a run: steps per second, share of the time waiting for data, peak memory."""
-    with RunFolder(folder).metrics_file.open(newline="") as file:
-        lines = list(csv.DictReader(file))
-    late = lines[len(lines) // 2 :]
+    rows = read_metrics(RunFolder(folder)).rows
+    late = rows[len(rows) // 2 :]
     return {
-        name: f"{median(float(line[name]) for line in late):.4g}"
-        for name in ("steps_per_second", "data_share", "memory_gib")
+        name: f"{median(row[name] for row in late):.4g}" for name in ("steps_per_second", "data_share", "memory_gib")
     }
 
 

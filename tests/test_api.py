@@ -29,7 +29,7 @@ def test_method_and_labels_go_before_the_recipe_and_settings_before_both(tmp_pat
     settings = {"data.labels": "1/2", "training.steps": 1}
     run = fewmask.train(recipe, tmp_path / "run", method="supervised", labels=3, settings=settings)
     model = fewmask.load(run)
-    assert set(model.nets) == {"student"}
+    assert set(model.networks) == {"student"}
     assert model.recipe.data.labels == "1/2"
     assert len((run / "labeled.txt").read_text().split()) == 2
 

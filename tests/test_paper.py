@@ -165,7 +165,7 @@ def test_data_that_is_not_that_of_the_paper_is_told(places: dict[str, str]) -> N
 def write_scores(folder: Path, miou: float) -> None:
     """A run that is finished and scored, as the table reads it."""
     folder.mkdir(parents=True)
-    RunFolder(folder).scores_file("val").write_text(json.dumps({"miou": miou}))
+    RunFolder(folder).scores_file("val").write_text(json.dumps({"miou": miou, "per_class": {}}))
 
 
 def printed(number: int, folder: Path, steps: dict[Any, Any] | None = None) -> dict[str, list[str]]:
@@ -210,7 +210,7 @@ def test_command_starts_goes_on_scores_or_does_nothing(tmp_path: Path) -> None:
     ):
         assert f"--set 'data.root=the cities' {settings} --out" in paper.command(run, tmp_path, places)
     out.mkdir()
-    (out / "recipe.yaml").touch()
+    (out / "recipe.yaml").write_text(recipe_yaml(paper.planned(RUN, places)[0]))
     assert paper.command(RUN, tmp_path, places) == f"fewmask train --resume {out} && {score}"
     RunFolder(out).model_file("student").touch()
     assert paper.command(RUN, tmp_path, places) == score

@@ -133,8 +133,10 @@ def test_json_is_one_object_and_nothing_else(run: Path, capsys: Capsys) -> None:
         "images",
         "predictor",
         "selected",
+        "networks",
     }
     assert (scores["split"], scores["images"], scores["predictor"]) == ("test", 3, "student")
+    assert scores["networks"] == ["student", "teacher"]
     assert tuple(scores["per_class"]) == NAMES
     assert scores["miou"] == pytest.approx(np.mean(list(scores["per_class"].values())))
     assert scores["student"] == {name: scores[name] for name in ("miou", "per_class", "pixel_accuracy")}
@@ -293,7 +295,7 @@ def test_scores_that_cannot_be_kept_say_how_to_see_them(
     def denied(*_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr("fewmask.use.model.write_text", denied)
+    monkeypatch.setattr("fewmask.run.scores.write_text", denied)
     assert_mistake(command(capsys, "evaluate", run), "could not be written (Permission denied)", f"--data {dataset}")
     assert command(capsys, "evaluate", run, "--data", dataset).code == 0
 

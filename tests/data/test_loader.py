@@ -9,7 +9,7 @@ from fewmask.data.batch import Batch, Labeled, Unlabeled
 from fewmask.data.classes import Classes
 from fewmask.data.folder import Sample, read_folder
 from fewmask.data.loader import Draws, StepBatches, step_loader
-from fewmask.data.store import PictureStore
+from fewmask.data.store import FileStore, MemoryStore
 from fewmask.shapes import IGNORE
 
 CPU = torch.device("cpu")
@@ -20,9 +20,7 @@ DRAWS = Draws(seed=3, stage=0, crop=(16, 24), num_labeled=2, num_unlabeled=3)
 @pytest.fixture(scope="module")
 def stores(dataset):
     folder = read_folder(dataset)
-    return tuple(
-        PictureStore(samples, folder.classes, None, cached=True) for samples in (folder.train, folder.unlabeled)
-    )
+    return tuple(MemoryStore(FileStore(samples, folder.classes)) for samples in (folder.train, folder.unlabeled))
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +33,7 @@ def marked(tmp_path_factory):
         Image.fromarray(np.full((8, 8, 3), 10 * (index + 1), np.uint8)).save(sample.image)
         Image.fromarray(np.full((8, 8), index, np.uint8)).save(sample.mask)
         samples.append(sample)
-    return PictureStore(samples, Classes(names=tuple("abcdefg")), None, cached=True)
+    return MemoryStore(FileStore(samples, Classes(names=tuple("abcdefg"))))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +44,7 @@ def ramp(tmp_path_factory):
     Image.fromarray(np.stack([columns, rows, rows], axis=-1)).save(folder / "image.png")
     Image.fromarray(columns).save(folder / "mask.png")
     sample = Sample("image", folder / "image.png", folder / "mask.png")
-    return PictureStore([sample], Classes(names=tuple(map(str, range(30)))), None, cached=True)
+    return MemoryStore(FileStore([sample], Classes(names=tuple(map(str, range(30))))))
 
 
 def same(one, other):

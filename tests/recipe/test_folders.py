@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from fewmask.data.folder import read_folder
-from fewmask.data.splits import draw_pools
+from fewmask.data.partition import draw_partition
 from fewmask.errors import UserError
 from fewmask.recipe import DataConfig, SourceConfig, make_method_config, read_recipe
 from fewmask.recipe.folders import source_folder, target_folder
@@ -58,10 +58,10 @@ def test_lists_may_name_the_pairs_of_two_sizes_that_are_left_out(tmp_path: Path)
     source = source_folder(SourceConfig(root=gta5, train_list=everything), read_folder(cityscapes))
     for folder in (target, source):
         assert [sample.name for sample in folder.train] == ["00001", "00002"]
-    pools = draw_pools(read_folder(gta5), str(everything), 0)
-    assert [sample.name for sample in pools.labeled] == ["00001", "00002"]
+    partition = draw_partition(read_folder(gta5), str(everything), 0)
+    assert [sample.name for sample in partition.labeled] == ["00001", "00002"]
     with pytest.raises(UserError, match="of every image in the list the mask is of another size"):
-        draw_pools(read_folder(gta5), str(_list(tmp_path / "odd.txt", "15188")), 0)
+        draw_partition(read_folder(gta5), str(_list(tmp_path / "odd.txt", "15188")), 0)
 
 
 def test_the_source_is_its_train_images_with_masks(source: Path, dataset: Path) -> None:
@@ -135,8 +135,8 @@ def test_source_only_trains_on_the_source_and_needs_no_mask_of_the_target(
     assert "source_only: 4 labeled and 0 unlabeled images, 4 classes" in " ".join(answer.out.split())
     assert command(capsys, "evaluate", run, "--split", "test").code == 0
     data = prepare_data(read_recipe(run / "recipe.yaml"))
-    assert [sample.image.parent.parent.parent for sample in data.pools.labeled] == [source] * 4
-    assert data.labeled[0].image.shape == (3, 24, 32)
+    assert [sample.image.parent.parent.parent for sample in data.partition.labeled] == [source] * 4
+    assert data.labeled.picture(0).image.shape == (3, 24, 32)
 
 
 def test_target_only_sees_nothing_of_a_source(tmp_path: Path, source: Path, dataset: Path) -> None:

@@ -1,4 +1,4 @@
-"""Looks at val during a run, and the best of them as its result."""
+"""Scores on val during a run, and the best of them as its result."""
 
 import csv
 import json
@@ -10,8 +10,16 @@ from unittest.mock import Mock
 
 import pytest
 
+from fewmask.errors import UserError
 from fewmask.recipe import read_recipe
-from fewmask.run.validation import Look, best_look, selected_look
+from fewmask.run.folder import RunFolder
+from fewmask.run.validation import (
+    ValScore,
+    best_val_score,
+    read_val_scores,
+    selected_val_score,
+    write_val_scores,
+)
 from fewmask.training.hooks.validation import Validation
 from fewmask.training.prepare import prepare_data
 from fewmask.training.start import build_method, create_run
@@ -30,7 +38,7 @@ def train(capsys: Capsys, folder: Path, dataset: Path, **training: Any) -> Path:
     return folder / "run"
 
 
-def looks(run: Path) -> list[dict[str, float]]:
+def scores_on_val(run: Path) -> list[dict[str, float]]:
     with (run / "validation.csv").open(newline="") as file:
         return [{name: float(value) for name, value in line.items()} for line in csv.DictReader(file)]
 
@@ -40,12 +48,14 @@ def evaluated(capsys: Capsys, run: Path) -> dict[str, Any]:
     return scores
 
 
-def test_looks_are_scores_on_val_and_change_nothing(tmp_path: Path, dataset: Path, capsys: Capsys) -> None:
-    run = train(capsys, tmp_path / "looked", dataset, score_every=5)
-    assert [look["step"] for look in looks(run)] == [5, 10, 12]
+def test_scoring_val_changes_nothing_and_ends_with_the_scores_of_the_model(
+    tmp_path: Path, dataset: Path, capsys: Capsys
+) -> None:
+    run = train(capsys, tmp_path / "scored", dataset, score_every=5)
+    assert [row["step"] for row in scores_on_val(run)] == [5, 10, 12]
     scores = evaluated(capsys, run)
-    assert looks(run)[-1]["student"] == pytest.approx(scores["student"]["miou"], abs=1e-6)
-    assert looks(run)[-1]["teacher"] == pytest.approx(scores["teacher"]["miou"], abs=1e-6)
+    assert scores_on_val(run)[-1]["student"] == pytest.approx(scores["student"]["miou"], abs=1e-6)
+    assert scores_on_val(run)[-1]["teacher"] == pytest.approx(scores["teacher"]["miou"], abs=1e-6)
     assert scores["selected"] is None
 
     blind = train(capsys, tmp_path / "blind", dataset)
@@ -54,19 +64,19 @@ def test_looks_are_scores_on_val_and_change_nothing(tmp_path: Path, dataset: Pat
         assert (run / model).read_bytes() == (blind / model).read_bytes()
 
 
-def test_the_best_look_is_the_result_when_asked_for(tmp_path: Path, dataset: Path, capsys: Capsys) -> None:
+def test_the_best_step_on_val_is_the_result_when_asked_for(tmp_path: Path, dataset: Path, capsys: Capsys) -> None:
     run = train(
         capsys, tmp_path / "best", dataset, score_every=1, select="best_val", steps=7, learning_rate=0.8, poly_power=0
     )
     last = train(capsys, tmp_path / "last", dataset, score_every=1, steps=7, learning_rate=0.8, poly_power=0)
-    assert looks(run) == looks(last)
-    best = max(looks(run), key=lambda look: look["student"])
+    assert scores_on_val(run) == scores_on_val(last)
+    best = max(scores_on_val(run), key=lambda row: row["student"])
     assert best["step"] < 7  # else this would show nothing
     scores = evaluated(capsys, run)
     assert scores["student"]["miou"] == pytest.approx(best["student"], abs=1e-6)
     assert scores["teacher"]["miou"] == pytest.approx(best["teacher"], abs=1e-6)
     assert scores["selected"]["step"] == best["step"]
-    assert evaluated(capsys, last)["student"]["miou"] == pytest.approx(looks(last)[-1]["student"], abs=1e-6)
+    assert evaluated(capsys, last)["student"]["miou"] == pytest.approx(scores_on_val(last)[-1]["student"], abs=1e-6)
     shown = command(capsys, "evaluate", run, "--split", "val").out
     assert f"step {best['step']:.0f} of 7, the best on val. Scores on val flatter them." in shown
 
@@ -81,7 +91,7 @@ def test_the_network_that_predicts_decides_also_after_a_stage_before(
     settings = ("--set", "training.select=best_val", "--set", "training.score_every=1", "--set", "pretrain.share=0.3")
     answer = command(capsys, "train", recipe, "--out", tmp_path / "run", *settings)
     assert answer.code == 0, answer.err
-    best = {net: max(looks(tmp_path / "run"), key=lambda look: look[net]) for net in ("student", "teacher")}
+    best = {net: max(scores_on_val(tmp_path / "run"), key=lambda row: row[net]) for net in ("student", "teacher")}
     assert best["student"]["step"] != best["teacher"]["step"]  # else this would show nothing
     scores = evaluated(capsys, tmp_path / "run")
     assert scores["predictor"] == "teacher"
@@ -94,7 +104,7 @@ def test_a_selecting_run_that_was_killed_ends_as_the_unbroken_one(tmp_path: Path
     unbroken, run = tmp_path / "unbroken", tmp_path / "run"
     assert Child(tmp_path, "train", recipe, "--out", unbroken).answer().code == 0
     child = Child(tmp_path, "train", recipe, "--out", run)
-    child.wait_for(lambda: (run / "validation.csv").exists() and len(looks(run)) >= 3)
+    child.wait_for(lambda: (run / "validation.csv").exists() and len(scores_on_val(run)) >= 3)
     child.signal(signal.SIGKILL)
     child.answer()
     assert not (run / "student.safetensors").exists()
@@ -115,7 +125,7 @@ def test_val_without_masks_is_one_line_before_anything_is_trained(
     assert not (tmp_path / "run").exists()
 
 
-def test_the_best_network_is_that_of_the_looks_which_a_checkpoint_knows(
+def test_the_best_network_is_that_of_the_scores_which_a_checkpoint_knows(
     tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = {"score_every": 1, "select": "best_val"}
@@ -124,34 +134,59 @@ def test_the_best_network_is_that_of_the_looks_which_a_checkpoint_knows(
     data = prepare_data(recipe)
     method = build_method(recipe, data)
 
-    def look(validation: Validation, step: int, miou: float) -> None:
+    def score(validation: Validation, step: int, miou: float) -> None:
         scores = {"student": Mock(miou=miou)}
         monkeypatch.setattr("fewmask.training.hooks.validation.score", lambda *_: scores)
-        validation.look(step)
+        validation.score(step)
 
     first = Validation(run, method, data.folder, recipe, 0)
-    look(first, 1, 0.1234561)
-    look(first, 2, 0.9)  # whose checkpoint is lost
+    score(first, 1, 0.1234561)
+    score(first, 2, 0.9)  # whose checkpoint is lost
     again = Validation(run, method, data.folder, recipe, 1)
-    assert selected_look(run, recipe)["step"] == 2
-    look(again, 2, 0.1234560)
-    assert selected_look(run, recipe) == {
+    selected = selected_val_score(run, recipe)
+    assert selected is not None
+    assert selected["step"] == 2
+    score(again, 2, 0.1234560)
+    assert selected_val_score(run, recipe) == {
         "step": 1,
         "of": recipe.training.steps,
         "by": "val",
         "miou": {"student": 0.1234561},
     }
-    look(again, 3, 0.1)
+    score(again, 3, 0.1)
     assert [file.name for file in run.checkpoints.iterdir()] == ["best_student_1.safetensors"]
 
 
-def test_a_selecting_run_that_lost_its_looks_is_one_line(tmp_path: Path, dataset: Path, capsys: Capsys) -> None:
+def test_a_selecting_run_that_lost_its_scores_on_val_is_one_line(tmp_path: Path, dataset: Path, capsys: Capsys) -> None:
     run = train(capsys, tmp_path / "best", dataset, score_every=1, select="best_val", steps=2)
     (run / "validation.csv").unlink()
     answer = command(capsys, "evaluate", run, "--split", "val")
     assert_mistake(answer, "the run has lost its validation.csv", "Copy the folder again")
 
 
-def test_of_equal_looks_the_first_is_the_best() -> None:
-    found = [Look(step, {"student": miou}) for step, miou in ((1, 0.3), (2, 0.5), (3, 0.5))]
-    assert best_look(found, "student").step == 2
+def test_of_equal_scores_the_first_is_the_best() -> None:
+    found = [ValScore(step, {"student": miou}) for step, miou in ((1, 0.3), (2, 0.5), (3, 0.5))]
+    assert best_val_score(found, "student").step == 2
+
+
+def test_scores_on_val_go_to_a_file_and_back_whatever_the_networks_are_called(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    assert read_val_scores(run) == []
+    scores = [ValScore(5, {"left": 0.1, "right": 0.25}), ValScore(10, {"left": 1 / 3, "right": 0.5})]
+    write_val_scores(run, scores)
+    assert run.validation_file.read_text().splitlines()[0] == "step,left,right"
+    assert read_val_scores(run) == scores
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("step,student\n5,0.1,0.2\n", "line 2 has more or fewer cells"),
+        ("step,student\n5,high\n", "the column student holds 'high', which is no number"),
+        ("student\n0.1\n", "it has no column step"),
+    ],
+)
+def test_damaged_scores_on_val_are_one_line(text: str, line: str, tmp_path: Path) -> None:
+    (tmp_path / "validation.csv").write_text(text)
+    with pytest.raises(UserError, match=rf"validation\.csv: {line}"):
+        read_val_scores(RunFolder(tmp_path))

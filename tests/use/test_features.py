@@ -20,9 +20,10 @@ from fewmask.data.store import Picture
 from fewmask.errors import UserError
 from fewmask.models.build import build_net
 from fewmask.recipe import Recipe, read_recipe
+from fewmask.run.features import Moment
 from fewmask.run.folder import RunFolder
 from fewmask.shapes import IGNORE
-from fewmask.training.hooks.feature_picture import Moment, look_at_features
+from fewmask.training.hooks.feature_picture import look_at_features
 from fewmask.training.prepare import prepare_data
 from fewmask.training.start import train_recipe
 from fewmask.use.features import class_distances, look_at, principal_colors

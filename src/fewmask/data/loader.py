@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from fewmask.data.batch import Batch, Labeled, Unlabeled
-from fewmask.data.store import Picture, PictureStore
+from fewmask.data.store import Picture, Store
 from fewmask.ops.draw import Purpose, seed_at
 from fewmask.ops.imagenet import IMAGENET_MEAN
 from fewmask.shapes import IGNORE
@@ -39,9 +39,7 @@ class StepBatches(Dataset[Batch]):
     larger half in turn.
     """
 
-    def __init__(
-        self, labeled: PictureStore, unlabeled: PictureStore | None, draws: Draws, source: PictureStore | None = None
-    ) -> None:
+    def __init__(self, labeled: Store, unlabeled: Store | None, draws: Draws, source: Store | None = None) -> None:
         self._labeled, self._unlabeled, self._draws, self._source = labeled, unlabeled, draws, source
 
     def __getitem__(self, step: int) -> Batch:
@@ -61,7 +59,7 @@ class StepBatches(Dataset[Batch]):
         unlabeled_images, _, valid = self._stack(self._unlabeled, _UNLABELED, step * count, (step + 1) * count)
         return Batch(Labeled(images, labels), Unlabeled(unlabeled_images, valid), num_source)
 
-    def _stack(self, store: PictureStore, stream: int, begin: int, end: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _stack(self, store: Store, stream: int, begin: int, end: int) -> tuple[Tensor, Tensor, Tensor]:
         """The pictures number begin..end-1 of one rank's stream."""
         seed, stage, crop, *_, rank, num_ranks = self._draws
         first = begin * num_ranks + rank * (end - begin)
@@ -69,7 +67,8 @@ class StepBatches(Dataset[Batch]):
         for position in range(first, first + end - begin):
             epoch, place = divmod(position, len(store))
             index = _order(seed, stage, stream, epoch, len(store))[place]
-            crops.append(_random_crop(store[int(index)], crop, seed_at(Purpose.CROP, seed, stage, stream, position)))
+            picture = store.picture(int(index))
+            crops.append(_random_crop(picture, crop, seed_at(Purpose.CROP, seed, stage, stream, position)))
         images, labels, valid = zip(*crops, strict=True)
         return torch.stack(images), torch.stack(labels), torch.stack(valid)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from fewmask.data.batch import Unlabeled, to_unit
-from fewmask.data.store import PictureStore
+from fewmask.data.store import Store
 
 Pool = Iterable[Unlabeled]
 """May be walked several times; images differ in size and come one by one, [1 3 h w]."""
@@ -14,7 +14,7 @@ Pool = Iterable[Unlabeled]
 class PicturePool:
     """The images of a store at training size; none where there is no store. Every rank walks all of them."""
 
-    def __init__(self, store: PictureStore | None, device: torch.device) -> None:
+    def __init__(self, store: Store | None, device: torch.device) -> None:
         self._store, self._device = store, device
 
     def __len__(self) -> int:
@@ -24,5 +24,5 @@ class PicturePool:
         if self._store is None:
             return
         for index in range(len(self._store)):
-            images = to_unit(self._store[index].image[None], self._device)
+            images = to_unit(self._store.picture(index).image[None], self._device)
             yield Unlabeled(images, torch.ones_like(images[:, 0], dtype=torch.bool))

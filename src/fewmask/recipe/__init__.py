@@ -2,7 +2,7 @@
 
 from fewmask.recipe.blocks import DataConfig, Recipe, SourceConfig, TrainingConfig, make_method_config
 from fewmask.recipe.catalog import blocks_of
-from fewmask.recipe.reading import (
+from fewmask.recipe.parse import (
     changed_settings,
     make_recipe,
     parse_settings,

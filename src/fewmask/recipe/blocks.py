@@ -35,7 +35,7 @@ class DataConfig(Settings):
     crop: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
     """Side or (height, width); None: the largest image, at most 512."""
     cache: bool | None = None
-    """Keep decoded images in RAM; None: when they take less than half of what is free."""
+    """Keep decoded images in RAM; None: when they take less than half of what is free, once for each process."""
     workers: int | None = Field(None, ge=0)
     """Processes that read ahead; None: none with a cache, otherwise one a core, at most 8."""
 
@@ -157,6 +157,11 @@ class Recipe(Settings):
     def needs(self) -> Needs:
         """What its method asks of the run."""
         return self.method_type.needs(self.method)
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The names of the networks that a finished run has; the first is the one it ships."""
+        return self.needs.networks
 
 
 def method_named(name: str) -> type[Method]:

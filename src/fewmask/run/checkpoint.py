@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
 from torch.amp.grad_scaler import GradScaler
@@ -19,6 +18,7 @@ from torch.optim import Optimizer
 from fewmask.errors import UserError, in_command
 from fewmask.recipe import Recipe, changed_settings, read_recipe, recipe_yaml
 from fewmask.run.atomic import write_bytes, write_text
+from fewmask.run.files import damaged, read_tensors
 from fewmask.run.folder import RunFolder
 
 _FREE = (  # settings that a resumed run may change: where its files are, where and how fast it computes, what it says
@@ -96,7 +96,7 @@ def check_recipe(run: RunFolder, recipe: Recipe) -> None:
         return
     file = checkpoint / "recipe.yaml"
     if not file.is_file():
-        raise _damaged(file, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
+        raise damaged(file, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
     for key, (old, new) in changed_settings(read_recipe(file), recipe).items():
         if key not in _FREE:
             raise UserError(
@@ -120,7 +120,7 @@ def load_checkpoint(
         training = torch.load(file, map_location="cpu", weights_only=True)
         states, position = training["optimizers"], Position(*training["position"])
     except Exception as error:  # a broken file, or one of another version, makes the reader raise nearly anything
-        raise _damaged(file, error) from None
+        raise damaged(file, error) from None
     try:
         for optimizer, state in zip(optimizers, states, strict=True):
             optimizer.load_state_dict(state)
@@ -150,10 +150,7 @@ def state_bytes(module: nn.Module) -> bytes:
 
 def load_state(path: Path, module: nn.Module) -> None:
     """Restores what `state_bytes` gave, in place."""
-    try:
-        tensors = load_tensors(path.read_bytes())
-    except Exception as error:  # as above
-        raise _damaged(path, error) from None
+    tensors = read_tensors(path)
     try:
         module.load_state_dict(tensors)
     except RuntimeError:
@@ -162,13 +159,6 @@ def load_state(path: Path, module: nn.Module) -> None:
             path,
             "Was recipe.yaml or dataset.yaml of the run changed, or fewmask? Set it back to what it was trained with.",
         ) from None
-
-
-def _damaged(path: Path, error: Exception) -> UserError:
-    if isinstance(error, PermissionError):
-        return UserError(f"the file cannot be read ({error.strerror})", path, "Make it readable.")
-    reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or "it is empty or cut off"
-    return UserError(f"the file cannot be read ({reason})", path, "Copy it again, or train anew with another --out.")
 
 
 def _checkpoints(run: RunFolder) -> list[Path]:

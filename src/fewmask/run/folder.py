@@ -1,4 +1,25 @@
-"""A run folder: recipe, classes, labeled names, metrics, checkpoint, model and scores of one training."""
+"""A run folder: the places of its files, who may write there, and the files that every run has.
+
+RUN/  recipe.yaml              every setting of the run, defaults included; its presence makes this a run folder
+      dataset.yaml             the classes, and how the masks of the training encode them
+      labeled.txt              the names of the images whose masks it learns from, one a line
+      unlabeled.txt            the file names of the images that it learns from without a mask
+      source.txt               the names of the images of the source domain, where there is one
+      metrics.csv              losses and other values, a row every `training.log_every` steps (run/metrics.py)
+      events.out.tfevents.*    the same for TensorBoard
+      validation.csv           mIoU on val of every network, where the recipe asks for it (run/validation.py)
+      checkpoints/             the newest state of an unfinished run; best_NETWORK_STEP.safetensors of one that selects
+                               (run/checkpoint.py)
+      features/                looks at the features, a file each, and the pictures that they are at (run/features.py)
+      features.csv  .png       the distances of all looks, and their drawing
+      pretrained.safetensors   the weights after a stage that pre-trains
+      NETWORK.safetensors      the weights of each network; of a finished run they are all there
+      scores_SPLIT.json        what the finished run scored on val, test or train (run/scores.py)
+      baseline/                the run folder of the supervised baseline, where one was trained
+      .lock                    held by the process that trains here
+
+Nothing above this package parses these files. A reader raises a UserError, one line, where a file is lost or damaged.
+"""
 
 import shutil
 from collections.abc import Iterator
@@ -8,12 +29,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from fewmask.data.classes import Classes, read_classes, write_classes
-from fewmask.data.splits import Pools
+from fewmask.data.partition import Partition
 from fewmask.errors import UserError, in_command
 from fewmask.recipe import Recipe, read_recipe, recipe_yaml
 from fewmask.run.atomic import write_text
+from fewmask.run.files import lost, read_text
 
 _PATIENCE = 6  # seconds: readers of a killed run, which share its lock, see within 5 that it is gone
+_PRETRAINED = "pretrained"
 
 
 class RunFolder:
@@ -22,69 +45,123 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.recipe_file = path / "recipe.yaml"
-        self.metrics_file = path / "metrics.csv"
+        self.classes_file = path / "dataset.yaml"
         self.labeled_file = path / "labeled.txt"
         self.unlabeled_file = path / "unlabeled.txt"
         self.source_file = path / "source.txt"
-        self.checkpoints = path / "checkpoints"
+        self.metrics_file = path / "metrics.csv"
         self.validation_file = path / "validation.csv"
+        self.checkpoints = path / "checkpoints"
         self.features = path / "features"
         self.features_table = path / "features.csv"
         self.features_picture = path / "features.png"
 
-    def model_file(self, which: str) -> Path:
-        """Weights of the `student` or the `teacher`, or of the student as it was `pretrained`."""
-        return self.path / f"{which}.safetensors"
+    def model_file(self, network: str) -> Path:
+        """The weights of a network by its name, or of the shipped one as it was `pretrained`."""
+        return self.path / f"{network}.safetensors"
 
-    def best_file(self, which: str, step: int) -> Path:
-        """Weights of the `student` or the `teacher` at a step that is the best on val so far."""
-        return self.checkpoints / f"best_{which}_{step}.safetensors"
+    def best_file(self, network: str, step: int) -> Path:
+        """The weights of a network at a step that is the best on val so far."""
+        return self.checkpoints / f"best_{network}_{step}.safetensors"
 
     def scores_file(self, split: str) -> Path:
         """The scores on a split."""
         return self.path / f"scores_{split}.json"
 
-    def create(self, recipe: Recipe, classes: Classes, pools: Pools, source_names: list[str] | None = None) -> None:
+    @property
+    def baseline(self) -> "RunFolder":
+        """The run of the supervised baseline, which `is_begun` where one was trained."""
+        return RunFolder(self.path / "baseline")
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is a run in the folder."""
+        return self.recipe_file.exists()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the weights of every network are there that the recipe names.
+
+        Raises:
+            UserError: the recipe is damaged.
+        """
+        return self.is_begun and all(self.model_file(name).exists() for name in self.recipe().networks)
+
+    def networks(self) -> tuple[str, ...]:
+        """The names of the networks whose weights are there, in alphabetical order; none before the end of a run."""
+        names = sorted(file.stem for file in self.path.glob("*.safetensors"))
+        return tuple(name for name in names if name != _PRETRAINED)
+
+    def recipe(self) -> Recipe:
+        """The complete recipe of the run."""
+        if not self.is_begun:
+            raise UserError("this is no run folder: it has no recipe.yaml", self.path, "Give the --out of a training.")
+        return read_recipe(self.recipe_file)
+
+    def classes(self) -> Classes:
+        """The classes it was trained on."""
+        if not self.classes_file.is_file():
+            raise lost(self.classes_file)
+        return read_classes(self.path)
+
+    def labeled_names(self) -> list[str]:
+        """The names of the images whose masks it was trained on."""
+        return read_text(self.labeled_file).splitlines()
+
+    def unlabeled_names(self) -> list[str] | None:
+        """The file names of the images it may learn from without a mask; None if it was begun before these were kept.
+
+        Of a method that learns from labels alone, these are the images that it leaves out.
+        """
+        return read_text(self.unlabeled_file).splitlines() if self.unlabeled_file.exists() else None
+
+    def source_names(self) -> list[str] | None:
+        """The names of the images of the source domain; None where it learns from none."""
+        return read_text(self.source_file).splitlines() if self.source_file.exists() else None
+
+    def create(
+        self, recipe: Recipe, classes: Classes, partition: Partition, source_names: list[str] | None = None
+    ) -> None:
         """Makes the folder and writes what the run is a function of; a folder in use is left alone.
 
         A run that ended before it saved anything, by a mistake or for want of memory, is begun anew.
         """
-        if self.recipe_file.exists() and not self.labeled_file.exists():
+        if self.is_begun and not self.labeled_file.exists():
             raise UserError("this folder holds a recipe.yaml that is of no run", self.path, "Choose another --out.")
-        if self.recipe_file.exists() and self._has_saved():
+        if self.is_begun and self._has_saved():
             raise UserError("this folder already holds a run", self.path, self._instead())
         if (self.path / "train").exists():  # else its dataset.yaml would be written over
             raise UserError("this folder holds a dataset", self.path, "Choose another --out.")
         try:
-            if self.recipe_file.exists():
+            if self.is_begun:
                 with self.claimed():
                     self._clear()
             self.path.mkdir(parents=True, exist_ok=True)
-            write_classes(classes, self.path / "dataset.yaml")
+            write_classes(classes, self.classes_file)
             if source_names is not None:
-                write_text(self.source_file, "".join(f"{name}\n" for name in source_names))
-            write_text(self.unlabeled_file, "".join(f"{path.name}\n" for path in pools.unlabeled))
-            write_text(self.labeled_file, "".join(f"{sample.name}\n" for sample in pools.labeled))
+                _write_lines(self.source_file, source_names)
+            _write_lines(self.unlabeled_file, [path.name for path in partition.unlabeled])
+            _write_lines(self.labeled_file, [sample.name for sample in partition.labeled])
             write_text(self.recipe_file, recipe_yaml(recipe))  # last: its presence makes this a run
         except OSError as error:
             raise UserError(f"cannot write there ({error.strerror})", self.path, "Choose another --out.") from None
 
     def _instead(self) -> str:
-        if self.model_file("student").exists():
+        if self.is_finished:
             return "It is finished: choose another --out."
         return f"Go on with it: fewmask train --resume {in_command(self.path)}, or choose another --out."
 
     def _has_saved(self) -> bool:
-        return self.model_file("student").exists() or any(self.checkpoints.glob("stage*"))
+        return bool(self.networks()) or any(self.checkpoints.glob("stage*"))
 
     def _clear(self) -> None:
         """Removes what a run that has saved nothing has written."""
         for folder in (self.checkpoints, self.features):
             shutil.rmtree(folder, ignore_errors=True)
-        if not RunFolder(self.path / "baseline")._has_saved():
-            shutil.rmtree(self.path / "baseline", ignore_errors=True)
+        if not self.baseline._has_saved():
+            shutil.rmtree(self.baseline.path, ignore_errors=True)
         logs = (self.metrics_file, self.validation_file, self.features_table, self.features_picture, self.source_file)
-        for path in (*logs, *self.path.glob("events.out.tfevents.*"), self.model_file("pretrained"), self.recipe_file):
+        for path in (*logs, *self.path.glob("events.out.tfevents.*"), self.model_file(_PRETRAINED), self.recipe_file):
             path.unlink(missing_ok=True)
 
     @contextmanager
@@ -106,35 +183,13 @@ class RunFolder:
         finally:
             lock.release()
 
-    def recipe(self) -> Recipe:
-        """The complete recipe of the run."""
-        if not self.recipe_file.exists():
-            raise UserError("this is no run folder: it has no recipe.yaml", self.path, "Give the --out of a training.")
-        return read_recipe(self.recipe_file)
-
-    def classes(self) -> Classes:
-        """The classes it was trained on."""
-        if not (self.path / "dataset.yaml").is_file():
-            raise self.incomplete("dataset.yaml")
-        return read_classes(self.path)
-
-    def labeled_names(self) -> list[str]:
-        """The images whose masks it was trained on."""
-        if not self.labeled_file.is_file():
-            raise self.incomplete(self.labeled_file.name)
-        return self.labeled_file.read_text(encoding="utf-8").splitlines()
-
-    def names(self, file: Path) -> list[str] | None:
-        """The names in one of its lists; None where it has none, or was begun before these were kept."""
-        return file.read_text(encoding="utf-8").splitlines() if file.is_file() else None
-
-    def incomplete(self, file: str) -> UserError:
-        """What to tell a person where a file of the run is gone."""
-        return UserError(f"the run has lost its {file}", self.path, "Copy the folder again, or train anew.")
-
 
 def check_data_is_there(run: RunFolder, recipe: Recipe) -> None:
     """Raises where the data of a run is gone, as a whole: with what to do if it was moved."""
     if not recipe.data.root.exists():
         fix = f"Put it back, or write where it and its lists are now in the block data of {run.recipe_file}."
         raise UserError("the data of the run is not there any more", recipe.data.root, fix)
+
+
+def _write_lines(path: Path, lines: list[str]) -> None:
+    write_text(path, "".join(f"{line}\n" for line in lines))

@@ -1,18 +1,18 @@
-"""Which step of a run is its result: the last one, or the best on val where the recipe asks for it."""
+"""validation.csv: the scores on val while a run trains, and which step of the run is its result by them."""
 
-import csv
-import io
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fewmask.recipe import Recipe
+from fewmask.run.atomic import write_text
+from fewmask.run.files import lost, number_in, read_table, table_text
 from fewmask.run.folder import RunFolder
 
-_LOOKS = 20  # of a run of one stage that selects and does not say how often
+_TIMES = 20  # so often val is scored in a run of one stage that selects and does not say how often
 
 
-class Look(NamedTuple):
-    """The mIoU on val, in [0, 1], of student and teacher after some steps."""
+class ValScore(NamedTuple):
+    """The mIoU on val, in [0, 1], of every network after some steps."""
 
     step: int
     miou: dict[str, float]
@@ -23,33 +23,52 @@ def selects(recipe: Recipe) -> bool:
     return recipe.training.select == "best_val"
 
 
-def steps_between_looks(recipe: Recipe) -> int:
+def steps_between_val_scores(recipe: Recipe) -> int:
     """How often to score val; 0 for never."""
     training = recipe.training
     if training.score_every is not None:
         return training.score_every
-    return max(1, training.steps // _LOOKS) if selects(recipe) else 0
+    return max(1, training.steps // _TIMES) if selects(recipe) else 0
 
 
-def read_looks(run: RunFolder) -> list[Look]:
-    """The looks of a run so far."""
-    if not run.validation_file.exists():
+def read_val_scores(run: RunFolder) -> list[ValScore]:
+    """The scores on val so far, by step; none where val was not scored.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = run.validation_file
+    if not path.exists():
         return []
-    lines = csv.DictReader(io.StringIO(run.validation_file.read_text(encoding="utf-8")))
-    return [Look(int(line.pop("step")), {name: float(value) for name, value in line.items()}) for line in lines]
+    columns, rows = read_table(path)
+    networks = [column for column in columns if column != "step"]
+    return [
+        ValScore(int(number_in(row, "step", path)), {name: number_in(row, name, path) for name in networks})
+        for row in rows
+    ]
 
 
-def best_look(looks: Sequence[Look], net: str) -> Look:
-    """The first of those with the highest score of `net`."""
-    return max(looks, key=lambda look: look.miou[net])
+def write_val_scores(run: RunFolder, scores: Sequence[ValScore]) -> None:
+    """Writes the table anew, with a column for every network; raises OSError where it cannot be written."""
+    columns = ["step", *dict.fromkeys(name for score in scores for name in score.miou)]
+    write_text(run.validation_file, table_text(columns, [{"step": score.step} | score.miou for score in scores]))
 
 
-def selected_look(run: RunFolder, recipe: Recipe) -> dict[str, Any] | None:
-    """Which look a run's model is from, as plain values; None for the last step of a run that does not select."""
+def best_val_score(scores: Sequence[ValScore], network: str) -> ValScore:
+    """The first of those with the highest score of the network."""
+    return max(scores, key=lambda score: score.miou[network])
+
+
+def selected_val_score(run: RunFolder, recipe: Recipe) -> dict[str, Any] | None:
+    """Which step a run's model is of, as plain values; None for the last step of a run that does not select.
+
+    Raises:
+        UserError: the scores on val are lost or damaged.
+    """
     if not selects(recipe):
         return None
-    looks = read_looks(run)
-    if not looks:
-        raise run.incomplete(run.validation_file.name)
-    look = best_look(looks, recipe.needs.networks[0])
-    return {"step": look.step, "of": recipe.training.steps, "by": "val", "miou": look.miou}
+    scores = read_val_scores(run)
+    if not scores:
+        raise lost(run.validation_file)
+    best = best_val_score(scores, recipe.networks[0])
+    return {"step": best.step, "of": recipe.training.steps, "by": "val", "miou": best.miou}

@@ -37,16 +37,18 @@ def train_with_baseline(recipe: Recipe, out: Path, console: Console | None = Non
         raise UserError("there are no masks", folder.root / "val" / "masks", fix)
     check_readable(folder.val, folder.classes)
     create_run(recipe, out)
-    create_run(baseline_of(recipe), out / "baseline")  # before the training, so that a resumed run knows of it
+    create_run(
+        baseline_of(recipe), RunFolder(out).baseline.path
+    )  # before the training, so that a resumed run knows of it
     return resume_with_baseline(out, console)
 
 
 def resume_with_baseline(out: Path, console: Console | None = None) -> RunFolder:
     """Goes on with an interrupted run and, where it was started with one, its baseline; then compares."""
     console = console or Console(stderr=True)
-    run, baseline = resume_run(out, console), out / "baseline"
-    if RunFolder(baseline).recipe_file.exists():
-        compare_with_baseline(run, resume_run(baseline, console), console)
+    run = resume_run(out, console)
+    if run.baseline.is_begun:
+        compare_with_baseline(run, resume_run(run.baseline.path, console), console)
     return run
 
 

@@ -41,7 +41,7 @@ def run_demo(out: Path, console: Console, steps: int | None = None) -> dict[str,
     models, scores = {}, {}
     for method in METHODS:
         folder = out / method
-        if RunFolder(folder).recipe_file.exists():
+        if RunFolder(folder).is_begun:
             _check_steps(folder, steps or STEPS)
             resume_run(folder, console)
         else:

@@ -57,6 +57,11 @@ def num_processes(training: TrainingConfig) -> int:
     return _processes(training)[0]
 
 
+def num_local_processes(training: TrainingConfig) -> int:
+    """Those of a run on this machine, which share its memory."""
+    return _processes(training)[1]
+
+
 def _processes(training: TrainingConfig) -> tuple[int, int]:
     """How many there are in all, and on this machine."""
     if "WORLD_SIZE" in os.environ:

@@ -1,4 +1,4 @@
-"""From a recipe to what a training needs: pools of images, stores of pictures, crop, and the method's tools."""
+"""From a recipe to what a training needs: labeled and unlabeled images, their stores, crop, and the method's tools."""
 
 import os
 from collections import deque
@@ -10,14 +10,15 @@ import numpy as np
 from fewmask.data.classes import Classes
 from fewmask.data.folder import Folder, Sample
 from fewmask.data.label_counts import foreground_is_ignored
-from fewmask.data.splits import Pools, draw_pools
-from fewmask.data.store import PictureStore, Resize, fits_in_memory, training_sizes
+from fewmask.data.partition import Partition, draw_partition
+from fewmask.data.store import FileStore, MemoryStore, Resize, Store, every_picture, fits_in_memory
 from fewmask.errors import UserError, in_command
 from fewmask.methods import Tools
 from fewmask.recipe import Recipe
 from fewmask.recipe.folders import source_folder, target_folder
-from fewmask.run.validation import steps_between_looks
+from fewmask.run.validation import steps_between_val_scores
 from fewmask.shapes import IGNORE
+from fewmask.training.device import num_local_processes
 
 _LARGEST_CROP = 512
 _MOST_PADDING = 8  # times an image: a slip of the finger
@@ -29,10 +30,10 @@ class TrainingData(NamedTuple):
     """The data of a run."""
 
     folder: Folder
-    pools: Pools
-    labeled: PictureStore
-    unlabeled: PictureStore | None
-    source: PictureStore | None
+    partition: Partition
+    labeled: Store
+    unlabeled: Store | None
+    source: Store | None
     source_names: list[str] | None
     crop: tuple[int, int]
     workers: int
@@ -55,39 +56,47 @@ def prepare_data(recipe: Recipe) -> TrainingData:
     data, needs = recipe.data, recipe.needs
     _check_unlabeled_batch(recipe)
     folder = target_folder(data)
-    if steps_between_looks(recipe) and not any(sample.mask for sample in folder.val):
+    if steps_between_val_scores(recipe) and not any(sample.mask for sample in folder.val):
         fix = "Keep some images with masks there, or leave out training.score_every and training.select."
         raise UserError("there are no masks to score on", folder.root / "val" / "masks", fix)
-    if steps_between_looks(recipe):
+    if steps_between_val_scores(recipe):
         check_readable(folder.val, folder.classes)
     source, source_resize = _source(recipe, folder)
     learned, resize, labels = folder, data.resize, data.labels
     if needs.source == "alone" and source is not None:  # it stands in for the target, of which nothing
         learned, resize, labels, source = source, source_resize, None, None  # is seen before the scores
-    pools = draw_pools(learned, labels, data.split_seed)
-    if needs.unlabeled and not pools.unlabeled:
+    partition = draw_partition(learned, labels, data.split_seed)
+    if needs.unlabeled and not partition.unlabeled:
         raise UserError(
             f"the method {recipe.method.name} learns from unlabeled images too, and every train image has a mask",
             data.root,
             f"Add some to {data.root / 'unlabeled'}, hide masks with --labels 1/4, or {needs.without_unlabeled}.",
         )
-    unlabeled = [Sample(path.stem, path, None) for path in pools.unlabeled] if needs.unlabeled else []
-    sizes = training_sizes([sample.image for sample in (*pools.labeled, *unlabeled)], resize)
-    source_sizes = [] if source is None else training_sizes([sample.image for sample in source.train], source_resize)
-    cached = fits_in_memory([*sizes, *source_sizes]) if data.cache is None else data.cache
+    bare = [Sample(path.stem, path, None) for path in partition.unlabeled] if needs.unlabeled else []
+    labeled: Store = FileStore(partition.labeled, learned.classes, resize)
+    unlabeled: Store | None = FileStore(bare, folder.classes, data.resize) if bare else None
+    of_source: Store | None = None if source is None else FileStore(source.train, source.classes, source_resize)
+    sizes = [*labeled.sizes(), *(unlabeled.sizes() if unlabeled else ())]
+    cached = data.cache
+    if cached is None:
+        all_sizes = [*sizes, *(of_source.sizes() if of_source else ())]
+        cached = fits_in_memory(all_sizes, num_local_processes(recipe.training))
+    if cached:
+        labeled = MemoryStore(labeled)
+        unlabeled = unlabeled and MemoryStore(unlabeled)
+        of_source = of_source and MemoryStore(of_source)
     workers = data.workers
     if workers is None:
         workers = 0 if cached else min(os.cpu_count() or 1, _MOST_WORKERS)
-    labeled = PictureStore(pools.labeled, learned.classes, resize, cached)
     missing = _check_labels(labeled, learned)
     if source is not None:  # its masks may hold them
         missing = ()
     return TrainingData(
         folder,
-        pools,
+        partition,
         labeled,
-        PictureStore(unlabeled, folder.classes, data.resize, cached) if unlabeled else None,
-        None if source is None else PictureStore(source.train, source.classes, source_resize, cached),
+        unlabeled,
+        of_source,
         None if source is None else [sample.name for sample in source.train],
         _crop(data.crop, sizes),
         workers,
@@ -106,14 +115,14 @@ def _check_unlabeled_batch(recipe: Recipe) -> None:
 def check_readable(samples: Sequence[Sample], classes: Classes) -> None:
     """Raises what is wrong with an image or mask that is to be scored: before a training and not after it."""
     with_masks = [sample for sample in samples if sample.mask is not None]
-    deque(PictureStore(with_masks, classes, None, cached=False).fill(), maxlen=0)
+    deque(every_picture(FileStore(with_masks, classes)), maxlen=0)
 
 
-def _check_labels(labeled: PictureStore, folder: Folder) -> tuple[str, ...]:
+def _check_labels(labeled: Store, folder: Folder) -> tuple[str, ...]:
     """The classes without labels, of few masks; of many it reads on to the first that labels a pixel."""
     pixels = np.zeros(IGNORE + 1, dtype=np.int64)
     reads_all = len(labeled) <= _FEW_MASKS
-    for picture in labeled.fill() if reads_all else (labeled[index] for index in range(len(labeled))):
+    for picture in every_picture(labeled) if reads_all else map(labeled.picture, range(len(labeled))):
         assert picture.labels is not None
         pixels += np.bincount(picture.labels.numpy().ravel(), minlength=IGNORE + 1)
         if pixels[:IGNORE].any() and not reads_all:

@@ -12,7 +12,7 @@ from rich.progress import track
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 
-from fewmask.data.store import Picture
+from fewmask.data.store import MemoryStore, Picture, every_picture
 from fewmask.errors import UserError
 from fewmask.methods import Method, Pretraining
 from fewmask.ops.draw import Purpose, seed_at
@@ -26,8 +26,9 @@ from fewmask.run.checkpoint import (
     load_checkpoint,
     state_bytes,
 )
+from fewmask.run.files import read_bytes
 from fewmask.run.folder import RunFolder, check_data_is_there
-from fewmask.run.validation import selected_look, selects
+from fewmask.run.validation import selected_val_score, selects
 from fewmask.say import say
 from fewmask.training.device import fit_to_device, launch_fabric, loss_scaler
 from fewmask.training.hooks.alarms import Alarms
@@ -54,7 +55,7 @@ def train_recipe(recipe: Recipe, out: Path, console: Console | None = None) -> R
     _check_long_enough(recipe, method)
     run = RunFolder(out)
     if fabric.is_global_zero:
-        run.create(recipe, data.classes, data.pools, data.source_names)
+        run.create(recipe, data.classes, data.partition, data.source_names)
     return _train(fabric, recipe, data, method, run, console or Console(stderr=True))
 
 
@@ -65,7 +66,7 @@ def create_run(recipe: Recipe, out: Path) -> RunFolder:
     data = prepare_data(recipe)
     _check_long_enough(recipe, build_method(recipe, data))
     run = RunFolder(out)
-    run.create(recipe, data.classes, data.pools, data.source_names)
+    run.create(recipe, data.classes, data.partition, data.source_names)
     return run
 
 
@@ -73,7 +74,7 @@ def resume_run(out: Path, console: Console | None = None) -> RunFolder:
     """Goes on with an interrupted run as if it had never stopped; a finished one is left as it is."""
     run, console = RunFolder(out), console or Console(stderr=True)
     recipe = run.recipe()
-    if run.model_file(recipe.needs.networks[0]).exists():
+    if run.is_finished:
         say(console, f"{out} is finished already.")
         return run
     check_recipe(run, recipe)
@@ -183,19 +184,19 @@ def _restore(
 def _fill_caches(data: TrainingData, console: Console) -> None:
     """Reads the pictures that stay in RAM, under a bar."""
     for what, store in (("masks", data.labeled), ("unlabeled images", data.unlabeled), ("the source", data.source)):
-        if store is not None and store.cached:
-            read: Iterable[Picture] = store.fill()
+        if isinstance(store, MemoryStore):
+            read: Iterable[Picture] = every_picture(store)
             if console.is_terminal:
                 read = track(read, f"reading {what}", len(store), console=console, transient=True)
             deque(read, maxlen=0)
 
 
 def _write_model(run: RunFolder, method: Method, recipe: Recipe) -> None:
-    look = selected_look(run, recipe)
+    selected = selected_val_score(run, recipe)
     try:
-        for which, net in reversed(method.networks().items()):  # the shipped one last: its presence ends the run
-            content = state_bytes(net) if look is None else run.best_file(which, look["step"]).read_bytes()
-            write_bytes(run.model_file(which), content)
+        for name, net in reversed(method.networks().items()):  # the shipped one last: its presence ends the run
+            content = state_bytes(net) if selected is None else read_bytes(run.best_file(name, selected["step"]))
+            write_bytes(run.model_file(name), content)
     except OSError as error:
         raise cannot_write(run, "the model", error) from None
 
@@ -208,15 +209,15 @@ def _check_unchanged(run: RunFolder, recipe: Recipe, data: TrainingData) -> None
             data.folder.root,
             _RESTORE,
         )
-    before, after = set(run.labeled_names()), {sample.name for sample in data.pools.labeled}
+    before, after = set(run.labeled_names()), {sample.name for sample in data.partition.labeled}
     if before != after:
         gone, new = sorted(before - after), sorted(after - before)
         what = f"{gone[0]} was labeled when the run was started" if gone else f"{new[0]} has been labeled since"
         raise UserError(f"the labeled images have changed: {what}", data.folder.root, _RESTORE)
-    unlabeled = [path.name for path in data.pools.unlabeled] if recipe.needs.unlabeled else None
-    _check_same_images("unlabeled images", run.names(run.unlabeled_file), unlabeled, data.folder.root)
+    unlabeled = [path.name for path in data.partition.unlabeled] if recipe.needs.unlabeled else None
+    _check_same_images("unlabeled images", run.unlabeled_names(), unlabeled, data.folder.root)
     root = "" if recipe.source is None else recipe.source.root
-    _check_same_images("images of the source", run.names(run.source_file), data.source_names, root)
+    _check_same_images("images of the source", run.source_names(), data.source_names, root)
 
 
 def _check_same_images(what: str, before: list[str] | None, after: list[str] | None, root: object) -> None:

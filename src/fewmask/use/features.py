@@ -4,41 +4,23 @@ For looking alone: nothing here draws a random number, and the network is left a
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
+from fewmask.data.batch import to_unit
 from fewmask.data.classes import Classes
 from fewmask.data.store import Picture
 from fewmask.models.modes import in_eval_mode
 from fewmask.models.segnet import SegNet, on_coarse_grid
+from fewmask.run.features import Distances, FeatureLook
 from fewmask.shapes import IGNORE, RowClasses, Rows, UInt8
 
 _CELL = 4  # pixels; of finer feature maps every so many rows and columns are looked at
 _NEXT_TO_NOTHING = 1e-6  # below it a spread of unit vectors is rounding
 _DARKEST, _BRIGHTEST = 0.02, 0.98  # quantiles
-
-
-class Distances(NamedTuple):
-    """Mean cosine distances in [0, 2]; NaN where there is no pair."""
-
-    intra: float
-    inter: float
-
-    @property
-    def ratio(self) -> float:
-        """How many times farther other classes are than a class's own vectors; NaN where these all agree."""
-        return self.inter / self.intra if self.intra > 0 else float("nan")
-
-
-class FeatureLook(NamedTuple):
-    """What was seen: a color map of each picture, on the grid of the features, and the distances over all of them."""
-
-    colors: list[UInt8[Tensor, "hs ws 3"]]
-    distances: Distances
 
 
 @torch.no_grad()  # not inference_mode: what an encoder caches meanwhile, such as its position code, trains afterwards
@@ -115,7 +97,7 @@ def principal_colors(rows: Rows, labels: RowClasses, palette: Tensor) -> UInt8[T
 def _features_and_labels(net: SegNet, picture: Picture, num_classes: int) -> tuple[Tensor, Tensor]:
     """Features [d hs ws] and labels [hs ws] of the cells inside the picture, on the CPU; a void pixel has class k."""
     assert picture.labels is not None
-    images = picture.image[None].to(net.mean.device).float() / 255
+    images = to_unit(picture.image[None], net.mean.device)
     labels = picture.labels[None].to(net.mean.device).long()
     labels = labels.masked_fill(labels == IGNORE, num_classes)  # IGNORE is left for the padding, which goes
     features, labels = on_coarse_grid(net.features(images), labels, net.stride, _CELL)

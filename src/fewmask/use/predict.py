@@ -15,7 +15,8 @@ from fewmask.data.images import read_image
 from fewmask.data.sample import IMAGE_SUFFIXES
 from fewmask.errors import UserError
 from fewmask.run.atomic import write_bytes
-from fewmask.use.model import Model, Prediction, Tick
+from fewmask.use.evaluate import Tick, no_tick
+from fewmask.use.model import Model, Prediction
 
 ByteArray = NDArray[np.uint8]
 
@@ -60,7 +61,7 @@ def find_images(path: Path, out: Path) -> list[Path]:
     return found
 
 
-def predict_files(model: Model, images: Path, out: Path, force: bool = False, tick: Tick = lambda total: None) -> int:
+def predict_files(model: Model, images: Path, out: Path, force: bool = False, tick: Tick = no_tick) -> int:
     """Writes out/masks/NAME.png, out/overlays/NAME.png and out/confidence/NAME.png; the number of images.
 
     Masks hold class positions with the classes' palette; confidence is 0..255 for 0..1. Names and folders are kept.

@@ -11,10 +11,9 @@ from fewmask.say import say
 
 
 def print_scores(scores: Mapping[str, Any], console: Console) -> None:
-    """Per-class IoU of the student and, where there is one, the teacher; in percent."""
-    nets = [name for name in ("student", "teacher") if scores[name] is not None]
+    """Per-class IoU of every network, in percent."""
     title = f"IoU on {scores['split']}, {scores['images']} images; the {scores['predictor']} predicts"
-    print_columns(title, {name: scores[name] for name in nets}, console)
+    print_columns(title, {name: scores[name] for name in scores["networks"]}, console)
     print_selected(scores, console)
 
 

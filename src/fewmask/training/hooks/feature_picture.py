@@ -4,26 +4,33 @@ Each look is a file of the run folder as soon as it is taken, and features.csv a
 alone: a resumed run needs no earlier network and ends with the same picture.
 """
 
-import csv
 import io
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
 from fewmask.data.classes import Classes
-from fewmask.data.store import Picture, PictureStore
+from fewmask.data.store import FileStore, Picture
 from fewmask.models.segnet import SegNet
 from fewmask.recipe import Recipe
-from fewmask.run.atomic import write_bytes, write_text
+from fewmask.run.atomic import write_bytes
 from fewmask.run.checkpoint import cannot_write
+from fewmask.run.features import (
+    KeptLook,
+    LookedAt,
+    Moment,
+    read_looked_at,
+    read_looks,
+    write_features_table,
+    write_look,
+    write_looked_at,
+)
 from fewmask.run.folder import RunFolder
 from fewmask.training.hooks.hook import Hook
 from fewmask.training.prepare import TrainingData
-from fewmask.use.features import Distances, FeatureLook, look_at
+from fewmask.use.features import look_at
 from fewmask.use.gallery import Column, class_colors, gallery
 
 if TYPE_CHECKING:
@@ -54,14 +61,6 @@ class FeaturePicture(Hook):
         trainer.alone(lambda: look_at_features(self._run, net, self._data, self._recipe, moment))
 
 
-class Moment(NamedTuple):
-    """When a look is taken: after so many stages, the last of which is `stage` ("start" before any), and steps."""
-
-    num_stages: int
-    stage: str
-    step: int
-
-
 def look_at_features(run: RunFolder, net: SegNet, data: TrainingData, recipe: Recipe, moment: Moment) -> None:
     """Takes a look, and makes table and picture of all looks so far.
 
@@ -71,41 +70,33 @@ def look_at_features(run: RunFolder, net: SegNet, data: TrainingData, recipe: Re
     Raises:
         UserError: a picture cannot be read, or a file of the run folder not be written.
     """
-    kept = run.features / "pictures.safetensors"
-    pictures = load_tensors(kept.read_bytes()) if kept.exists() else _chosen(data, recipe)
-    split, shown = _unpacked(pictures)
-    look = look_at(net, shown, data.classes)
+    kept = read_looked_at(run)
+    seen = kept or _chosen(data, recipe)
+    look = look_at(net, seen.pictures, data.classes)
     try:
-        run.features.mkdir(exist_ok=True)
-        if not kept.exists():
-            write_bytes(kept, save_tensors(pictures))
-        write_bytes(run.features / f"{moment.num_stages}_{moment.stage}.safetensors", _packed(look, moment.step))
-        looks = _read_looks(run)
-        write_text(run.features_table, _as_csv(looks))
-        write_bytes(run.features_picture, _drawn(split, shown, looks, data.classes))
+        if kept is None:
+            write_looked_at(run, seen)
+        write_look(run, look, moment)
+        looks = read_looks(run)
+        write_features_table(run, looks)
+        write_bytes(run.features_picture, _drawn(seen, looks, data.classes))
     except OSError as error:
         raise cannot_write(run, "the feature picture", error) from None
 
 
-class _KeptLook(NamedTuple):
-    stage: str
-    step: int
-    look: FeatureLook
-
-
-def _chosen(data: TrainingData, recipe: Recipe) -> dict[str, torch.Tensor]:
-    splits = {"test": data.folder.test, "val": data.folder.val, "labeled": data.pools.labeled}
+def _chosen(data: TrainingData, recipe: Recipe) -> LookedAt:
+    splits = {"test": data.folder.test, "val": data.folder.val, "labeled": data.partition.labeled}
     with_masks = {split: [sample for sample in samples if sample.mask] for split, samples in splits.items()}
     split, samples = next((split, samples) for split, samples in with_masks.items() if samples)
     count = min(_SHOWN, len(samples))
     own = split == "labeled"  # which may be of a source domain, with another encoding and size
-    store = data.labeled if own else PictureStore(samples, data.classes, recipe.data.resize, cached=False)
-    tensors = {}
+    store = data.labeled if own else FileStore(samples, data.classes, recipe.data.resize)
+    pictures = []
     for index in range(count):
-        image, labels = store[index * len(samples) // count]
+        image, labels = store.picture(index * len(samples) // count)
         assert labels is not None
-        tensors[f"{split}.{index}.image"], tensors[f"{split}.{index}.labels"] = _middle(image), _middle(labels)
-    return tensors
+        pictures.append(Picture(_middle(image), _middle(labels)))
+    return LookedAt(split, pictures)
 
 
 def _middle(pixels: torch.Tensor) -> torch.Tensor:
@@ -114,40 +105,8 @@ def _middle(pixels: torch.Tensor) -> torch.Tensor:
     return pixels[..., top : top + _LARGEST, left : left + _LARGEST].contiguous()
 
 
-def _unpacked(tensors: dict[str, torch.Tensor]) -> tuple[str, list[Picture]]:
-    split = next(iter(tensors)).partition(".")[0]
-    count = len(tensors) // 2
-    return split, [
-        Picture(tensors[f"{split}.{index}.image"], tensors[f"{split}.{index}.labels"]) for index in range(count)
-    ]
-
-
-def _packed(look: FeatureLook, step: int) -> bytes:
-    colors = {f"colors.{index}": found for index, found in enumerate(look.colors)}
-    distances = torch.tensor(look.distances, dtype=torch.float64)
-    return save_tensors({**colors, "distances": distances, "step": torch.tensor(step)})
-
-
-def _read_looks(run: RunFolder) -> list[_KeptLook]:
-    looks = []
-    for path in sorted(run.features.glob("[0-9]*.safetensors"), key=lambda path: int(path.name.partition("_")[0])):
-        tensors = load_tensors(path.read_bytes())
-        step, distances = int(tensors.pop("step")), Distances(*tensors.pop("distances").tolist())
-        look = FeatureLook([tensors[f"colors.{index}"] for index in range(len(tensors))], distances)
-        looks.append(_KeptLook(path.stem.partition("_")[2], step, look))
-    return looks
-
-
-def _as_csv(looks: list[_KeptLook]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["stage", "step", "intra_class_distance", "inter_class_distance", "inter_over_intra"])
-    for stage, step, (_, distances) in looks:
-        table.writerow([stage, step, *(f"{value:.6f}" for value in (*distances, distances.ratio))])
-    return text.getvalue()
-
-
-def _drawn(split: str, shown: list[Picture], looks: list[_KeptLook], classes: Classes) -> bytes:
+def _drawn(seen: LookedAt, looks: list[KeptLook], classes: Classes) -> bytes:
+    split, shown = seen
     height, width = shown[0].image.shape[-2:]
     frame = (_WIDTH, round(_WIDTH * height / width))
     truths = [class_colors(picture.labels.numpy(), classes) for picture in shown if picture.labels is not None]
@@ -155,8 +114,8 @@ def _drawn(split: str, shown: list[Picture], looks: list[_KeptLook], classes: Cl
         Column(f"{split} image", [picture.image.permute(1, 2, 0).numpy() for picture in shown]),
         Column("truth", truths, "feature distances:"),
     ]
-    for stage, step, (colors, distances) in _drawn_looks(looks):
-        heading = f"after {stage}, step {step}" if step else stage
+    for moment, (colors, distances) in _drawn_looks(looks):
+        heading = f"after {moment.stage}, step {moment.step}" if moment.step else moment.stage
         note = f"intra {distances.intra:.3f}   inter {distances.inter:.3f}   ratio {distances.ratio:.2f}"
         columns.append(Column(heading, [found.numpy() for found in colors], note))
     smooth, exact = Image.Resampling.LANCZOS, Image.Resampling.NEAREST
@@ -166,7 +125,7 @@ def _drawn(split: str, shown: list[Picture], looks: list[_KeptLook], classes: Cl
     return content.getvalue()
 
 
-def _drawn_looks(looks: list[_KeptLook]) -> list[_KeptLook]:
+def _drawn_looks(looks: list[KeptLook]) -> list[KeptLook]:
     if len(looks) <= _COLUMNS:
         return looks
     return [looks[round(place * (len(looks) - 1) / (_COLUMNS - 1))] for place in range(_COLUMNS)]

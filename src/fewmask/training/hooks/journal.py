@@ -1,7 +1,5 @@
 """What a run says while it trains: progress bar, metrics.csv and TensorBoard events."""
 
-import csv
-import io
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,9 +19,9 @@ from rich.progress import (
 from rich.text import Text
 from torch import Tensor
 
-from fewmask.run.atomic import write_text
 from fewmask.run.checkpoint import cannot_write
 from fewmask.run.folder import RunFolder
+from fewmask.run.metrics import MetricsWriter
 from fewmask.say import say
 from fewmask.training.hooks.events import EventFile
 from fewmask.training.hooks.finite import check_finite
@@ -59,7 +57,7 @@ class Journal(Hook):
         self._run, self._class_names, self._total = run, class_names, total
         self._console = console
         try:
-            self._columns = _drop_lines_after(run, first)
+            self._metrics = MetricsWriter(run, first)
         except OSError as error:
             raise cannot_write(run, "the log", error) from None
         self._events = EventFile(run.path, first)
@@ -120,7 +118,7 @@ class Journal(Hook):
         values["memory_gib"] = peak_memory() / 2**30
         self._last, self._waited = (now, step), 0.0
         try:
-            self._append(step, values)
+            self._metrics.append(step, values)
             self._events.write(step, values)
         except OSError as error:
             raise cannot_write(self._run, "the log", error) from None
@@ -129,16 +127,6 @@ class Journal(Hook):
         self._progress.note = note
         if not self._console.is_terminal and step * 20 // self._total != (step - steps) * 20 // self._total:
             say(self._console, f"step {step}/{self._total} | {note}")
-
-    def _append(self, step: int, values: Mapping[str, float]) -> None:
-        row = {"step": str(step)} | {name: f"{value:.6g}" for name, value in values.items()}
-        new = [name for name in row if name not in self._columns]
-        if new:
-            # A new curve, e.g. a term that starts after the warm-up: the table is written again with its column.
-            self._columns = [*self._columns, *new]
-            _write_table(self._run, self._columns, _read_table(self._run)[1])
-        with self._run.metrics_file.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, self._columns, lineterminator="\n").writerow(row)
 
 
 class _Bar(Progress):
@@ -161,29 +149,3 @@ def peak_memory() -> int:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _drop_lines_after(run: RunFolder, step: int) -> list[str]:
-    """Cuts metrics.csv to the steps that the checkpoint holds; its columns."""
-    columns, lines = _read_table(run)
-    _write_table(run, columns, [line for line in lines if int(line["step"]) <= step])
-    return columns
-
-
-def _read_table(run: RunFolder) -> tuple[list[str], list[dict[str, str]]]:
-    """Columns and lines of metrics.csv, without the half line that a killed run may leave; empty without a file."""
-    if not run.metrics_file.exists():
-        return [], []
-    text = run.metrics_file.read_text(encoding="utf-8")
-    table = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
-    lines = list(table)
-    return list(table.fieldnames or []), lines
-
-
-def _write_table(run: RunFolder, columns: Sequence[str], lines: Sequence[Mapping[str, str]]) -> None:
-    table = io.StringIO()
-    if columns:
-        writer = csv.DictWriter(table, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-    write_text(run.metrics_file, table.getvalue())

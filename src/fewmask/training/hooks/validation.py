@@ -1,25 +1,34 @@
 """Scores on val while a run trains, and its best networks so far, kept where the recipe asks for them."""
 
-import csv
-import io
 from typing import TYPE_CHECKING
 
 from fewmask.data.folder import Folder
 from fewmask.methods import Step
 from fewmask.recipe import Recipe
-from fewmask.run.atomic import write_bytes, write_text
+from fewmask.run.atomic import write_bytes
 from fewmask.run.checkpoint import cannot_write, state_bytes
 from fewmask.run.folder import RunFolder
-from fewmask.run.validation import Look, best_look, read_looks, selects, steps_between_looks
+from fewmask.run.validation import (
+    ValScore,
+    best_val_score,
+    read_val_scores,
+    selects,
+    steps_between_val_scores,
+    write_val_scores,
+)
 from fewmask.training.hooks.hook import Hook
-from fewmask.use.model import labeled_samples, score
+from fewmask.use.deployed import Deployed
+from fewmask.use.evaluate import confusions, labeled_samples
+from fewmask.use.scores import scores_of
 
 if TYPE_CHECKING:
     from fewmask.training.trainer import Trainer
 
 
 class Validation(Hook):
-    """Looks at val, each a line of validation.csv; a resumed run takes those after its checkpoint again.
+    """Scores val, each time a line of validation.csv; a resumed run repeats those after its checkpoint.
+
+    Every rank scores a part of the samples, and their confusion matrices add up.
 
     Args:
         first: steps already done.
@@ -30,42 +39,53 @@ class Validation(Hook):
 
     def __init__(self, run: RunFolder, folder: Folder, recipe: Recipe, first: int) -> None:
         self._run, self._folder, self._recipe = run, folder, recipe
-        self._looks = [look for look in read_looks(run) if look.step <= first]
+        self._scores = [known for known in read_val_scores(run) if known.step <= first]
 
     def on_step(self, trainer: "Trainer", step: Step) -> None:
-        between, is_last_stage = steps_between_looks(self._recipe), trainer.position.stage == len(trainer.stages) - 1
+        between = steps_between_val_scores(self._recipe)
+        is_last_stage = trainer.position.stage == len(trainer.stages) - 1
         is_due = between > 0 and (trainer.done % between == 0 or trainer.done == trainer.training.steps)
         if is_due and is_last_stage:
-            trainer.alone(lambda: self._look(trainer))
+            with trainer.pause():
+                found = self._score(trainer)
+                if trainer.fabric.is_global_zero:
+                    self._keep(trainer, found)
+                trainer.fabric.barrier()
             trainer.wants_checkpoint = True
 
-    def _look(self, trainer: "Trainer") -> None:
-        """Scores every network; with `select: best_val` keeps them where the shipped one is the best so far."""
-        nets, step = dict(sorted(trainer.method.networks().items())), trainer.done
+    def _score(self, trainer: "Trainer") -> ValScore:
+        """The mIoU of every network, equal on all ranks."""
+        fabric, classes, resize = trainer.fabric, self._folder.classes, self._recipe.data.resize
         samples = labeled_samples({"val": self._folder.val}, "val", self._folder.root)
-        scores = score(nets, samples, self._folder.classes, self._recipe)
+        nets = {name: Deployed(net, resize, classes) for name, net in trainer.method.networks().items()}
+        own = confusions(nets, samples[fabric.global_rank :: fabric.world_size], classes)
         trainer.method.train()
-        self._forget_all_but_the_best()  # of the looks that the newest checkpoint knows
-        self._looks.append(Look(step, {name: found.miou or 0.0 for name, found in scores.items()}))
-        is_best = best_look(self._looks, self._recipe.needs.networks[0]) is self._looks[-1]
+        miou = {}
+        for name, confusion in own.items():
+            total = fabric.all_reduce(confusion.to(fabric.device), reduce_op="sum").cpu()
+            miou[name] = scores_of(total, classes.names).miou or 0.0
+        return ValScore(trainer.done, miou)
+
+    def _keep(self, trainer: "Trainer", found: ValScore) -> None:
+        """Writes the scores down; with `select: best_val` keeps the networks of the best step so far."""
+        self._forget_all_but_the_best()  # of the steps that the newest checkpoint knows
+        self._scores.append(found)
         try:
-            if is_best and selects(self._recipe):
+            if selects(self._recipe) and self._best() is found:
                 self._run.checkpoints.mkdir(exist_ok=True)
-                for name, net in nets.items():
-                    write_bytes(self._run.best_file(name, step), state_bytes(net))
-            write_text(self._run.validation_file, self._as_csv(list(nets)))
+                for name, net in trainer.method.networks().items():
+                    write_bytes(self._run.best_file(name, found.step), state_bytes(net))
+            write_val_scores(self._run, self._scores)
         except OSError as error:
             raise cannot_write(self._run, "the scores on val", error) from None
 
     def _forget_all_but_the_best(self) -> None:
-        best = best_look(self._looks, self._recipe.needs.networks[0]).step if self._looks else None
-        for file in self._run.checkpoints.glob("best_*"):
-            if best is None or file not in {self._run.best_file(name, best) for name in self._recipe.needs.networks}:
-                file.unlink(missing_ok=True)
+        kept = set()
+        if self._scores:
+            best = self._best()
+            kept = {self._run.best_file(name, best.step) for name in best.miou}
+        for file in set(self._run.checkpoints.glob("best_*")) - kept:
+            file.unlink(missing_ok=True)
 
-    def _as_csv(self, nets: list[str]) -> str:
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["step", *nets])
-        table.writerows([look.step, *(look.miou[name] for name in nets)] for look in self._looks)
-        return text.getvalue()
+    def _best(self) -> ValScore:
+        return best_val_score(self._scores, self._recipe.networks[0])

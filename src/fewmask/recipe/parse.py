@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from fewmask.data.splits import is_list
+from fewmask.data.partition import is_list
 from fewmask.errors import UserError, one_line
 from fewmask.methods import DEFAULT, PRETRAINING
 from fewmask.models.weights import NOT_ON_DISK
@@ -88,10 +88,8 @@ def with_absolute_paths(recipe: Recipe) -> Recipe:
         return str(Path(value).resolve()) if isinstance(value, str) and Path(value).is_file() else value
 
     def absolute_weights(weights: str) -> str:
-        if weights in NOT_ON_DISK:
-            return weights
-        is_run = (Path(weights) / "student.safetensors").is_file()
-        return str(Path(weights).resolve()) if is_run else absolute(weights)
+        is_there = weights not in NOT_ON_DISK and Path(weights).exists()
+        return str(Path(weights).resolve()) if is_there else weights
 
     def resolved(block: Settings) -> dict[str, Path]:
         return {key: value.resolve() for key, value in block if isinstance(value, Path)}

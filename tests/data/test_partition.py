@@ -9,7 +9,7 @@ from PIL import Image
 from fewmask.data.classes import Classes
 from fewmask.data.folder import Folder, Sample, read_folder
 from fewmask.data.images import read_mask
-from fewmask.data.splits import COMMON_IMAGES, draw_pools
+from fewmask.data.partition import COMMON_IMAGES, draw_partition
 from fewmask.errors import UserError
 
 CAMVID = Path(__file__).parents[2].parent / "shared" / "data" / "camvid"
@@ -30,14 +30,14 @@ def _folder(root: Path, num_masks: int = 40, num_without: int = 3, classes_of: d
 
 
 def _names(folder: Folder, labels: str | int | None, split_seed: int = 0) -> list[str]:
-    return [sample.name for sample in draw_pools(folder, labels, split_seed).labeled]
+    return [sample.name for sample in draw_partition(folder, labels, split_seed).labeled]
 
 
 @pytest.mark.parametrize("labels", [None, "all", "40", 40, "1/1", "1.0"])
 def test_every_mask_is_labeled_by_default(tmp_path, labels):
-    pools = draw_pools(_folder(tmp_path), labels, 0)
-    assert len(pools.labeled) == 40
-    assert [path.name for path in pools.unlabeled] == ["plain_0.jpg", "plain_1.jpg", "plain_2.jpg", "extra.jpg"]
+    partition = draw_partition(_folder(tmp_path), labels, 0)
+    assert len(partition.labeled) == 40
+    assert [path.name for path in partition.unlabeled] == ["plain_0.jpg", "plain_1.jpg", "plain_2.jpg", "extra.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,10 @@ def test_share_is_of_the_masks_rounded_half_up_and_at_least_one(tmp_path, labels
 
 def test_hidden_masks_join_the_unlabeled_pool_as_images_alone(tmp_path):
     folder = _folder(tmp_path)
-    pools = draw_pools(folder, 10, 0)
-    assert len(pools.unlabeled) == 30 + 3 + 1
-    assert all(path.suffix == ".jpg" for path in pools.unlabeled)
-    assert not {sample.image for sample in pools.labeled} & set(pools.unlabeled)
+    partition = draw_partition(folder, 10, 0)
+    assert len(partition.unlabeled) == 30 + 3 + 1
+    assert all(path.suffix == ".jpg" for path in partition.unlabeled)
+    assert not {sample.image for sample in partition.labeled} & set(partition.unlabeled)
 
 
 def test_draw_depends_on_the_seed_alone(tmp_path):
@@ -74,7 +74,9 @@ def test_new_images_do_not_reshuffle_the_draw(tmp_path):
 @pytest.mark.parametrize("split_seed", range(10))
 def test_a_class_of_five_images_is_in_every_draw(tmp_path, split_seed):
     folder = _folder(tmp_path, classes_of={index: [COMMON] for index in range(COMMON_IMAGES)})
-    held = [read_mask(sample.mask, folder.classes) == COMMON for sample in draw_pools(folder, 2, split_seed).labeled]
+    held = [
+        read_mask(sample.mask, folder.classes) == COMMON for sample in draw_partition(folder, 2, split_seed).labeled
+    ]
     assert any(mask.any() for mask in held)
     assert len(held) == 2
 
@@ -89,7 +91,7 @@ def test_exchange_never_gives_up_a_class_that_is_held(tmp_path):
     classes_of = {index: [1 + index // COMMON_IMAGES] for index in range(3 * COMMON_IMAGES)}  # each in five images
     folder = _folder(tmp_path, classes_of=classes_of)
     for split_seed in range(10):
-        labels = [read_mask(sample.mask, folder.classes) for sample in draw_pools(folder, 3, split_seed).labeled]
+        labels = [read_mask(sample.mask, folder.classes) for sample in draw_partition(folder, 3, split_seed).labeled]
         assert {value for label in labels for value in label.unique().tolist()} == {0, 1, 2, 3}
 
 
@@ -160,7 +162,7 @@ def test_listed_names_may_hold_spaces_dots_and_hashes(tmp_path, line):
 )
 def test_impossible_numbers_are_refused(tmp_path, labels, message):
     with pytest.raises(UserError, match=message):
-        draw_pools(_folder(tmp_path), labels, 0)
+        draw_partition(_folder(tmp_path), labels, 0)
 
 
 @pytest.mark.parametrize(
@@ -181,20 +183,22 @@ def test_impossible_numbers_are_refused(tmp_path, labels, message):
 def test_wrong_lists_are_refused(tmp_path, text, message):
     (tmp_path / "list.txt").write_bytes(text)
     with pytest.raises(UserError, match=message):
-        draw_pools(_folder(tmp_path), str(tmp_path / "list.txt"), 0)
+        draw_partition(_folder(tmp_path), str(tmp_path / "list.txt"), 0)
 
 
 def test_dataset_without_masks_is_refused(tmp_path):
     with pytest.raises(UserError, match="no train image has a mask"):
-        draw_pools(_folder(tmp_path, num_masks=0), None, 0)
+        draw_partition(_folder(tmp_path, num_masks=0), None, 0)
 
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not beside the repository")
 def test_camvid_share_of_one_in_thirty_keeps_every_class():
     folder = read_folder(CAMVID)
     for split_seed in range(3):
-        pools = draw_pools(folder, "1/30", split_seed)
-        held = {value for sample in pools.labeled for value in read_mask(sample.mask, folder.classes).unique().tolist()}
-        assert len(pools.labeled) == 12
-        assert len(pools.unlabeled) == 355
+        partition = draw_partition(folder, "1/30", split_seed)
+        held = {
+            value for sample in partition.labeled for value in read_mask(sample.mask, folder.classes).unique().tolist()
+        }
+        assert len(partition.labeled) == 12
+        assert len(partition.unlabeled) == 355
         assert held - {255} == set(range(11))

@@ -25,14 +25,17 @@ _NUMBER, _SHARE = r"[+-]?\d+", r"[+-]?(\d+/\d+|\d*\.\d+)"
 FORMS = "Write a share (1/30), a number (12), `all`, or a text file with one image name per line."
 
 
-class Pools(NamedTuple):
-    """The images to learn from. `unlabeled` holds paths of images alone, so no hidden mask can be reached from it."""
+class Partition(NamedTuple):
+    """The images to learn from, in two parts.
+
+    `unlabeled` holds paths of images alone, so no hidden mask can be reached from it.
+    """
 
     labeled: tuple[Sample, ...]
     unlabeled: tuple[Path, ...]
 
 
-def draw_pools(folder: Folder, labels: str | int | None, split_seed: int) -> Pools:
+def draw_partition(folder: Folder, labels: str | int | None, split_seed: int) -> Partition:
     """Hide all but the chosen masks of `folder.train`.
 
     Args:
@@ -59,7 +62,7 @@ def draw_pools(folder: Folder, labels: str | int | None, split_seed: int) -> Poo
     if not labeled:
         raise UserError("of every image in the list the mask is of another size", str(labels), FORMS)
     rest = [sample.image for sample in folder.train if sample.name not in chosen]
-    return Pools(labeled, (*rest, *(sample.image for sample in folder.unlabeled)))
+    return Partition(labeled, (*rest, *(sample.image for sample in folder.unlabeled)))
 
 
 def _chosen_names(folder: Folder, candidates: Sequence[Sample], labels: str | int | None, split_seed: int) -> list[str]:

@@ -1,0 +1,19 @@
+"""Pictures by place: a store decodes them from files, or keeps in RAM what another one has decoded."""
+
+from fewmask.data.store.files import FileStore
+from fewmask.data.store.memory import MemoryStore, fits_in_memory
+from fewmask.data.store.resize import Resize, resized_images, resized_labels, target_size
+from fewmask.data.store.store import Picture, Store, every_picture
+
+__all__ = [
+    "FileStore",
+    "MemoryStore",
+    "Picture",
+    "Resize",
+    "Store",
+    "every_picture",
+    "fits_in_memory",
+    "resized_images",
+    "resized_labels",
+    "target_size",
+]

@@ -1,0 +1,41 @@
+"""From the size on disk to the size a network is trained at, on 8-bit levels."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as resizing
+
+from fewmask.errors import UserError
+from fewmask.shapes import ByteLabel, UInt8
+
+Resize = float | tuple[int, int] | None
+"""A factor, a (height, width), or None for the size on disk."""
+
+
+def resized_images(images: UInt8[Tensor, "*b 3 h w"], resize: Resize) -> UInt8[Tensor, "*b 3 new_h new_w"]:
+    """Bilinear with antialiasing; the result is rounded to 8-bit levels."""
+    size = target_size(images.shape[-2:], resize)
+    if size == tuple(images.shape[-2:]):
+        return images
+    if size == (1, 1):  # which torch cannot do with antialiasing
+        raise UserError("an image shrinks to a single pixel", "data.resize", "Take a larger one.")
+    resized: Tensor = resizing.resize(images, list(size), InterpolationMode.BILINEAR, antialias=True)
+    return resized
+
+
+def resized_labels(labels: ByteLabel, resize: Resize) -> UInt8[Tensor, "new_h new_w"]:
+    """Nearest, so that no class is made up on the way."""
+    size = target_size(labels.shape, resize)
+    if size == tuple(labels.shape):
+        return labels
+    resized: Tensor = resizing.resize(labels[None], list(size), InterpolationMode.NEAREST_EXACT)[0]
+    return resized
+
+
+def target_size(size: Sequence[int], resize: Resize) -> tuple[int, int]:
+    """(height, width) after resizing, at least 1 x 1."""
+    if isinstance(resize, tuple):
+        return resize
+    factor = 1.0 if resize is None else resize
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))

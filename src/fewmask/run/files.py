@@ -1,0 +1,98 @@
+"""How a file of a run is read: whole, or one line that says that it is lost or damaged."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors.torch import load
+from torch import Tensor
+
+from fewmask.errors import UserError
+
+_ANEW = "Copy it again, or train anew with another --out."
+_CORRECT = "Copy it again, or correct it."
+
+
+class Table(NamedTuple):
+    """What a CSV file holds, as text."""
+
+    columns: list[str]
+    rows: list[dict[str, str]]
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 text; raises UserError where it is lost or damaged."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise lost(path) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise damaged(path, error) from None
+
+
+def read_bytes(path: Path) -> bytes:
+    """The whole file; raises UserError where it is lost or cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise damaged(path, error) from None
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name; raises UserError where it is lost or damaged."""
+    try:
+        return load(read_bytes(path))
+    except UserError:
+        raise
+    except Exception as error:  # a broken file makes the reader raise nearly anything
+        raise damaged(path, error) from None
+
+
+def read_table(path: Path) -> Table:
+    """A CSV file with a line of columns; empty where it is empty. A last line that is half written does not count.
+
+    Raises:
+        UserError: the file is lost, or a line has more or fewer cells than there are columns.
+    """
+    text = read_text(path)
+    lines = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
+    rows = list(lines)
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise UserError(f"line {number} has more or fewer cells than the first", path, _CORRECT)
+    return Table(list(lines.fieldnames or []), rows)
+
+
+def table_text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """The text of a CSV file, which `read_table` reads; a value that a row lacks is an empty cell."""
+    text = io.StringIO()
+    if columns:
+        table = csv.DictWriter(text, columns, lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+    return text.getvalue()
+
+
+def number_in(row: Mapping[str, str], column: str, path: Path) -> float:
+    """The number in a cell; raises UserError where there is none."""
+    try:
+        return float(row[column])
+    except KeyError:
+        raise UserError(f"it has no column {column}", path, _CORRECT) from None
+    except ValueError:
+        raise UserError(f"the column {column} holds {row[column]!r}, which is no number", path, _CORRECT) from None
+
+
+def lost(path: Path) -> UserError:
+    """What to tell a person where a file of a run is gone."""
+    return UserError(f"the run has lost its {path.name}", path.parent, "Copy the folder again, or train anew.")
+
+
+def damaged(path: Path, error: Exception) -> UserError:
+    """What to tell a person where a file of a run cannot be read."""
+    if isinstance(error, PermissionError):
+        return UserError(f"the file cannot be read ({error.strerror})", path, "Make it readable.")
+    reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or "it is empty or cut off"
+    return UserError(f"the file cannot be read ({reason})", path, _ANEW)

@@ -1,0 +1,32 @@
+"""scores_SPLIT.json: what a finished run scored on a split of its own data."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from fewmask.run.atomic import write_text
+from fewmask.run.files import damaged, read_text
+from fewmask.run.folder import RunFolder
+
+
+def write_scores(run: RunFolder, split: str, scores: Mapping[str, Any]) -> None:
+    """Keeps the scores that `read_scores` reads; raises OSError where they cannot be written."""
+    write_text(run.scores_file(split), json.dumps(scores, indent=2) + "\n")
+
+
+def read_scores(run: RunFolder, split: str) -> dict[str, Any]:
+    """The scores of a run on a split, as `Model.evaluate` returned them.
+
+    Raises:
+        UserError: they are lost or damaged, or the run was never scored on the split.
+    """
+    path = run.scores_file(split)
+    try:
+        scores = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise damaged(path, error) from None
+    if not isinstance(scores, dict) or not {"miou", "per_class"} <= scores.keys():
+        raise damaged(path, ValueError("it holds no scores"))
+    if "networks" not in scores:  # written before networks were named there, when there were two names
+        scores["networks"] = [name for name in ("student", "teacher") if scores.get(name)]
+    return scores

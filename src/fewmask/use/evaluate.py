@@ -1,0 +1,140 @@
+"""Scores over a whole split: one confusion matrix for each network, at the full size of the labels."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import tee
+from pathlib import Path
+from typing import Any
+
+import torch
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+from fewmask.data.classes import Classes
+from fewmask.data.folder import Folder, Sample, read_folder
+from fewmask.data.store import FileStore
+from fewmask.errors import UserError, choices, in_command
+from fewmask.recipe import Recipe
+from fewmask.recipe.folders import target_folder
+from fewmask.run.folder import RunFolder, check_data_is_there
+from fewmask.run.scores import write_scores
+from fewmask.run.validation import selected_val_score
+from fewmask.shapes import IGNORE, Confusion
+from fewmask.use.deployed import Deployed, predicted_labels
+from fewmask.use.scores import Scores, scores_of
+
+Tick = Callable[[int], None]
+"""Called after every image with the number of them all."""
+
+
+def no_tick(total: int) -> None:
+    """Where nobody watches."""
+
+
+def evaluate(
+    run: RunFolder,
+    recipe: Recipe,
+    networks: Mapping[str, Deployed],
+    split: str,
+    tick: Tick = no_tick,
+    data: Path | None = None,
+) -> dict[str, Any]:
+    """Scores of a run's networks on `val`, `test` or `train`; those on the run's own data are kept in it.
+
+    Args:
+        run: where scores on its own data are kept.
+        recipe: of the run; it names the data and the network that is shipped.
+        networks: by name.
+        split: of the data.
+        tick: called after every image.
+        data: another dataset folder of the same classes.
+
+    Returns:
+        As `Model.evaluate`.
+    """
+    if data is None:
+        check_data_is_there(run, recipe)
+    folder = target_folder(recipe.data) if data is None else read_folder(data)
+    samples = labeled_samples({"train": folder.train, "val": folder.val, "test": folder.test}, split, folder.root)
+    shipped = recipe.networks[0]
+    _check_same_classes(networks[shipped].classes, folder)
+    selected = selected_val_score(run, recipe)
+    scores = {name: found.as_json() for name, found in score(networks, samples, folder.classes, tick).items()}
+    result = {
+        **scores[shipped],
+        "split": split,
+        "images": len(samples),
+        "predictor": shipped,
+        "selected": selected,
+        "networks": list(scores),
+        **scores,
+    }
+    if data is None:
+        try:
+            write_scores(run, split, result)
+        except OSError as error:
+            reason = f"the scores could not be written ({error.strerror})"
+            fix = f"Make the run folder writable, or only print them: --data {in_command(folder.root)}"
+            raise UserError(reason, run.scores_file(split), fix) from None
+    return result
+
+
+def labeled_samples(splits: Mapping[str, tuple[Sample, ...]], split: str, root: Path) -> list[Sample]:
+    """The samples of a split that have masks.
+
+    Raises:
+        UserError: there is no such split, or it has no masks.
+    """
+    if split not in splits:
+        raise UserError(f"there is no split {split!r}", "--split", f"Choose one of {choices(split, splits)}.")
+    samples = [sample for sample in splits[split] if sample.mask is not None]
+    if not samples:
+        held = [name for name, found in splits.items() if any(sample.mask for sample in found)]
+        raise UserError(
+            f"there are no masks in {split}/masks",
+            root,
+            f"Add them, or score another split: {', '.join(held)}." if held else "Add them.",
+        )
+    return samples
+
+
+def score(
+    networks: Mapping[str, Deployed], samples: Sequence[Sample], classes: Classes, tick: Tick = no_tick
+) -> dict[str, Scores]:
+    """Scores of every network over all samples; the arguments are those of `confusions`."""
+    found = confusions(networks, samples, classes, tick)
+    return {name: scores_of(confusion, classes.names) for name, confusion in found.items()}
+
+
+def confusions(
+    networks: Mapping[str, Deployed], samples: Sequence[Sample], classes: Classes, tick: Tick = no_tick
+) -> dict[str, Confusion]:
+    """The confusion matrix of every network over all samples, which have masks.
+
+    Args:
+        networks: by name.
+        samples: decoded one by one, each once.
+        classes: as the masks of the samples are encoded; their names are those of the networks' classes.
+        tick: called after every sample.
+    """
+    full_size = FileStore(samples, classes)
+    totals = {name: torch.zeros(len(classes), len(classes), dtype=torch.int64) for name in networks}
+    pictures, again = tee(full_size.picture(place) for place in range(len(full_size)))
+    predicted = predicted_labels(networks, (picture.image for picture in pictures))
+    for answers, picture in zip(predicted, again, strict=True):
+        assert picture.labels is not None
+        truth = picture.labels.long()
+        for name, labels in answers.items():
+            matrix = multiclass_confusion_matrix(labels.cpu().long(), truth, len(classes), ignore_index=IGNORE)
+            totals[name] += matrix
+        tick(len(full_size))
+    return totals
+
+
+def _check_same_classes(classes: Classes, folder: Folder) -> None:
+    own, other = classes.names, folder.classes.names
+    if own == other:
+        return
+    pair = next((pair for pair in zip(own, other, strict=False) if pair[0] != pair[1]), None)
+    what = f"the run has {len(own)} classes, the folder {len(other)}"
+    if pair is not None:
+        what = f"the run has a class {pair[0]} where the folder has {pair[1]}"
+    raise UserError(what, folder.root, f"Both need these, in this order: {', '.join(own)}.")
