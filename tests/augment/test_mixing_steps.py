@@ -6,6 +6,7 @@ from hand_made import K, assert_same, copied, marked_view, random_view
 
 from fewmask.augment.mix import ClassMix, CopyClasses, CutMix, MixingStep
 from fewmask.augment.view import View
+from fewmask.errors import UserError
 from fewmask.shapes import IGNORE
 
 STEPS: list[MixingStep] = [
@@ -42,22 +43,24 @@ def test_all_maps_come_from_the_view_that_is_the_partner(step: MixingStep, num_p
 
 
 def test_a_partner_of_another_size_is_refused() -> None:
-    with pytest.raises(AssertionError):
+    with pytest.raises(UserError, match="32 x 24 pixels are mixed with images of 32 x 8"):
         CutMix(partner=random_view(height=8))(random_view())
 
 
 def test_other_maps_are_pasted_at_the_same_places() -> None:
-    view, partner = random_view(), random_view()
-    logits, of_partner = torch.rand(6, K, 24, 32), torch.rand(6, K, 24, 32)
-    for step, given in ((CutMix(), None), (CutMix(partner=partner), of_partner)):
-        pasting = step.draw(view)
-        mixed = pasting.maps(logits, given)
-        expected = logits.roll(1, dims=0) if given is None else given
-        mask = pasting.mask[:, None]
-        assert torch.equal(mixed, torch.where(mask, expected, logits))
-        assert torch.equal(
-            pasting(view).images, torch.where(mask, (step.partner or view.neighbors()).images, view.images)
-        )
+    view, logits = random_view(), torch.rand(6, K, 24, 32)
+    pasting = CutMix().draw(view)
+    assert torch.equal(pasting.maps(logits), torch.where(pasting.mask[:, None], logits.roll(1, dims=0), logits))
+    assert torch.equal(pasting.maps(view.images), pasting(view).images)
+
+
+@pytest.mark.parametrize("num_partners", [6, 2])
+def test_other_maps_come_from_the_maps_of_the_partner(num_partners: int) -> None:
+    view, partner = random_view(), random_view(num_partners)
+    pasting = CutMix(partner=partner).draw(view)
+    assert torch.equal(pasting.maps(view.images, partner.images), pasting(view).images)
+    with pytest.raises(AssertionError, match="belong to a partner"):
+        pasting.maps(view.images)
 
 
 def test_half_of_the_classes_of_the_partner_are_pasted() -> None:

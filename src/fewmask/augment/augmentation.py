@@ -22,23 +22,23 @@ class Augmentation(Settings):
     """How a view is made; the defaults are the paper's weak set-up for labeled images."""
 
     flip_probability: Probability = 0.5
-    """Left for right."""
+    """How likely an image is turned left for right."""
     scale_probability: Probability = 0.5
     scale_range: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.75, 1.75)
-    """The factor is drawn from it; above 1 cuts off the borders, below 1 pads them."""
+    """The factor is drawn from it. Above 1 it cuts off the borders, below 1 it pads them."""
     jitter_probability: Probability = 0.2
     brightness: Strength = 0.15
-    """The jitter multiplies it by a factor between 1 - this and 1 + this; contrast and saturation likewise."""
+    """Jitter multiplies it by a factor from 1 - this to 1 + this; contrast and saturation change in the same way."""
     contrast: Strength = 0.15
     saturation: Strength = 0.075
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.05
-    """It turns by up to this share of the circle."""
+    """Jitter turns the hue by up to this share of the circle."""
     grayscale_probability: Probability = 0.0
     blur_probability: Probability = 0.0
     blur_sigma: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.1, 1.5)
-    """Pixels."""
+    """The sigma of the blur, in pixels, is drawn from it."""
     classmix_probability: Probability = 0.2
-    """Half of the classes of another image of the batch are pasted over it."""
+    """How likely half of the classes of another image of the batch are pasted over an image."""
 
     def steps(self, num_classes: int) -> list[Step]:
         """All of the view. Labels run from 0 to num_classes - 1; ClassMix takes the neighbor in the batch."""

@@ -29,7 +29,7 @@ class Jitter(ColorStep):
 
     probability: float = 0.8
     brightness: float = 0.5
-    """The factor is drawn from 1 - this to 1 + this; contrast and saturation likewise."""
+    """The factor is drawn from 1 - this to 1 + this; contrast and saturation change in the same way."""
     contrast: float = 0.5
     saturation: float = 0.5
     hue: float = 0.25

@@ -31,8 +31,8 @@ class Placement(NamedTuple):
         planes = torch.cat([view.images, rearrange(view.confidence, "b h w -> b 1 h w").to(view.images)], dim=1)
         planes = sample_smooth(grid, planes)
         # Shifted so that the zero outside means IGNORE, and not valid.
-        marks = sample_nearest(grid, torch.stack([view.labels - IGNORE, view.valid.long()], dim=1))
-        return View(planes[:, :3], marks[:, 0] + IGNORE, planes[:, 3].clamp(0, 1), marks[:, 1].bool())
+        marks = sample_nearest(grid, torch.stack([(view.labels - IGNORE).float(), view.valid.float()], dim=1))
+        return View(planes[:, :3], marks[:, 0].long() + IGNORE, planes[:, 3].clamp(0, 1), marks[:, 1].bool())
 
     def maps(self, maps: Float[Tensor, "b c hs ws"]) -> Tensor:
         """Moves maps of the same images bilinearly, 0 outside: logits, probabilities, or features on a coarser grid."""
@@ -102,7 +102,8 @@ class Flip(GeometricStep):
 class Crop(GeometricStep):
     """Takes a random part of the image; an image that is smaller than the view lies whole at a random place of it.
 
-    The part is drawn from the whole image as scaled so far, so that of two crops in a row the last one decides.
+    The part is drawn from the whole image as scaled so far, so that of two crops in a row the last one decides. The
+    place is not rounded to whole pixels.
     """
 
     size: Size | None = None

@@ -11,7 +11,8 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from fewmask.augment.view import View
+from fewmask.augment.view import View, in_turn
+from fewmask.errors import UserError
 from fewmask.ops.mix import Mask, cover, draw_box_mask, draw_class_mask, draw_copy_mask, draw_shaped_box_mask
 from fewmask.shapes import Float, PerClass
 
@@ -32,10 +33,12 @@ class Pasting(NamedTuple):
         return View(*(cover(self.mask, given, maps) for given, maps in zip(partner, view, strict=True)))
 
     def maps(
-        self, maps: Float[Tensor, "b c h w"], of_partner: Float[Tensor, "b c h w"] | None = None
+        self, maps: Float[Tensor, "b c h w"], of_partner: Float[Tensor, "n c h w"] | None = None
     ) -> Float[Tensor, "b c h w"]:
-        """Pastes other maps of the same images, such as logits; None: the partner is the neighbor in the batch."""
-        return cover(self.mask, maps.roll(1, dims=0) if of_partner is None else of_partner, maps)
+        """Pastes other maps of the same images, such as logits; a partner that is another view has maps of its own."""
+        assert (of_partner is None) == (self.partner is None), "maps of the partner belong to a partner"
+        given = maps.roll(1, dims=0) if of_partner is None else in_turn(of_partner, len(maps))
+        return cover(self.mask, given, maps)
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,21 @@ class MixingStep(ABC):
         return replace(self, partner=partner)
 
     def draw(self, view: View) -> Pasting:
-        """What each image of the view will receive."""
+        """What each image of the view will receive.
+
+        Raises:
+            UserError: the partner's images have another size.
+        """
         if self.partner is None:
             return Pasting(self.draw_mask(view).roll(1, dims=0), None)
         partner = self.partner.repeated(len(view.images))
-        assert partner.images.shape == view.images.shape, (partner.images.shape, view.images.shape)
+        (height, width), (own_height, own_width) = partner.images.shape[-2:], view.images.shape[-2:]
+        if (height, width) != (own_height, own_width):
+            raise UserError(
+                f"images of {own_width} x {own_height} pixels are mixed with images of {width} x {height}",
+                "data.crop",
+                "Set one that both kinds of images are cropped to.",
+            )
         return Pasting(self.draw_mask(partner), partner)
 
     def __call__(self, view: View) -> View:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Shaped
+from torch import Tensor
 
 from fewmask.shapes import IGNORE, Confidence, Images, Labels, Valid
 
@@ -58,7 +60,11 @@ class View(NamedTuple):
 
     def repeated(self, num_images: int) -> "View":
         """So many images, from the first on and around again, which tells the partners of a batch of another size."""
-        if num_images == len(self.images):
-            return self
-        places = torch.arange(num_images, device=self.images.device) % len(self.images)
-        return View(*(maps.index_select(0, places) for maps in self))
+        return self if num_images == len(self.images) else View(*(in_turn(maps, num_images) for maps in self))
+
+
+def in_turn(maps: Shaped[Tensor, "b *c h w"], num_images: int) -> Shaped[Tensor, "n *c h w"]:
+    """The maps of so many images, from the first on and around again."""
+    if num_images == len(maps):
+        return maps
+    return maps.index_select(0, torch.arange(num_images, device=maps.device) % len(maps))
