@@ -5,11 +5,10 @@ import segmentation_models_pytorch as smp
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fewmask.errors import UserError
-from fewmask.models.segnet import SegNet, on_grid
-from fewmask.shapes import IGNORE
+from fewmask.models.grid import on_grid
+from fewmask.models.segnet import SegNet
 
 NEUTRAL = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
@@ -61,40 +60,6 @@ def test_a_row_of_the_features_belongs_to_the_same_entry_of_a_map_on_the_grid(si
     rows = rearrange(net.features(images), "b d hs ws -> (b hs ws) d")
     entries = on_grid(labels, (3, 4) if size == (9, 14) else (2, 3), net.stride, fill=0).flatten()
     assert torch.equal(rows[:, 0].long(), entries)
-
-
-def test_a_map_on_the_grid_by_hand():
-    labels = torch.tensor([[[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]])
-    assert on_grid(labels, (2, 2), stride=2, fill=IGNORE).tolist() == [[[0, 2], [8, 10]]]
-    assert on_grid(labels, (4, 4), stride=4, fill=IGNORE)[0, 3].tolist() == [IGNORE] * 4
-
-
-@pytest.mark.parametrize("grid", [(5, 7), (3, 3), (16, 24), (40, 56)])
-def test_a_map_on_the_grid_is_nearest_interpolation_of_the_padded_map(grid):
-    confidence = torch.rand(2, 37, 50)
-    padded = F.pad(confidence, (0, 6, 0, 3), value=0.5)
-    expected = F.interpolate(padded[:, None], grid, mode="nearest")[:, 0]
-    assert torch.equal(on_grid(confidence, grid, stride=8, fill=0.5), expected)
-
-
-@pytest.mark.parametrize("grid", [(1, 1), (2, 3), (10, 14), (40, 56)])
-def test_with_aligned_corners_a_cell_takes_the_pixel_where_the_logits_put_it(grid):
-    """Logits of 0 but for one cell are highest, of all pixels that stand for a cell, at that cell's own."""
-    rows, columns = grid
-    pixel = on_grid(numbered_pixels(40, 56), grid, stride=8, fill=0, align_corners=True)[0]
-    assert pixel[0, 0] == 0
-    if rows > 1:
-        assert pixel[-1, -1] == 40 * 56 - 1
-    cells = F.one_hot(torch.arange(rows * columns)).view(rows * columns, 1, rows, columns).float()
-    logits = F.interpolate(cells, (40, 56), mode="bilinear", align_corners=True).flatten(1)
-    assert logits[:, pixel.flatten()].argmax(dim=1).tolist() == list(range(rows * columns))
-
-
-@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64, torch.float16])
-def test_a_map_on_the_grid_keeps_its_type(dtype):
-    sampled = on_grid(torch.ones(1, 5, 5).to(dtype), (2, 2), stride=4, fill=0)
-    assert sampled.dtype == dtype
-    assert sampled.tolist() == [[[1, 1], [1, 1]]]
 
 
 def test_the_network_sees_normalized_pixels_and_zeros_as_padding():

@@ -1,11 +1,11 @@
-"""ClassMix and CutMix: half of the classes of one image, or a box, pasted into its neighbor with labels and all."""
+"""What one image gives to another: half of its classes, copies of some, or a box; and the pasting of any map."""
 
 import math
 
 import pytest
 import torch
 
-from fewmask.ops.mix import draw_box_mask, draw_class_mask, paste, paste_classes
+from fewmask.ops.mix import cover, draw_box_mask, draw_class_mask, draw_copy_mask, draw_shaped_box_mask, paste
 from fewmask.shapes import IGNORE
 
 K = 6
@@ -15,12 +15,6 @@ def random_labels(num_images=20, side=8):
     """Images of 1 to 6 classes, a part of them ignored."""
     labels = torch.stack([torch.randint(0, 1 + image % K, (side, side)) for image in range(num_images)])
     return labels.masked_fill(torch.rand(labels.shape) < 0.2, IGNORE)
-
-
-def marked_maps(labels):
-    """Images and confidence that say which image of the batch they come from."""
-    marks = (torch.arange(len(labels)) / len(labels))[:, None, None].expand(labels.shape)
-    return marks[:, None].repeat(1, 3, 1, 1), marks.clone()
 
 
 def test_half_of_the_classes_are_chosen_whole_and_nothing_ignored():
@@ -50,50 +44,21 @@ def test_an_image_of_one_class_or_none_gives_nothing(label):
     assert not draw_class_mask(torch.full((1, 1, 1), label), K, probability=1.0).any()
 
 
-def test_probability_zero_is_the_identity():
-    labels = random_labels()
-    images, confidence = marked_maps(labels)
-    mixed = paste_classes(images, labels, confidence, K, probability=0.0)
-    assert all(torch.equal(*pair) for pair in zip(mixed, (images, labels, confidence), strict=True))
+def test_probability_zero_gives_nothing():
+    assert not draw_class_mask(random_labels(), K, probability=0.0).any()
 
 
-def test_image_labels_and_confidence_come_from_the_same_neighbor():
-    labels = random_labels()
-    images, confidence = marked_maps(labels)
-    mixed_images, mixed_labels, mixed_confidence = paste_classes(images, labels, confidence, K, probability=1.0)
-    assert torch.equal(mixed_images[:, 0], mixed_confidence)
-    num_pasted = 0
-    for index in range(len(labels)):
-        pasted = mixed_confidence[index] != confidence[index]
-        assert (mixed_confidence[index][pasted] == confidence[index - 1][pasted]).all()
-        assert (mixed_labels[index][pasted] == labels[index - 1][pasted]).all()
-        assert (mixed_labels[index][~pasted] == labels[index][~pasted]).all()
-        assert (mixed_labels[index][pasted] != IGNORE).all()
-        num_pasted += int(pasted.sum())
-    assert num_pasted > 0
+def test_copies_are_whole_classes_each_with_its_own_probability():
+    labels = torch.tensor([[[0, 1, 2, IGNORE]]]).expand(2000, 1, 4)
+    mask = draw_copy_mask(labels, torch.tensor([0.0, 0.3, 1.0]))
+    assert mask.float().mean(dim=0).flatten().tolist() == pytest.approx([0.0, 0.3, 1.0, 0.0], abs=0.04)
+    both = draw_copy_mask(torch.tensor([[[1, 1, 2], [1, 0, 2]]]).expand(50, 2, 3), torch.tensor([0.5, 0.5, 0.5]))
+    assert ((both[:, 0, 0] == both[:, 0, 1]) & (both[:, 0, 0] == both[:, 1, 0])).all()
+    assert not torch.equal(both[:, 0, 0], both[:, 0, 2])
 
 
-def test_two_images_of_two_classes_exchange_one_each():
-    labels = torch.tensor([[[0, 1]], [[2, 3]]])
-    images, confidence = marked_maps(labels)
-    _, mixed, _ = paste_classes(images, labels, confidence, K, probability=1.0)
-    assert mixed[0].flatten().tolist() in ([2, 1], [0, 3])
-    assert mixed[1].flatten().tolist() in ([0, 3], [2, 1])
-
-
-def test_an_image_alone_is_its_own_neighbor():
-    labels = random_labels(num_images=6)[5:]
-    images, confidence = torch.rand(1, 3, 8, 8), torch.rand(1, 8, 8)
-    mixed = paste_classes(images, labels, confidence, K, probability=1.0)
-    assert all(torch.equal(*pair) for pair in zip(mixed, (images, labels, confidence), strict=True))
-
-
-def test_half_precision_is_kept():
-    labels = random_labels()
-    images, confidence = (maps.bfloat16() for maps in marked_maps(labels))
-    mixed_images, _, mixed_confidence = paste_classes(images, labels, confidence, K, probability=1.0)
-    assert mixed_images.dtype == mixed_confidence.dtype == torch.bfloat16
-    assert torch.equal(mixed_images[:, 0], mixed_confidence)
+def test_ignored_images_give_no_copies():
+    assert not draw_copy_mask(torch.full((3, 1, 1), IGNORE), torch.ones(K)).any()
 
 
 def draw_boxes(num_images, size, *area_range):
@@ -144,3 +109,27 @@ def test_pasting_equals_a_plain_twin_on_maps_of_every_kind():
             here = mask[index - 1]
             expected[index][..., here] = maps[index - 1][..., here]
         assert torch.equal(found, expected)
+
+
+def test_a_shaped_box_has_its_area_and_its_ratio():
+    masks = draw_shaped_box_mask(300, (300, 200), torch.device("cpu"), (0.1, 0.1), (0.5, 2.0))
+    heights, widths = masks.any(dim=2).sum(dim=1), masks.any(dim=1).sum(dim=1)
+    assert (masks.sum(dim=(1, 2)) == heights * widths).all()
+    assert (masks.float().mean(dim=(1, 2)) - 0.1).abs().max() < 0.003
+    ratios = heights / widths
+    assert 0.49 < ratios.min() < 0.55
+    assert 1.9 < ratios.max() < 2.05
+
+
+def test_a_side_of_a_shaped_box_is_no_longer_than_the_image():
+    masks = draw_shaped_box_mask(50, (10, 40), torch.device("cpu"), (0.9, 0.9), (3.0, 3.0))
+    assert masks.any(dim=2).all()
+    assert not masks.all()
+    assert draw_shaped_box_mask(2, (1, 1), torch.device("cpu"), (1.0, 1.0), (1.0, 1.0)).all()
+
+
+def test_what_covers_takes_the_type_of_the_maps():
+    mask = torch.tensor([[[True, False]]])
+    covered = cover(mask, torch.ones(1, 3, 1, 2), torch.zeros(1, 3, 1, 2, dtype=torch.bfloat16))
+    assert covered.dtype == torch.bfloat16
+    assert covered[0].tolist() == [[[1.0, 0.0]]] * 3

@@ -5,8 +5,8 @@ import json
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 
@@ -125,9 +125,7 @@ def test_val_without_masks_is_one_line_before_anything_is_trained(
     assert not (tmp_path / "run").exists()
 
 
-def test_the_best_network_is_that_of_the_scores_which_a_checkpoint_knows(
-    tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_best_network_is_that_of_the_scores_which_a_checkpoint_knows(tmp_path: Path, dataset: Path) -> None:
     settings = {"score_every": 1, "select": "best_val"}
     recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset, "supervised", **settings))
     run = create_run(recipe, tmp_path / "run")
@@ -135,14 +133,12 @@ def test_the_best_network_is_that_of_the_scores_which_a_checkpoint_knows(
     method = build_method(recipe, data)
 
     def score(validation: Validation, step: int, miou: float) -> None:
-        scores = {"student": Mock(miou=miou)}
-        monkeypatch.setattr("fewmask.training.hooks.validation.score", lambda *_: scores)
-        validation.score(step)
+        validation.keep(SimpleNamespace(method=method), ValScore(step, {"student": miou}))  # type: ignore[arg-type]
 
-    first = Validation(run, method, data.folder, recipe, 0)
+    first = Validation(run, data.folder, recipe, 0)
     score(first, 1, 0.1234561)
     score(first, 2, 0.9)  # whose checkpoint is lost
-    again = Validation(run, method, data.folder, recipe, 1)
+    again = Validation(run, data.folder, recipe, 1)
     selected = selected_val_score(run, recipe)
     assert selected is not None
     assert selected["step"] == 2

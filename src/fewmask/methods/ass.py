@@ -25,7 +25,7 @@ from fewmask.methods.groups import Group
 from fewmask.methods.parts.adversary import critic_group, telling_apart
 from fewmask.methods.plan import Now
 from fewmask.models.discriminator import ClassVectorDiscriminator, MapDiscriminator, held_constant
-from fewmask.models.segnet import on_coarse_grid
+from fewmask.models.grid import on_coarse_grid
 from fewmask.ops.class_means import class_means
 from fewmask.ops.losses import binary_cross_entropy
 from fewmask.shapes import Scalar

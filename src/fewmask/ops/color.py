@@ -1,4 +1,4 @@
-"""Random color and blur per image, on the device, without a host sync; the arithmetic is kornia's."""
+"""Random color and blur per image, on the device, without a host sync; the arithmetic is kornia's, in float32."""
 
 import math
 from typing import NamedTuple
@@ -37,19 +37,19 @@ def jitter(images: Images, probability: float, strength: JitterStrength) -> Imag
     def factor(strength: float) -> Tensor:
         return 1 + strength * (2 * torch.rand(num_images, device=device) - 1)
 
-    changed: Tensor = adjust_brightness_accumulative(images, factor(strength.brightness))
+    changed: Tensor = adjust_brightness_accumulative(images.float(), factor(strength.brightness))
     changed = adjust_contrast_with_mean_subtraction(changed, factor(strength.contrast))
     changed = adjust_saturation_with_gray_subtraction(changed, factor(strength.saturation))
     changed = adjust_hue(changed, (factor(strength.hue) - 1) * 2 * math.pi)
-    return _for_some(probability, changed, images)
+    return for_some(probability, changed, images)
 
 
 def grayscale(images: Images, probability: float) -> Images:
     """Takes the color of each image with `probability`; the three channels stay, and are equal."""
     if probability == 0:
         return images
-    gray: Tensor = rgb_to_grayscale(images)
-    return _for_some(probability, gray.expand_as(images), images)
+    gray: Tensor = rgb_to_grayscale(images.float())
+    return for_some(probability, gray.expand_as(images), images)
 
 
 def blur(images: Images, probability: float, sigma_range: tuple[float, float] = (0.1, 1.5)) -> Images:
@@ -65,10 +65,11 @@ def blur(images: Images, probability: float, sigma_range: tuple[float, float] = 
     # Not kornia's gaussian_blur2d, which reads sigma on the host to check it.
     kernel = get_gaussian_kernel1d(2 * math.ceil(3 * high) + 1, sigma)
     with torch.autocast(images.device.type, enabled=False):  # a convolution, which would round to bfloat16
-        blurred = filter2d_separable(images, kernel, kernel, border_type="replicate")
-    return _for_some(probability, blurred, images)
+        blurred = filter2d_separable(images.float(), kernel, kernel, border_type="replicate")
+    return for_some(probability, blurred, images)
 
 
-def _for_some(probability: float, changed: Tensor, images: Images) -> Images:
+def for_some(probability: float, changed: Images, images: Images) -> Images:
+    """Takes each image from `changed` with `probability`, else from `images`, whose type it keeps."""
     chosen = torch.rand(len(images), device=images.device) < probability
-    return torch.where(rearrange(chosen, "b -> b 1 1 1"), changed, images)
+    return torch.where(rearrange(chosen, "b -> b 1 1 1"), changed.to(images.dtype), images)

@@ -1,20 +1,26 @@
-"""A part of one image pasted into its neighbor in the batch: some of its classes (ClassMix), or a box (CutMix).
+"""Masks of what one image gives to another, and the pasting: some classes (ClassMix, copy-paste) or a box (CutMix).
 
 Olsson et al., ClassMix: Segmentation-Based Data Augmentation for Semi-Supervised Learning, WACV 2021,
 https://arxiv.org/abs/2007.07936.
 French et al., Semi-supervised semantic segmentation needs strong, varied perturbations, BMVC 2020,
 https://arxiv.org/abs/1906.01916.
+Hu et al., Semi-Supervised Semantic Segmentation via Adaptive Equalization Learning, NeurIPS 2021,
+https://arxiv.org/abs/2110.05474: copies of rare classes.
 """
+
+import math
 
 import torch
 from einops import rearrange
 from jaxtyping import Shaped
 from torch import Tensor
 
-from fewmask.shapes import Bool, Confidence, Float, Images, Labels
+from fewmask.shapes import Bool, Float, Labels, PerClass
+
+Mask = Bool[Tensor, "b h w"]
 
 
-def draw_class_mask(labels: Labels, num_classes: int, probability: float) -> Bool[Tensor, "b h w"]:
+def draw_class_mask(labels: Labels, num_classes: int, probability: float) -> Mask:
     """Per image, with `probability`, the pixels of floor(n/2) random ones of its n classes; nothing otherwise.
 
     The released code of Alonso et al. takes floor(n/2) + 1 (docs/differences.md: 23); the ClassMix paper, half.
@@ -27,39 +33,74 @@ def draw_class_mask(labels: Labels, num_classes: int, probability: float) -> Boo
     rank = lottery.argsort(dim=1, descending=True).argsort(dim=1)
     chosen = rank < present.sum(dim=1, keepdim=True) // 2
     chosen &= torch.rand(num_images, 1, device=device) < probability
-    chosen = torch.cat([chosen, torch.zeros_like(chosen[:, :1])], dim=1)
-    return chosen.gather(1, flat).view_as(labels)
+    return _pixels_of(chosen, flat).view_as(labels)
+
+
+def draw_copy_mask(labels: Labels, probabilities: PerClass) -> Mask:
+    """Per image the pixels of the classes that are drawn, each class on its own with its probability in [0, 1]."""
+    flat = rearrange(labels, "b h w -> b (h w)").clamp(max=len(probabilities))
+    chosen = torch.rand(len(labels), len(probabilities), device=labels.device) < probabilities
+    return _pixels_of(chosen, flat).view_as(labels)
 
 
 def draw_box_mask(
     num_images: int, size: tuple[int, int], device: torch.device, area_range: tuple[float, float]
-) -> Bool[Tensor, "b h w"]:
+) -> Mask:
     """Per image one box that covers U[area_range] of it, but for rounding, at a random place inside; True in the box.
 
     Its height is area^u of the image's with u in U[0, 1], and so log-uniform between that share and 1: the generator
     of the released code of French et al. `size` is (height, width) in pixels, areas are shares in [0, 1].
     """
-    low, high = area_range
-    area = low + (high - low) * torch.rand(num_images, device=device)
-    part = torch.rand(num_images, device=device)
+    area, part = _drawn_areas(num_images, device, area_range)
     rows, columns = _draw_spans(size[0], area**part), _draw_spans(size[1], area ** (1 - part))
     return rearrange(rows, "b h -> b h 1") & rearrange(columns, "b w -> b 1 w")
 
 
-def paste(mask: Bool[Tensor, "b h w"], *maps: Shaped[Tensor, "b ... h w"]) -> tuple[Tensor, ...]:
+def draw_shaped_box_mask(
+    num_images: int,
+    size: tuple[int, int],
+    device: torch.device,
+    area_range: tuple[float, float],
+    ratio_range: tuple[float, float],
+) -> Mask:
+    """As `draw_box_mask`, for a box of U[ratio_range] times its width in height, as in the released code of UniMatch.
+
+    A side that would be longer than the image is cut to it. The released code draws such a box again and again until it
+    fits, which would ask the host.
+    """
+    (low, high), (area, part) = ratio_range, _drawn_areas(num_images, device, area_range)
+    ratio = low + (high - low) * part
+    pixels = area * math.prod(size)
+    rows = _draw_spans(size[0], ((pixels * ratio).sqrt() / size[0]).clamp(max=1))
+    columns = _draw_spans(size[1], ((pixels / ratio).sqrt() / size[1]).clamp(max=1))
+    return rearrange(rows, "b h -> b h 1") & rearrange(columns, "b w -> b 1 w")
+
+
+def cover(
+    mask: Mask, given: Shaped[Tensor, "b *c h w"], maps: Shaped[Tensor, "b *c h w"]
+) -> Shaped[Tensor, "b *c h w"]:
+    """The maps with what is given where the mask is True; in the type of the maps."""
+    return torch.where(mask if maps.dim() == 3 else rearrange(mask, "b h w -> b 1 h w"), given.to(maps.dtype), maps)
+
+
+def paste(mask: Mask, *maps: Shaped[Tensor, "b ... h w"]) -> tuple[Tensor, ...]:
     """Image i + 1 receives what the mask of image i shows of it, in each of the maps; the first from the last."""
     mask = mask.roll(1, dims=0)
-    masks = (mask if each.dim() == 3 else rearrange(mask, "b h w -> b 1 h w") for each in maps)
-    return tuple(torch.where(part, each.roll(1, dims=0), each) for part, each in zip(masks, maps, strict=True))
+    return tuple(cover(mask, each.roll(1, dims=0), each) for each in maps)
 
 
-def paste_classes(
-    images: Images, labels: Labels, confidence: Confidence, num_classes: int, probability: float
-) -> tuple[Images, Labels, Confidence]:
-    """Image i + 1 receives the chosen classes of image i, labels and confidence with them; the first from the last."""
-    mask = draw_class_mask(labels, num_classes, probability)
-    images, labels, confidence = paste(mask, images, labels, confidence)
-    return images, labels, confidence
+def _pixels_of(chosen: Bool[Tensor, "b k"], flat: Shaped[Tensor, "b n"]) -> Bool[Tensor, "b n"]:
+    """Where the class of a pixel is chosen; class k, which stands for IGNORE, never is."""
+    return torch.cat([chosen, torch.zeros_like(chosen[:, :1])], dim=1).gather(1, flat)
+
+
+def _drawn_areas(
+    num_images: int, device: torch.device, area_range: tuple[float, float]
+) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+    """Per image the share that a box covers, and a number in [0, 1] that sets its shape."""
+    low, high = area_range
+    area = low + (high - low) * torch.rand(num_images, device=device)
+    return area, torch.rand(num_images, device=device)
 
 
 def _draw_spans(length: int, shares: Float[Tensor, " b"]) -> Bool[Tensor, "b n"]:

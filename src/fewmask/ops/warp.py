@@ -1,13 +1,17 @@
-"""Random flip, scale and crop: one sampling moves image, labels and confidence together."""
+"""Random scale, flip and place: affine maps of an image, composed first and sampled once."""
 
 from typing import NamedTuple
 
 import torch
 from einops import rearrange, repeat
+from jaxtyping import Shaped
 from torch import Tensor
 from torch.nn import functional as F
 
-from fewmask.shapes import IGNORE, Confidence, Float, Images, Labels
+from fewmask.shapes import Float
+
+Grid = Float[Tensor, "b h w 2"]
+"""Coordinates (x, y) of the input, from -1 to 1, for every output pixel."""
 
 
 class Warp(NamedTuple):
@@ -20,42 +24,38 @@ class Warp(NamedTuple):
     shift: Float[Tensor, "b 2"]
 
 
-def draw_warp(
-    num_images: int,
-    device: torch.device,
-    flip_probability: float,
-    scale_probability: float,
-    scale_range: tuple[float, float],
-) -> Warp:
-    """Draws one warp per image: flip, then resize by U[scale_range] and crop or pad back to the old size.
+def no_warp(num_images: int, device: torch.device) -> Warp:
+    """Every pixel stays where it is."""
+    return Warp(torch.ones(num_images, 2, device=device), torch.zeros(num_images, 2, device=device))
 
-    A resize by s > 1 takes a random window of 1/s of each side; s < 1 puts the whole image at a random place.
+
+def scaled(warp: Warp, probability: float, scale_range: tuple[float, float]) -> Warp:
+    """Resizes each image with `probability` by U[scale_range] about its center; above 1 it grows."""
+    (low, high), num_images, device = scale_range, len(warp.factor), warp.factor.device
+    chosen = torch.rand(num_images, device=device) < probability
+    scale = torch.where(chosen, low + (high - low) * torch.rand(num_images, device=device), 1.0)
+    return warp._replace(factor=warp.factor / rearrange(scale, "b -> b 1"))
+
+
+def flipped(warp: Warp, probability: float) -> Warp:
+    """Turns each image with `probability` left for right."""
+    chosen = torch.rand(len(warp.factor), device=warp.factor.device) < probability
+    sign = torch.where(chosen, -1.0, 1.0)
+    return warp._replace(factor=warp.factor * torch.stack([sign, torch.ones_like(sign)], dim=1))
+
+
+def placed(warp: Warp) -> Warp:
+    """Moves the output of each image to a random place.
+
+    An output that covers less than the image takes a random part of it; an output that covers more has the whole image
+    at a random place. This undoes a shift that the warp had.
     """
-    low, high = scale_range
-    scaled = torch.rand(num_images, device=device) < scale_probability
-    scale = torch.where(scaled, low + (high - low) * torch.rand(num_images, device=device), 1.0)
-    flipped = torch.rand(num_images, device=device) < flip_probability
-    window = rearrange(1 / scale, "b -> b 1").expand(-1, 2)
-    shift = (torch.rand(num_images, 2, device=device) * 2 - 1) * (1 - window)
-    mirror = torch.stack([torch.where(flipped, -1.0, 1.0), torch.ones_like(scale)], dim=1)
-    return Warp(window * mirror, shift)
+    free = 1 - warp.factor.abs()
+    return warp._replace(shift=(torch.rand_like(free) * 2 - 1) * free)
 
 
-def warp_images(
-    warp: Warp, images: Images, labels: Labels, confidence: Confidence
-) -> tuple[Images, Labels, Confidence]:
-    """Image and confidence bilinear, labels nearest, all at the same places; outside: 0, IGNORE, 0."""
-    grid = _sampling_grid(warp, images.shape[-2:])
-    planes = torch.cat([images, rearrange(confidence, "b h w -> b 1 h w").to(images)], dim=1)
-    planes = F.grid_sample(planes, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    # Shifted so that the zero outside means IGNORE; every label is exact in float32.
-    shifted = rearrange((labels - IGNORE).float(), "b h w -> b 1 h w")
-    shifted = F.grid_sample(shifted, grid, mode="nearest", padding_mode="zeros", align_corners=False)
-    return planes[:, :3], shifted[:, 0].long() + IGNORE, planes[:, 3].clamp(0, 1)
-
-
-def _sampling_grid(warp: Warp, size: torch.Size) -> Float[Tensor, "b h w 2"]:
-    """Input coordinates (x, y) of every output pixel.
+def sampling_grid(warp: Warp, size: tuple[int, int]) -> Grid:
+    """Where each pixel of an output of `size` (height, width) comes from.
 
     Not F.affine_grid: its matrix product runs in bfloat16 under autocast, which misses the places by whole pixels.
     """
@@ -65,6 +65,16 @@ def _sampling_grid(warp: Warp, size: torch.Size) -> Float[Tensor, "b h w 2"]:
     columns = repeat(x, "b w -> b h w", h=height)
     rows = repeat(y, "b h -> b h w", w=width)
     return torch.stack([columns, rows], dim=-1)
+
+
+def sample_smooth(grid: Grid, maps: Float[Tensor, "b c _ _"]) -> Float[Tensor, "b c h w"]:
+    """Bilinear, and 0 outside; in float32, returned in the type of the maps."""
+    return F.grid_sample(maps.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False).to(maps.dtype)
+
+
+def sample_nearest(grid: Grid, maps: Shaped[Tensor, "b c _ _"]) -> Shaped[Tensor, "b c h w"]:
+    """The value of the nearest pixel, and 0 outside; whole numbers up to 2**24 are exact."""
+    return F.grid_sample(maps.float(), grid, mode="nearest", padding_mode="zeros", align_corners=False).to(maps.dtype)
 
 
 def _centers(length: int, device: torch.device) -> Float[Tensor, " n"]:

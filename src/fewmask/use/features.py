@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from fewmask.data.batch import to_unit
 from fewmask.data.classes import Classes
 from fewmask.data.store import Picture
+from fewmask.models.grid import on_coarse_grid
 from fewmask.models.modes import in_eval_mode
-from fewmask.models.segnet import SegNet, on_coarse_grid
+from fewmask.models.segnet import SegNet
 from fewmask.run.features import Distances, FeatureLook
 from fewmask.shapes import IGNORE, RowClasses, Rows, UInt8
 

@@ -18,8 +18,9 @@ from fewmask.methods.plan import Now
 from fewmask.models.bank import ClassBank
 from fewmask.models.clusters import ClassClusters
 from fewmask.models.contrast_heads import ContrastHeads
+from fewmask.models.grid import on_coarse_grid
 from fewmask.models.modes import in_mode
-from fewmask.models.segnet import SegNet, SegOutput, on_coarse_grid
+from fewmask.models.segnet import SegNet, SegOutput
 from fewmask.ops.contrast import BankMeans, bank_means, effective_share, mean_contrast
 from fewmask.shapes import IGNORE, Features, Labels, RowClasses, Rows, Scalar
 

@@ -16,8 +16,9 @@ from fewmask.data.batch import Batch, Labeled
 from fewmask.errors import UserError
 from fewmask.methods.course import Prelude, Step
 from fewmask.methods.plan import Now, Stage
+from fewmask.models.grid import on_coarse_grid
 from fewmask.models.projection import MapProjector
-from fewmask.models.segnet import SegNet, on_coarse_grid
+from fewmask.models.segnet import SegNet
 from fewmask.ops.contrast import batch_contrast, cross_image_contrast, within_image_contrast
 from fewmask.settings import Settings
 from fewmask.shapes import Scalar

@@ -49,7 +49,7 @@ class Validation(Hook):
             with trainer.pause():
                 found = self._score(trainer)
                 if trainer.fabric.is_global_zero:
-                    self._keep(trainer, found)
+                    self.keep(trainer, found)
                 trainer.fabric.barrier()
             trainer.wants_checkpoint = True
 
@@ -66,7 +66,7 @@ class Validation(Hook):
             miou[name] = scores_of(total, classes.names).miou or 0.0
         return ValScore(trainer.done, miou)
 
-    def _keep(self, trainer: "Trainer", found: ValScore) -> None:
+    def keep(self, trainer: "Trainer", found: ValScore) -> None:
         """Writes the scores down; with `select: best_val` keeps the networks of the best step so far."""
         self._forget_all_but_the_best()  # of the steps that the newest checkpoint knows
         self._scores.append(found)

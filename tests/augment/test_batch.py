@@ -1,11 +1,12 @@
-"""A view is the mix, one warp, color and blur of the whole batch, drawn per image, outside of autograd."""
+"""Whole batches: the numbers of Table 1, labels with images, domains apart, and unlabeled images with their padding."""
 
 import pytest
 import torch
 from pydantic import ValidationError
 
-from fewmask.augment.views import STRONG, WEAK, Augmentation, augment, augment_unlabeled
-from fewmask.data.batch import Unlabeled
+from fewmask.augment.augmentation import STRONG, WEAK, Augmentation
+from fewmask.augment.batch import augment, augment_apart, augment_unlabeled
+from fewmask.data.batch import Labeled, Unlabeled
 from fewmask.shapes import IGNORE
 
 K = 4
@@ -136,3 +137,17 @@ def test_an_unlabeled_view_is_not_valid_outside_of_the_image():
     view = augment_unlabeled(half, Unlabeled(torch.ones(2, 3, 16, 24), torch.ones(2, 16, 24, dtype=torch.bool)))
     assert view.valid.float().mean().item() == pytest.approx(0.25, abs=0.1)
     assert view.images.amin(dim=1)[view.valid].min() > 0.4
+
+
+def test_parts_come_one_after_the_other_and_nothing_is_pasted_from_part_to_part():
+    parts = [Labeled(torch.rand(3, 3, 8, 8), 2 * part + torch.randint(0, 2, (3, 8, 8))) for part in range(2)]
+    view = augment_apart(Augmentation(classmix_probability=1), parts, K)
+    assert (view.labels[:3][view.valid[:3]] < 2).all()
+    assert (view.labels[3:][view.valid[3:]] >= 2).all()
+
+
+def test_void_and_padding_are_not_valid_in_views_of_labeled_images():
+    images, labels, _ = scene()
+    labels[:, :5] = IGNORE
+    view = augment(STRONG, images, labels, K)
+    assert torch.equal(view.valid, view.labels != IGNORE)

@@ -1,0 +1,79 @@
+"""Steps that change colors and leave every pixel in its place: jitter, gray, blur, or some of several at random."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+
+from fewmask.augment.view import View
+from fewmask.ops.color import JitterStrength, blur, grayscale, jitter
+from fewmask.shapes import Images
+
+
+class ColorStep(ABC):
+    """A step that leaves labels, confidence and validity as they are."""
+
+    @abstractmethod
+    def change(self, images: Images) -> Images:
+        """The images in other colors."""
+
+    def __call__(self, view: View) -> View:
+        return view._replace(images=self.change(view.images))
+
+
+@dataclass(frozen=True)
+class Jitter(ColorStep):
+    """Brightness, contrast, saturation and hue, in this order."""
+
+    probability: float = 0.8
+    brightness: float = 0.5
+    """The factor is drawn from 1 - this to 1 + this; contrast and saturation change in the same way."""
+    contrast: float = 0.5
+    saturation: float = 0.5
+    hue: float = 0.25
+    """The color turns by up to this share of the circle."""
+
+    def change(self, images: Images) -> Images:
+        strength = JitterStrength(self.brightness, self.contrast, self.saturation, self.hue)
+        return jitter(images, self.probability, strength)
+
+
+@dataclass(frozen=True)
+class Gray(ColorStep):
+    """Takes the color out."""
+
+    probability: float = 0.2
+
+    def change(self, images: Images) -> Images:
+        return grayscale(images, self.probability)
+
+
+@dataclass(frozen=True)
+class Blur(ColorStep):
+    """A Gaussian blur."""
+
+    probability: float = 0.5
+    sigma_range: tuple[float, float] = (0.1, 2.0)
+    """Pixels."""
+
+    def change(self, images: Images) -> Images:
+        return blur(images, self.probability, self.sigma_range)
+
+
+@dataclass(frozen=True)
+class SomeOf(ColorStep):
+    """A random number of color steps for each image, out of several, in the order that they are listed in."""
+
+    steps: Sequence[ColorStep]
+    fewest: int = 0
+    most: int = 3
+
+    def change(self, images: Images) -> Images:
+        num_images, num_steps, device = len(images), len(self.steps), images.device
+        rank = torch.rand(num_images, num_steps, device=device).argsort(dim=1)
+        chosen = rank < torch.randint(self.fewest, self.most + 1, (num_images, 1), device=device)
+        for step, takes_part in zip(self.steps, chosen.unbind(dim=1), strict=True):
+            images = torch.where(rearrange(takes_part, "b -> b 1 1 1"), step.change(images), images)
+        return images

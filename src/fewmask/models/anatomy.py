@@ -1,0 +1,65 @@
+"""What SegNet has to know of networks of segmentation_models_pytorch: where each is cut and which sizes it takes."""
+
+from typing import Any
+
+from segmentation_models_pytorch.base import SegmentationHead
+from segmentation_models_pytorch.decoders.dpt.decoder import DPTSegmentationHead
+from segmentation_models_pytorch.decoders.pan.decoder import PANDecoder
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from fewmask.models.deeplabv2 import DeepLabV2
+
+
+def cut_at_the_classifier(network: Any) -> None:
+    """Leave the head its last layers alone, without upsampling and activation; the rest of DPT's joins the decoder."""
+    head = network.segmentation_head
+    if isinstance(head, DPTSegmentationHead):
+        network.decoder = _DPTFeatures(network.decoder, head.head[:-2])
+        network.segmentation_head = head.head[-2:]
+    elif isinstance(head, SegmentationHead):
+        network.segmentation_head = nn.Sequential(head[0])
+
+
+def input_stride(network: Any) -> int:
+    """What height and width of the input must be a multiple of, so that every level of the network fits the next."""
+    stride = int(network.encoder.output_stride)
+    decoder = network.decoder
+    if isinstance(network, DeepLabV2) and network.caffe:  # one level, on a grid that is no multiple
+        return 1
+    if isinstance(decoder, PANDecoder):  # halves the last map of the encoder three times
+        return 8 * stride
+    if isinstance(decoder, _DPTFeatures):  # halves the tokens' grid, or more, for its coarsest level
+        coarsest = decoder.decoder.reassemble_blocks[-1].upsample
+        return stride * coarsest.stride[0] if isinstance(coarsest, nn.Conv2d) else stride
+    return stride
+
+
+def normalizes_one_pixel(decoder: nn.Module) -> bool:
+    """Whether a BatchNorm of the decoder sees one pixel of each image, so that one image cannot train it."""
+    return any(
+        isinstance(block, nn.Sequential)
+        and any(isinstance(layer, nn.AdaptiveAvgPool2d) and layer.output_size in (1, (1, 1)) for layer in block)
+        and any(isinstance(layer, _BatchNorm) for layer in block.modules())
+        for block in decoder.modules()
+    )
+
+
+def in_channels(head: nn.Module) -> int:
+    """The channels that the classification layer reads."""
+    return next(layer.in_channels for layer in head.modules() if isinstance(layer, nn.Conv2d))
+
+
+class _DPTFeatures(nn.Module):
+    """DPT's decoder and the part of its head before the dropout and the last 1x1 convolution."""
+
+    decoder: Any
+
+    def __init__(self, decoder: nn.Module, neck: nn.Sequential) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.neck = neck
+
+    def forward(self, features: list[Tensor], prefix_tokens: list[Tensor | None]) -> Tensor:
+        fused: Tensor = self.neck(self.decoder(features, prefix_tokens))
+        return fused

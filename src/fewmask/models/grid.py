@@ -1,0 +1,73 @@
+"""Maps of pixels on the grid of a network's features: padding to the stride of the network, then sampling.
+
+Contrast and memory banks need the label of every feature vector (section 3.4 of Alonso et al., ICCV 2021,
+https://arxiv.org/abs/2104.13415).
+"""
+
+import torch
+from jaxtyping import Float, Int64, Shaped
+from torch import Tensor
+from torch.nn import functional as F
+
+from fewmask.shapes import IGNORE, Features, Labels
+
+
+def on_grid(
+    maps: Shaped[Tensor, "b h w"], grid: tuple[int, int], stride: int, fill: float | int, align_corners: bool = False
+) -> Shaped[Tensor, "b hs ws"]:
+    """A per-pixel map, sampled where the features are: entry i of the flat map belongs to row i of the flat features.
+
+    Args:
+        maps: labels, confidence or a mask, of the images the features were made of.
+        grid: height and width of the features.
+        stride: of the network (`SegNet.stride`).
+        fill: the value of the padding, such as IGNORE or a confidence of 0.
+        align_corners: the last cell takes the last pixel, where `classify` puts it, and the nearest pixel counts: so in
+            the released code of Zhao et al. Else cell (i, j) takes the pixel at (i H / hs, j W / ws), rounded down, of
+            the padded map: where the receptive field of a convolutional encoder is centered, and what the released
+            code of Alonso et al. takes.
+
+    Returns:
+        The same type.
+    """
+    padded = pad(maps, stride, fill)
+    rows, columns = (
+        _nearest_pixels(cells, pixels, maps.device) if align_corners else _first_pixels(cells, pixels, maps.device)
+        for cells, pixels in zip(grid, padded.shape[-2:], strict=True)
+    )
+    return padded[:, rows[:, None], columns]
+
+
+def on_coarse_grid(
+    features: Features, labels: Labels, stride: int, cell: int, align_corners: bool = False
+) -> tuple[Float[Tensor, "b d hg wg"], Int64[Tensor, "b hg wg"]]:
+    """Features and their labels on a grid of about `cell` pixels: of a finer map, every so many rows and columns.
+
+    `stride` is that of the network; IGNORE fills the padding; `align_corners` as in `on_grid`.
+    """
+    height, width = features.shape[-2:]
+    skip = max(1, cell * width // round_up(labels.shape[-1], stride))
+    classes = on_grid(labels, (height, width), stride, IGNORE, align_corners)
+    return features[:, :, ::skip, ::skip], classes[:, ::skip, ::skip]
+
+
+def pad(maps: Shaped[Tensor, "*b h w"], stride: int, fill: float | int) -> Shaped[Tensor, "*b hp wp"]:
+    """The maps with `fill` at the bottom and at the right, so that both sides are multiples of the stride."""
+    height, width = maps.shape[-2:]
+    bottom, right = round_up(height, stride) - height, round_up(width, stride) - width
+    return F.pad(maps, (0, right, 0, bottom), value=fill) if bottom or right else maps
+
+
+def round_up(length: int, stride: int) -> int:
+    """The smallest multiple of the stride that is no less than the length."""
+    return (length + stride - 1) // stride * stride
+
+
+def _first_pixels(cells: int, pixels: int, device: torch.device) -> Tensor:
+    return torch.arange(cells, device=device) * pixels // cells
+
+
+def _nearest_pixels(cells: int, pixels: int, device: torch.device) -> Tensor:
+    """Of halves the later one."""
+    gaps = max(cells - 1, 1)
+    return (2 * torch.arange(cells, device=device) * (pixels - 1) + gaps) // (2 * gaps)
