@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from fewmask.recipe import Recipe, parse_settings, read_recipe
-from fewmask.study.results import run_of
+from fewmask.study.key import run_of
 from runs import add_row, results
 from table import ROOT
 

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from fewmask.recipe import Recipe, make_recipe, parse_settings
-from fewmask.study.results import run_of
+from fewmask.study.key import run_of
 from runs import add_row, results
 from table import ROOT
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fewmask.recipe import Recipe, make_recipe, parse_settings
-from fewmask.study.results import run_of
+from fewmask.study.key import run_of
 from runs import add_row, results
 from table import ROOT
 

@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 
 from camvid import camvid_recipe
-from fewmask.study.results import run_of
+from fewmask.study.key import run_of
 from runs import add_row, results
 from table import ROOT
 

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from fewmask.recipe import Recipe
 from fewmask.run.folder import RunFolder
-from fewmask.study.results import Cost, Place, ResultRow, ResultTable, Run, scores_of
+from fewmask.study.key import Run
+from fewmask.study.results import Cost, Place, ResultRow, ResultTable, scores_of
 from fewmask.training.start import resume_run, train_recipe
 from fewmask.use.model import load
 from table import ROOT, check_package, origin

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fewmask.scenes import write_scenes
 from fewmask.study.demo import MASKS, METHODS, TEST_IMAGES, TRAIN_IMAGES, demo_recipe
-from fewmask.study.results import run_of
+from fewmask.study.key import run_of
 from runs import add_row, results
 from table import ROOT
 

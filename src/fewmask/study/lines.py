@@ -24,7 +24,8 @@ def whole_lines(path: Path) -> str:
 def append_line(path: Path, columns: Sequence[str], values: Sequence[object]) -> None:
     """Adds a line, and the header before it where the file is new, in one write that reaches the disk.
 
-    Half a line, which a crash of the machine can leave, is cut off first. Several processes may append to one file.
+    Half a line, which a crash of the machine can leave, is cut off first. Once the header is there, several processes
+    may append to the file at the same time.
 
     Raises:
         UserError: the file cannot be written; it holds what it held before.
