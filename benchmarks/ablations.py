@@ -14,18 +14,18 @@ from pathlib import Path
 import yaml
 
 from fewmask.recipe import Recipe, parse_settings, read_recipe
-from runs import add_row, setting
-from table import ROOT, Table
+from fewmask.study.key import run_of
+from runs import add_row, results
+from table import ROOT
 
-HERE = Path(__file__).parent
 FOLDER = ROOT / "recipes" / "ablations"
-KEYS = ("ablation", "row", "split", "steps", "net", "resize", "crop")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("ablation", choices=sorted(path.stem for path in FOLDER.glob("*.yaml")))
     parser.add_argument("data", type=Path)
+    parser.add_argument("--name", default="camvid", help="what the rows call the data")
     parser.add_argument("--weights", default="imagenet")
     parser.add_argument("--recipe", type=Path, default=ROOT / "recipes" / "camvid_class_bank.yaml")
     parser.add_argument("--labels", nargs="*", type=Path)
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="for every row")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "ablations", help="where run folders go")
     args = parser.parse_args()
-    table = Table(HERE / "ablations.csv", KEYS)
+    table = results("ablations")
     rows = yaml.safe_load((FOLDER / f"{args.ablation}.yaml").read_text())
     labels = args.labels or sorted((args.data / "splits" / "1_30").glob("*.txt"))
     for split in labels:
@@ -42,10 +42,10 @@ def main() -> None:
             if args.rows and name not in args.rows:
                 continue
             recipe = row_recipe(args.recipe, args.data, split, args.weights, args.steps, row["set"], args.set)
-            values = (args.ablation, name, split.stem, args.steps, *setting(recipe))
-            folder = args.runs / "-".join(map(str, values)).replace(" ", "_")
-            key = dict(zip(KEYS, values, strict=True))
-            add_row(table, key | {"paper": row["paper"]}, recipe, folder, ("val", "test"))
+            run = run_of(recipe, args.ablation, args.name)
+            parts = (args.ablation, name, split.stem, args.steps, run.network, run.resize, run.crop)
+            folder = args.runs / "-".join(map(str, parts)).replace(" ", "_")
+            add_row(table, run, name, recipe, folder, ("val", "test"))
 
 
 def row_recipe(

@@ -10,10 +10,9 @@ import argparse
 from pathlib import Path
 
 from fewmask.recipe import Recipe, make_recipe, parse_settings
-from runs import add_row
-from table import ROOT, Table
-
-HERE = Path(__file__).parent
+from fewmask.study.key import run_of
+from runs import add_row, results
+from table import ROOT
 
 
 def main() -> None:
@@ -27,17 +26,17 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "camvid", help="where run folders go")
     args = parser.parse_args()
-    table = Table(HERE / "camvid.csv", ("method", "variant", "split", "steps"))
+    table = results("camvid")
     for steps in args.steps:
         for split in args.splits:
             for method in args.methods:
                 if method == "supervised_all" and split != args.splits[0]:
                     continue  # with every mask there is one split
                 name = "all" if method == "supervised_all" else split
-                key = {"method": method, "variant": args.variant, "split": name, "steps": steps}
                 folder = args.runs / "-".join(filter(None, (method, args.variant, name, str(steps))))
                 recipe = camvid_recipe(args.data, args.weights, method, split, steps, args.set)
-                add_row(table, key, recipe, folder, ("val", "test"))
+                run = run_of(recipe, "camvid", "camvid", variant=args.variant)
+                add_row(table, run, method, recipe, folder, ("val", "test"))
 
 
 def camvid_recipe(

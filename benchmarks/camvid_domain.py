@@ -9,10 +9,7 @@ benchmarks/camvid_domain.csv one by one.
 
 from pathlib import Path
 
-from domains import KEYS, add_domain_rows, domain_parser
-from table import ROOT, Table
-
-HERE = Path(__file__).parent
+from domains import add_domain_rows, domain_parser
 
 
 def main() -> None:
@@ -23,7 +20,6 @@ def main() -> None:
         "--resize", type=float, default=0.25, help="0.25: 90 x 120 pixels; 0.5: as benchmarks/camvid.py"
     )
     args = parser.parse_args()
-    table = Table(HERE / "camvid_domain.csv", (*KEYS, "resize"))
     lists = args.data / "splits" / "domain"
     settings = {
         "data": {
@@ -38,7 +34,7 @@ def main() -> None:
         "training": {"labeled_batch": 4, "unlabeled_batch": 2, "learning_rate": 1e-3},
     }
     for seed in args.seeds:
-        add_domain_rows(table, settings, seed, args, ROOT / "runs" / "camvid_domain", resize=args.resize)
+        add_domain_rows("camvid_domain", ("camvid dusk", "camvid day"), settings, seed, args)
 
 
 if __name__ == "__main__":

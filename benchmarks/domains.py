@@ -2,15 +2,14 @@
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from fewmask.recipe import Recipe, make_recipe, parse_settings
-from runs import add_row
-from table import Table
+from fewmask.study.key import run_of
+from runs import add_row, results
+from table import ROOT
 
 METHODS = ("target_only", "joint", "class_bank", "class_bank_source", "ass", "patch_contrast", "source_only")
-KEYS = ("method", "variant", "labels", "seed", "steps")
 
 
 def domain_parser(description: str | None, steps: int) -> argparse.ArgumentParser:
@@ -26,23 +25,27 @@ def domain_parser(description: str | None, steps: int) -> argparse.ArgumentParse
 
 
 def add_domain_rows(
-    table: Table, settings: Mapping[str, Any], seed: int, args: argparse.Namespace, runs: Path, **more_keys: Any
+    study: str, domains: tuple[str, str], settings: Mapping[str, Any], seed: int, args: argparse.Namespace
 ) -> None:
     """Every method at every number of labels for one seed.
 
     Args:
+        study: the name of the table, of its rows' study, and of the folder of runs.
+        domains: the names of the target and of the source.
         settings: the blocks data, source, net and training of the recipes; of methods without a source, it is left out.
-        runs: where run folders go.
-        more_keys: what else tells the rows of the table apart.
     """
+    table, (target, source) = results(study), domains
     for labels in args.labels:
         for method in args.methods:
             if method == "source_only" and labels != args.labels[0]:
                 continue  # it sees no label of the target
-            count = 0 if method == "source_only" else labels
-            key = dict(zip(KEYS, (method, args.variant, count, seed, args.steps), strict=True)) | more_keys
-            folder = runs / "-".join(str(part) for part in key.values() if part != "")
-            add_row(table, key, domain_recipe(settings, method, labels, seed, args), folder, ("test",))
+            recipe = domain_recipe(settings, method, labels, seed, args)
+            run = run_of(recipe, study, target, source, args.variant)
+            if method == "source_only":
+                run = run._replace(labels="0")
+            parts = (method, args.variant, run.labels, seed, args.steps, run.resize)
+            folder = ROOT / "runs" / study / "-".join(str(part) for part in parts if part != "")
+            add_row(table, run, method, recipe, folder, ("test",))
 
 
 def domain_recipe(settings: Mapping[str, Any], method: str, labels: int, seed: int, args: argparse.Namespace) -> Recipe:

@@ -15,11 +15,10 @@ from itertools import product
 from pathlib import Path
 
 from camvid import camvid_recipe
-from runs import add_row, setting
-from table import ROOT, Table
+from fewmask.study.key import run_of
+from runs import add_row, results
+from table import ROOT
 
-HERE = Path(__file__).parent
-KEYS = ("start", "pretraining", "share", "split", "steps", "net", "resize", "crop", "variant")
 PRETRAINING = [loss + after for after in ("", "+round", "+class_bank") for loss in ("none", "within", "cross", "batch")]
 
 
@@ -37,14 +36,15 @@ def main() -> None:
     parser.add_argument("--contrast", nargs="*", default=[], metavar="KEY=VALUE", help="for rows with pre-training")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "label_contrast", help="where run folders go")
     args = parser.parse_args()
-    table = Table(HERE / "label_contrast.csv", KEYS)
+    table = results("label_contrast")
     for share, start, pretraining, split in product(args.shares, args.starts, args.pretraining, args.splits):
         method, settings = method_and_settings(pretraining, args.contrast)
         weights = args.weights if start == "imagenet" else "none"
         recipe = camvid_recipe(args.data, weights, method, split, args.steps, [*settings, *args.set], share)
-        values = (start, pretraining, share, split, args.steps, *setting(recipe), args.variant)
-        folder = args.runs / "-".join(str(value) for value in values if value)
-        add_row(table, dict(zip(KEYS, values, strict=True)), recipe, folder, ("val", "test"))
+        run = run_of(recipe, "label_contrast", "camvid", variant=args.variant)
+        parts = (start, pretraining, share, split, args.steps, run.network, run.resize, run.crop, args.variant)
+        folder = args.runs / "-".join(str(part) for part in parts if part)
+        add_row(table, run, pretraining, recipe, folder, ("val", "test"))
 
 
 def method_and_settings(pretraining: str, contrast: list[str]) -> tuple[str, list[str]]:

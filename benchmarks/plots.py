@@ -4,7 +4,6 @@ and memory of the contrast.
 python benchmarks/plots.py
 """
 
-import csv
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +12,9 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fewmask.study.results import ResultRow, ResultTable
+from table import read_table
+
 HERE = Path(__file__).parent
 LOOKS = {
     "supervised": ("supervised, 12 masks", "#8a8f98", "o"),
@@ -20,7 +22,7 @@ LOOKS = {
     "supervised_all": ("supervised, all 367 masks", "#1e9e6a", "^"),
 }
 STARTS = {"random": "random weights", "imagenet": "ImageNet weights"}
-MASKS = {"1_30": 12, "1_8": 46, "1_4": 92}
+MASKS = {12: "1/30", 46: "1/8", 92: "1/4"}
 COLORS = {"none": "#8a8f98", "within": "#2456c8", "cross": "#1e9e6a", "batch": "#c8641e"}
 STYLES = {"": ("-", "o"), "+round": ("--", "s"), "+class_bank": (":", "^")}
 
@@ -29,43 +31,41 @@ def main() -> None:
     # One split: a mean over splits would move with which of them are there at a length.
     # `attention1` was the default when most of its rows were measured; where there is a newer row, that one is drawn.
     variants = ("", "attention1")
-    rows = [row for row in read(HERE / "camvid.csv") if row["variant"] in variants and row["split"] in ("seed0", "all")]
-    draw_camvid(sorted(rows, key=lambda row: row["variant"], reverse=True))
-    draw_label_contrast(read(HERE / "label_contrast.csv"))
-    draw_contrast(read(HERE / "contrast.csv"))
+    rows = [row for row in rows_of("camvid") if row.run.variant in variants and row.run.draw in ("seed0", "")]
+    draw_camvid(sorted(rows, key=lambda row: row.run.variant, reverse=True))
+    draw_label_contrast(rows_of("label_contrast"))
+    draw_contrast(read_table(HERE / "contrast.csv"))
 
 
-def draw_camvid(rows: list[dict[str, str]]) -> None:
+def draw_camvid(rows: list[ResultRow]) -> None:
     """mIoU over the length of a run, test and val."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharex=True)
     for axis, split in zip(axes, ("test", "val"), strict=True):
         for method, (label, color, marker) in LOOKS.items():
-            points = {int(row["steps"]): float(row[f"{split}_student"]) for row in rows if row["method"] == method}
+            points = {row.run.steps: row.score(split) for row in rows if row.row == method}
             if points:
                 axis.plot(*zip(*sorted(points.items()), strict=True), color=color, marker=marker, label=label)
         axis.set(title=f"CamVid {split}, first split", xlabel="steps of the run", ylabel="mIoU (%)", xscale="log")
-        axis.set_xticks(sorted({int(row["steps"]) for row in rows}), minor=False)
+        axis.set_xticks(sorted({row.run.steps for row in rows}), minor=False)
         axis.get_xaxis().set_major_formatter("{x:.0f}")
         axis.minorticks_off()
     save(figure, axes, "camvid.png")
 
 
-def draw_label_contrast(rows: list[dict[str, str]]) -> None:
-    """mIoU over the share of labels, a panel per start; of the network, sizes, steps and variant of most rows."""
-    if not rows:
-        return
+def draw_label_contrast(rows: list[ResultRow]) -> None:
+    """mIoU over the number of masks, a panel per start; of the network, sizes, steps and variant of most rows."""
     setting = Counter(map(_setting, rows)).most_common(1)[0][0]
     rows = [row for row in rows if _setting(row) == setting]
-    starts = [start for start in STARTS if any(row["start"] == start for row in rows)]
-    measured = {row["pretraining"] for row in rows}
+    starts = [start for start in STARTS if any(_start(row) == start for row in rows)]
+    measured = {row.row for row in rows}
     names = [name for name in (loss + after for after in STYLES for loss in COLORS) if name in measured]
     figure, panels = plt.subplots(1, len(starts), figsize=(5.5 * len(starts), 5), sharey=True, squeeze=False)
     for axis, start in zip(panels[0], starts, strict=True):
         for place, name in enumerate(names):
-            own = [row for row in rows if row["start"] == start and row["pretraining"] == name]
-            _draw_over_shares(axis, own, name, shift=1.05 ** (place - (len(names) - 1) / 2))
+            own = [row for row in rows if _start(row) == start and row.row == name]
+            _draw_over_masks(axis, own, name, shift=1.05 ** (place - (len(names) - 1) / 2))
         axis.set(title=f"CamVid test, from {STARTS[start]}", xlabel="masks", xscale="log", xlim=(9, 125))
-        axis.set_xticks(list(MASKS.values()), [f"{n}\n{share.replace('_', '/')}" for share, n in MASKS.items()])
+        axis.set_xticks(list(MASKS), [f"{count}\n{share}" for count, share in MASKS.items()])
         axis.minorticks_off()
     panels[0, 0].set_ylabel("mIoU (%)")
     note = "mean and range of three splits; hollow: of fewer"
@@ -73,15 +73,19 @@ def draw_label_contrast(rows: list[dict[str, str]]) -> None:
     save(figure, panels.flatten(), "label_contrast.png")
 
 
-def _setting(row: dict[str, str]) -> tuple[str, ...]:
-    return tuple(row[name] for name in ("net", "steps", "resize", "crop", "variant"))
+def _setting(row: ResultRow) -> tuple[object, ...]:
+    return row.run.network, row.run.steps, row.run.resize, row.run.crop, row.run.variant
 
 
-def _draw_over_shares(axis: Axes, rows: list[dict[str, str]], name: str, shift: float) -> None:
+def _start(row: ResultRow) -> str:
+    return "random" if row.run.weights == "none" else "imagenet"
+
+
+def _draw_over_masks(axis: Axes, rows: list[ResultRow], name: str, shift: float) -> None:
     loss, plus, after = name.partition("+")
     (line, marker), color = STYLES[plus + after], COLORS[loss]
-    scores = {share: [float(row["test_student"]) for row in rows if row["share"] == share] for share in MASKS}
-    points = [(MASKS[share] * shift, values) for share, values in scores.items() if values]  # beside the other lines
+    scores = {count: [row.score("test") or 0 for row in rows if row.run.labels == str(count)] for count in MASKS}
+    points = [(count * shift, values) for count, values in scores.items() if values]  # beside the other lines
     whole = [(x, sum(values) / len(values)) for x, values in points if len(values) >= 3]  # a line joins like with like
     axis.plot([x for x, _ in whole], [y for _, y in whole], line, color=color, marker=marker, label=name)
     for x, values in points:
@@ -111,12 +115,9 @@ def draw_contrast(rows: list[dict[str, str]]) -> None:
         save(figure, axes.flatten(), f"contrast_{device}.png")
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    """The rows of a table; none where it has not been measured."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+def rows_of(name: str) -> list[ResultRow]:
+    """The trained runs of benchmarks/NAME.csv."""
+    return ResultTable(HERE / f"{name}.csv").rows()
 
 
 def save(figure: Figure, axes: Iterable[Axes], name: str) -> None:

@@ -11,10 +11,9 @@ from pathlib import Path
 
 from fewmask.scenes import write_scenes
 from fewmask.study.demo import MASKS, METHODS, TEST_IMAGES, TRAIN_IMAGES, demo_recipe
-from runs import add_row
-from table import ROOT, Table
-
-HERE = Path(__file__).parent
+from fewmask.study.key import run_of
+from runs import add_row, results
+from table import ROOT
 
 
 def main() -> None:
@@ -24,7 +23,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "scenes", help="where scenes and run folders go")
     args = parser.parse_args()
-    table = Table(HERE / "scenes.csv", ("method", "variant", "seed", "steps"))
+    table = results("scenes")
     for seed in args.seeds:
         data = args.runs / f"data-{seed}"
         if not (data / "test" / "masks").exists():
@@ -32,9 +31,8 @@ def main() -> None:
         for steps in args.steps:
             for method in args.methods:
                 recipe = demo_recipe(data, method, steps, seed)
-                length = recipe.training.steps
-                key = {"method": method, "variant": "", "seed": seed, "steps": length}
-                add_row(table, key, recipe, args.runs / f"{method}-{seed}-{length}", ("test",))
+                run = run_of(recipe, "scenes", "scenes")._replace(labels=str(MASKS), draw=str(seed))
+                add_row(table, run, method, recipe, args.runs / f"{method}-{seed}-{run.steps}", ("test",))
 
 
 if __name__ == "__main__":

@@ -6,20 +6,16 @@ Scored on 60 fog scenes; network and budget are the demo's. Each seed draws its 
 to benchmarks/scenes_domain.csv one by one.
 """
 
-from pathlib import Path
-
-from domains import KEYS, add_domain_rows, domain_parser
+from domains import add_domain_rows, domain_parser
 from fewmask.scenes import write_scenes
 from fewmask.study.demo import STEPS, TEST_IMAGES, TRAIN_IMAGES, demo_recipe
-from table import ROOT, Table
+from table import ROOT
 
-HERE = Path(__file__).parent
 RUNS = ROOT / "runs" / "scenes_domain"
 
 
 def main() -> None:
     args = domain_parser(__doc__, STEPS).parse_args()
-    table = Table(HERE / "scenes_domain.csv", KEYS)
     for seed in args.seeds:
         day, fog = RUNS / f"day-{seed}", RUNS / f"fog-{seed}"
         if not (day / "train").exists():
@@ -28,7 +24,7 @@ def main() -> None:
             write_scenes(fog, train=TRAIN_IMAGES, test=TEST_IMAGES, seed=1000 + seed, style="fog")
         recipe = demo_recipe(fog, "supervised", seed=seed).model_dump(mode="json")
         settings = {key: recipe[key] for key in ("data", "net", "training")} | {"source": {"root": str(day)}}
-        add_domain_rows(table, settings, seed, args, RUNS)
+        add_domain_rows("scenes_domain", ("scenes fog", "scenes day"), settings, seed, args)
 
 
 if __name__ == "__main__":

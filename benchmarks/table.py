@@ -1,6 +1,7 @@
-"""A benchmark's CSV: rows are appended one by one, those that stand there are skipped, each says where it is from."""
+"""A CSV of measurements that are no trained runs, and where a row comes from: command, commit, machine, date."""
 
 import csv
+import io
 import os
 import platform
 import shlex
@@ -12,50 +13,50 @@ from pathlib import Path
 from typing import Any
 
 import fewmask
+from fewmask.study.lines import append_line, whole_lines
+from fewmask.study.results import Origin
 
 ROOT = Path(__file__).parents[1]
 
 
 class Table:
-    """A CSV file of rows that are told apart by the columns `keys`."""
+    """A CSV file of rows that are told apart by the columns `keys`; rows that stand there are not measured again."""
 
     def __init__(self, path: Path, keys: Sequence[str]) -> None:
         self.path, self.keys = path, tuple(keys)
-        package = Path(fewmask.__file__).resolve().parent
-        if not package.is_relative_to(ROOT):  # the rows would name a commit that they are not of
-            raise SystemExit(f"fewmask comes from {package}, not from this checkout. Set PYTHONPATH={ROOT / 'src'}")
+        check_package()
 
     def rows(self) -> list[dict[str, str]]:
         """What stands in the file, as text."""
-        if not self.path.exists():
-            return []
-        with self.path.open(newline="") as file:
-            return list(csv.DictReader(file))
+        return read_table(self.path)
 
     def holds(self, **key: Any) -> bool:
         """Whether there is a row of this key already."""
         return any(all(row[name] == str(key[name]) for name in self.keys) for row in self.rows())
 
     def append(self, row: Mapping[str, Any], precision: str = "auto") -> None:
-        """Adds the row with its origin: command, commit, machine with what `training.precision` computes in, date."""
-        full = {**row, **origin(precision)}
-        is_new = not self.path.exists()
-        with self.path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(full), lineterminator="\n")
-            if is_new:
-                writer.writeheader()
-            writer.writerow(full)
+        """Adds the row with its origin."""
+        full = {**row, **origin(precision)._asdict()}
+        append_line(self.path, list(full), list(full.values()))
 
 
-def origin(precision: str) -> dict[str, str]:
-    """What a number came from."""
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The whole lines of a CSV file by its header, as text; none where there is no file."""
+    return list(csv.DictReader(io.StringIO(whole_lines(path), newline="")))
+
+
+def check_package() -> None:
+    """Stops where fewmask comes from elsewhere: the rows would name a commit that they are not of."""
+    package = Path(fewmask.__file__).resolve().parent
+    if not package.is_relative_to(ROOT):
+        raise SystemExit(f"fewmask comes from {package}, not from this checkout. Set PYTHONPATH={ROOT / 'src'}")
+
+
+def origin(precision: str) -> Origin:
+    """Where a number comes from; the machine with what `training.precision` computes in."""
     script = Path(sys.argv[0]).resolve().relative_to(ROOT)
-    return {
-        "command": shlex.join(["python", str(script), *sys.argv[1:]]),
-        "commit": commit(),
-        "machine": machine(precision),
-        "date": datetime.now(UTC).date().isoformat(),
-    }
+    command = shlex.join(["python", str(script), *sys.argv[1:]])
+    return Origin(command, commit(), machine(precision), datetime.now(UTC).date().isoformat())
 
 
 def commit() -> str:
