@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
 from fewmask.ops.mix import draw_box_mask, draw_class_mask, paste, paste_classes
 from fewmask.shapes import IGNORE
@@ -11,19 +12,19 @@ from fewmask.shapes import IGNORE
 K = 6
 
 
-def random_labels(num_images=20, side=8):
+def random_labels(num_images: int = 20, side: int = 8) -> Tensor:
     """Images of 1 to 6 classes, a part of them ignored."""
     labels = torch.stack([torch.randint(0, 1 + image % K, (side, side)) for image in range(num_images)])
     return labels.masked_fill(torch.rand(labels.shape) < 0.2, IGNORE)
 
 
-def marked_maps(labels):
+def marked_maps(labels: Tensor) -> tuple[Tensor, Tensor]:
     """Images and confidence that say which image of the batch they come from."""
     marks = (torch.arange(len(labels)) / len(labels))[:, None, None].expand(labels.shape)
     return marks[:, None].repeat(1, 3, 1, 1), marks.clone()
 
 
-def test_half_of_the_classes_are_chosen_whole_and_nothing_ignored():
+def test_half_of_the_classes_are_chosen_whole_and_nothing_ignored() -> None:
     labels = random_labels()
     for image, mask in zip(labels, draw_class_mask(labels, K, probability=1.0), strict=True):
         present = set(image.unique().tolist()) - {IGNORE}
@@ -32,32 +33,32 @@ def test_half_of_the_classes_are_chosen_whole_and_nothing_ignored():
         assert torch.equal(mask, torch.isin(image, torch.tensor(sorted(chosen), dtype=torch.int64)))
 
 
-def test_every_class_is_chosen_about_half_of_the_time():
+def test_every_class_is_chosen_about_half_of_the_time() -> None:
     labels = torch.arange(4).expand(2000, 1, 4)
     shares = draw_class_mask(labels, K, probability=1.0).float().mean(dim=0).flatten()
     assert shares.tolist() == pytest.approx([0.5] * 4, abs=0.05)
 
 
-def test_the_probability_holds_per_image():
+def test_the_probability_holds_per_image() -> None:
     labels = torch.arange(4).expand(2000, 1, 4)
     chosen = draw_class_mask(labels, K, probability=0.3).flatten(1).any(dim=1)
     assert chosen.float().mean().item() == pytest.approx(0.3, abs=0.04)
 
 
 @pytest.mark.parametrize("label", [0, 3, IGNORE])
-def test_an_image_of_one_class_or_none_gives_nothing(label):
+def test_an_image_of_one_class_or_none_gives_nothing(label: int) -> None:
     assert not draw_class_mask(torch.full((3, 4, 4), label), K, probability=1.0).any()
     assert not draw_class_mask(torch.full((1, 1, 1), label), K, probability=1.0).any()
 
 
-def test_probability_zero_is_the_identity():
+def test_probability_zero_is_the_identity() -> None:
     labels = random_labels()
     images, confidence = marked_maps(labels)
     mixed = paste_classes(images, labels, confidence, K, probability=0.0)
     assert all(torch.equal(*pair) for pair in zip(mixed, (images, labels, confidence), strict=True))
 
 
-def test_image_labels_and_confidence_come_from_the_same_neighbor():
+def test_image_labels_and_confidence_come_from_the_same_neighbor() -> None:
     labels = random_labels()
     images, confidence = marked_maps(labels)
     mixed_images, mixed_labels, mixed_confidence = paste_classes(images, labels, confidence, K, probability=1.0)
@@ -73,7 +74,7 @@ def test_image_labels_and_confidence_come_from_the_same_neighbor():
     assert num_pasted > 0
 
 
-def test_two_images_of_two_classes_exchange_one_each():
+def test_two_images_of_two_classes_exchange_one_each() -> None:
     labels = torch.tensor([[[0, 1]], [[2, 3]]])
     images, confidence = marked_maps(labels)
     _, mixed, _ = paste_classes(images, labels, confidence, K, probability=1.0)
@@ -81,14 +82,14 @@ def test_two_images_of_two_classes_exchange_one_each():
     assert mixed[1].flatten().tolist() in ([0, 3], [2, 1])
 
 
-def test_an_image_alone_is_its_own_neighbor():
+def test_an_image_alone_is_its_own_neighbor() -> None:
     labels = random_labels(num_images=6)[5:]
     images, confidence = torch.rand(1, 3, 8, 8), torch.rand(1, 8, 8)
     mixed = paste_classes(images, labels, confidence, K, probability=1.0)
     assert all(torch.equal(*pair) for pair in zip(mixed, (images, labels, confidence), strict=True))
 
 
-def test_half_precision_is_kept():
+def test_half_precision_is_kept() -> None:
     labels = random_labels()
     images, confidence = (maps.bfloat16() for maps in marked_maps(labels))
     mixed_images, _, mixed_confidence = paste_classes(images, labels, confidence, K, probability=1.0)
@@ -96,18 +97,18 @@ def test_half_precision_is_kept():
     assert torch.equal(mixed_images[:, 0], mixed_confidence)
 
 
-def draw_boxes(num_images, size, *area_range):
+def draw_boxes(num_images: int, size: tuple[int, int], *area_range: float) -> Tensor:
     return draw_box_mask(num_images, size, torch.device("cpu"), area_range)
 
 
-def test_a_mask_is_one_whole_box():
+def test_a_mask_is_one_whole_box() -> None:
     for mask in draw_boxes(200, (9, 14), 0.2, 0.8):
         rows, columns = (torch.where(mask.any(dim=axis))[0] for axis in (1, 0))
         assert mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all()
         assert mask.sum() == (rows[-1] - rows[0] + 1) * (columns[-1] - columns[0] + 1)
 
 
-def test_a_box_covers_its_share_but_for_rounding():
+def test_a_box_covers_its_share_but_for_rounding() -> None:
     masks = draw_boxes(50, (400, 600), 0.5, 0.5)
     assert masks.float().mean(dim=(1, 2)).sub(0.5).abs().max() < 0.002
     shares = draw_boxes(2000, (64, 96), 0.0, 1.0).float().mean(dim=(1, 2)).sort().values
@@ -115,27 +116,27 @@ def test_a_box_covers_its_share_but_for_rounding():
 
 
 @pytest.mark.parametrize("size", [(500, 1), (1, 500)])
-def test_height_and_width_are_log_uniform_between_the_share_and_the_whole(size):
+def test_height_and_width_are_log_uniform_between_the_share_and_the_whole(size: tuple[int, int]) -> None:
     shares = draw_boxes(4000, size, 0.5, 0.5).flatten(1).float().mean(dim=1)
     assert shares.min() >= 0.5
     tenths = torch.linspace(0.1, 0.9, 9)
     assert torch.allclose((shares.log() / math.log(0.5)).quantile(tenths), tenths, atol=0.03)
 
 
-def test_a_box_lies_anywhere_as_likely_as_at_the_mirrored_place():
+def test_a_box_lies_anywhere_as_likely_as_at_the_mirrored_place() -> None:
     shares = draw_boxes(4000, (6, 10), 0.3, 0.3).float().mean(dim=0)
     assert shares.min() > 0.02
     assert (shares - shares.flip(0)).abs().max() < 0.03
     assert (shares - shares.flip(1)).abs().max() < 0.03
 
 
-def test_a_share_of_nothing_is_no_box_and_one_of_all_is_the_image():
+def test_a_share_of_nothing_is_no_box_and_one_of_all_is_the_image() -> None:
     assert not draw_boxes(50, (7, 5), 0.0, 0.0).any()
     assert draw_boxes(50, (7, 5), 1.0, 1.0).all()
     assert draw_boxes(3, (1, 1), 0.4, 0.6).shape == (3, 1, 1)
 
 
-def test_pasting_equals_a_plain_twin_on_maps_of_every_kind():
+def test_pasting_equals_a_plain_twin_on_maps_of_every_kind() -> None:
     mask = torch.rand(4, 5, 6) < 0.5
     images, labels, valid = torch.rand(4, 3, 5, 6), torch.randint(0, K, (4, 5, 6)), torch.rand(4, 5, 6) < 0.7
     for found, maps in zip(paste(mask, images, labels, valid), (images, labels, valid), strict=True):
