@@ -63,7 +63,7 @@ def calls(net: nn.Module, images: Tensor) -> list[tuple[str, nn.Module, Tensor, 
     ]
     with torch.autocast("cpu", torch.bfloat16):
         logits = net(images).logits
-    F.cross_entropy(logits.float(), torch.randint(0, 3, (2, HEIGHT, WIDTH))).backward()  # type: ignore[no-untyped-call]
+    F.cross_entropy(logits.float(), torch.randint(0, 3, (2, HEIGHT, WIDTH))).backward()
     for hook in hooks:
         hook.remove()
     return [tuple(call) for call in seen]  # type: ignore[misc]

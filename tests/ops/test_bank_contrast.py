@@ -1,6 +1,7 @@
 """The contrast in linear time against Eq. 8 to 11 written out, pair by pair."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -49,9 +50,7 @@ def random_case(classes: list[int], filled: list[int], dtype: torch.dtype = torc
     )
 
 
-def value_and_gradients(
-    contrast: Callable[..., Any], case: tuple[Tensor, ...]
-) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+def value_and_gradients(contrast: Callable[..., Any], case: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
     predictions, classes, bank, filled, *weights = case
     predictions, *weights = (tensor.clone().requires_grad_() for tensor in (predictions, *weights))
     value = contrast(predictions, classes, bank, filled, *weights)
@@ -129,7 +128,7 @@ def test_clusters_equal_the_nearest_mean_one_by_one(
 
     value, gradients = value_and_gradients(linear, case)
     expected, expected_gradients = value_and_gradients(
-        lambda *case: nearest_contrast(*case, clusters, num_clusters), case
+        partial(nearest_contrast, clusters=clusters, num_clusters=num_clusters), case
     )
     torch.testing.assert_close(value, expected, rtol=0, atol=1e-10)
     for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
@@ -198,8 +197,7 @@ def test_the_effective_share_of_equal_weights_is_1_of_one_row_1_over_n_and_witho
 @given(exponent=st.floats(-37, 0), seed=st.integers(0, 1000))
 def test_weights_of_any_size_are_normalized(exponent: float, seed: int) -> None:
     torch.manual_seed(seed)
-    classes, filled = [0, 0, 0, 1, 1], [3, 4]
-    predictions, classes, bank, filled, *weights = random_case(classes, filled, torch.float32)
+    predictions, classes, bank, filled, *weights = random_case([0, 0, 0, 1, 1], [3, 4], torch.float32)
     expected, _ = value_and_gradients(bank_contrast, (predictions, classes, bank, filled, *weights))
     small = [tensor * 10**exponent for tensor in weights]
     value, gradients = value_and_gradients(bank_contrast, (predictions, classes, bank, filled, *small))

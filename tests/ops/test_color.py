@@ -3,7 +3,6 @@
 import colorsys
 import math
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -98,7 +97,7 @@ def test_gray_images_have_three_equal_channels_of_the_luminance() -> None:
         lambda images: grayscale(images, 0.3),
     ],
 )
-def test_the_probability_holds_per_image(change: Callable[..., Any]) -> None:
+def test_the_probability_holds_per_image(change: Callable[[Tensor, float], Tensor]) -> None:
     images = torch.rand(1, 3, 8, 8).repeat(600, 1, 1, 1)
     changed = (change(images) != images).flatten(1).any(dim=1)
     assert changed.float().mean().item() == pytest.approx(0.3, abs=0.06)
@@ -115,7 +114,11 @@ def test_levels_stay_in_range_at_full_strength() -> None:
 def test_an_image_does_not_depend_on_those_beside_it() -> None:
     images = torch.rand(3, 3, 8, 8)
     others = torch.cat([images[:1], torch.rand(2, 3, 8, 8)])
-    for change in (lambda batch: jitter(batch, 1.0, STRONG), lambda batch: blur(batch, 1.0)):
+    changes: list[Callable[[Tensor], Tensor]] = [
+        lambda batch: jitter(batch, 1.0, STRONG),
+        lambda batch: blur(batch, 1.0),
+    ]
+    for change in changes:
         torch.manual_seed(1)
         first = change(images)[0]
         torch.manual_seed(1)
@@ -149,11 +152,12 @@ def test_one_pixel_is_jittered_like_any_other() -> None:
 
 def test_autocast_does_not_round_the_images() -> None:
     images = torch.rand(2, 3, 16, 16)
-    for change in (
+    changes: list[Callable[[Tensor], Tensor]] = [
         lambda batch: jitter(batch, 1.0, STRONG),
         lambda batch: blur(batch, 1.0),
         lambda batch: grayscale(batch, 1.0),
-    ):
+    ]
+    for change in changes:
         torch.manual_seed(1)
         exact = change(images)
         torch.manual_seed(1)

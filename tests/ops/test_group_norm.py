@@ -63,7 +63,12 @@ def test_the_gradient_is_that_of_the_formula() -> None:
 
 def test_one_tensor_as_large_as_the_rows_waits_for_the_gradient() -> None:
     rows, groups = random_rows(500)
-    saved = []
-    with saved_tensors_hooks(lambda tensor: saved.append(tensor.numel()) or tensor, lambda tensor: tensor):
+    saved: list[int] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        saved.append(tensor.numel())
+        return tensor
+
+    with saved_tensors_hooks(note, lambda tensor: tensor):
         normalized_by_group(rows.requires_grad_(), membership(groups, K), *plain(), eps=1e-5)
     assert sum(numel >= rows.numel() for numel in saved) == 1

@@ -97,8 +97,8 @@ def test_half_precision_is_kept() -> None:
     assert torch.equal(mixed_images[:, 0], mixed_confidence)
 
 
-def draw_boxes(num_images: int, size: tuple[int, int], *area_range: float) -> Tensor:
-    return draw_box_mask(num_images, size, torch.device("cpu"), area_range)
+def draw_boxes(num_images: int, size: tuple[int, int], least: float, most: float) -> Tensor:
+    return draw_box_mask(num_images, size, torch.device("cpu"), (least, most))
 
 
 def test_a_mask_is_one_whole_box() -> None:

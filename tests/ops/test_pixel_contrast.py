@@ -112,7 +112,10 @@ LOSSES = ["within", "cross", "batch", "released within", "released cross"]
 
 
 def random_case(
-    labels: Tensor, partners: Tensor = None, distorted_labels: None = None, dtype: torch.dtype = torch.float64
+    labels: Tensor,
+    partners: Tensor | None = None,
+    distorted_labels: Tensor | None = None,
+    dtype: torch.dtype = torch.float64,
 ) -> tuple[Tensor, ...]:
     """Vectors of any length for maps of these labels; the partners are the neighbors unless given."""
     features, distorted = (
@@ -124,7 +127,7 @@ def random_case(
 
 def value_and_gradients(
     contrast: Callable[..., Any], loss: str, case: tuple[Tensor, ...], temperature: float = 0.07
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     """The gradients are those of three times the value: they must scale with what comes after."""
     features, distorted, *others = case
     features, distorted = (tensor.clone().requires_grad_() for tensor in (features, distorted))
@@ -169,7 +172,7 @@ def test_the_copies_may_have_labels_of_their_own(
 def check_against_the_literal(
     loss: str,
     labels: list[list[int]],
-    distorted_labels: None,
+    distorted_labels: Tensor | None,
     partners: Tensor,
     temperature: float,
     size: tuple[int, int],
@@ -216,7 +219,7 @@ def test_only_ignored_pixels_give_zero_and_no_gradient(loss: str) -> None:
 def test_a_tiny_temperature_overflows_nowhere(loss: str) -> None:
     labels = torch.tensor([[[0, 1, 1, IGNORE]], [[2, 2, 2, 2]]])
     case = random_case(labels, dtype=torch.float32)
-    exact = [tensor.double() if tensor.is_floating_point() else tensor for tensor in case]
+    exact = tuple(tensor.double() if tensor.is_floating_point() else tensor for tensor in case)
     value, gradients = value_and_gradients(blockwise, loss, case, temperature=1e-3)
     expected, expected_gradients = value_and_gradients(blockwise, loss, exact, temperature=1e-3)
     torch.testing.assert_close(value.double(), expected, rtol=1e-4, atol=1e-3)
@@ -228,11 +231,11 @@ def test_a_tiny_temperature_overflows_nowhere(loss: str) -> None:
 def test_bfloat16_is_rounded_once_and_then_computed_in_float32(loss: str) -> None:
     rounded = random_case(torch.randint(0, 3, (2, HEIGHT, WIDTH)), dtype=torch.bfloat16)
     exact = [tensor.float() if tensor.is_floating_point() else tensor for tensor in rounded]
-    value = blockwise(loss, *rounded, 0.07)
+    value = blockwise(loss, *rounded, temperature=0.07)
     assert value.dtype == torch.float32
-    assert value == blockwise(loss, *exact, 0.07)
+    assert value == blockwise(loss, *exact, temperature=0.07)
     with torch.autocast("cpu", torch.bfloat16):
-        assert value == blockwise(loss, *exact, 0.07)
+        assert value == blockwise(loss, *exact, temperature=0.07)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -257,7 +260,7 @@ def test_without_gradients_only_the_value_is_computed(loss: str) -> None:
     case = random_case(torch.randint(0, 3, (2, HEIGHT, WIDTH)))
     value, _ = value_and_gradients(blockwise, loss, case)
     with Watched() as watched:
-        assert blockwise(loss, *case, 0.07) == value
+        assert blockwise(loss, *case, temperature=0.07) == value
     assert "baddbmm_" not in watched.names
 
 
@@ -266,15 +269,16 @@ class Watched(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.names, self.indexed_by_mask, self.largest = set(), False, 0
+        self.names: set[str] = set()
+        self.indexed_by_mask, self.largest = False, 0
 
     def __torch_dispatch__(
         self,
         func: OpOverload,
         types: tuple[type[Tensor], ...],
         args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] = None,
-    ) -> int | list[Tensor] | Tensor | tuple[Tensor, Tensor]:
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         name = func._schema.name.removeprefix("aten::")
         self.names.add(name)
         if name.startswith("index") and isinstance(args[1], list):

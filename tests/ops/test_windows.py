@@ -37,7 +37,7 @@ def test_matched_cells_show_the_same_pixels(one_flipped: bool, other_flipped: bo
         for top, left, flipped in (([0, 3, 6], [2, 6, 0], one_flipped), ([2, 3, 4], [5, 2, 0], other_flipped))
     )
 
-    def cells(windows: Windows) -> list[frozenset]:
+    def cells(windows: Windows) -> list[frozenset[float]]:
         """The set of pixels of every cell."""
         patches = cut(images, windows).unfold(2, cell, cell).unfold(3, cell, cell).flatten(4)
         return [frozenset(pixels) for pixels in patches.reshape(-1, cell**2).tolist()]
