@@ -97,7 +97,7 @@ def test_gray_images_have_three_equal_channels_of_the_luminance() -> None:
         lambda images: grayscale(images, 0.3),
     ],
 )
-def test_the_probability_holds_per_image(change: Callable[[Tensor, float], Tensor]) -> None:
+def test_the_probability_holds_per_image(change: Callable[[Tensor], Tensor]) -> None:
     images = torch.rand(1, 3, 8, 8).repeat(600, 1, 1, 1)
     changed = (change(images) != images).flatten(1).any(dim=1)
     assert changed.float().mean().item() == pytest.approx(0.3, abs=0.06)

@@ -92,7 +92,7 @@ def blockwise(
     labels: Tensor,
     distorted_labels: Tensor,
     partners: Tensor,
-    temperature: float,
+    temperature: float = 0.07,
 ) -> Tensor:
     """The same by the functions that are tested."""
     if loss == "within":
@@ -231,11 +231,11 @@ def test_a_tiny_temperature_overflows_nowhere(loss: str) -> None:
 def test_bfloat16_is_rounded_once_and_then_computed_in_float32(loss: str) -> None:
     rounded = random_case(torch.randint(0, 3, (2, HEIGHT, WIDTH)), dtype=torch.bfloat16)
     exact = [tensor.float() if tensor.is_floating_point() else tensor for tensor in rounded]
-    value = blockwise(loss, *rounded, temperature=0.07)
+    value = blockwise(loss, *rounded)
     assert value.dtype == torch.float32
-    assert value == blockwise(loss, *exact, temperature=0.07)
+    assert value == blockwise(loss, *exact)
     with torch.autocast("cpu", torch.bfloat16):
-        assert value == blockwise(loss, *exact, temperature=0.07)
+        assert value == blockwise(loss, *exact)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -260,7 +260,7 @@ def test_without_gradients_only_the_value_is_computed(loss: str) -> None:
     case = random_case(torch.randint(0, 3, (2, HEIGHT, WIDTH)))
     value, _ = value_and_gradients(blockwise, loss, case)
     with Watched() as watched:
-        assert blockwise(loss, *case, temperature=0.07) == value
+        assert blockwise(loss, *case) == value
     assert "baddbmm_" not in watched.names
 
 
@@ -268,7 +268,7 @@ class Watched(TorchDispatchMode):
     """Notes the names of the operations, whether one indexes by a mask, and the entries of the largest tensor."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.names: set[str] = set()
         self.indexed_by_mask, self.largest = False, 0
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import distributed, nn
+from torch.distributed.distributed_c10d import HashStore
 from torch.nn.parallel import DistributedDataParallel
 
 from fewmask.errors import UserError
@@ -112,7 +113,7 @@ def test_processes_that_are_not_those_asked_for_are_one_line(monkeypatch: pytest
 @pytest.fixture
 def one_rank() -> Iterator[None]:
     """A process group of this process alone."""
-    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
     yield
     distributed.destroy_process_group()
 

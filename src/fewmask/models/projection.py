@@ -27,4 +27,4 @@ class MapProjector(nn.Sequential):
 
     def forward(self, features: Features) -> Float[Tensor, "b dim hs ws"]:
         """[b in_dim hs ws] to [b dim hs ws], of any length."""
-        return super().forward(features)  # type: ignore[no-any-return]
+        return super().forward(features)  # type: ignore[no-any-return, no-untyped-call]
