@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from contract import SETTLED, HostReads, build, gradients, last_steps, settled, toy_batch, train
 from lightning_fabric import Fabric
 from pydantic import ValidationError
 from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from contract import SETTLED, HostReads, build, gradients, last_steps, settled, toy_batch, train
 from fewmask.data.batch import Labeled, Unlabeled
 from fewmask.methods import METHODS, course
 from fewmask.models import bank

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from contract import build, last_steps, settled, toy_batch
 
+from contract import build, last_steps, settled, toy_batch
 from fewmask.methods import METHODS
 from fewmask.models.heads import ClassSelectors
 from fewmask.ops.contrast import bank_contrast

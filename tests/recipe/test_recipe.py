@@ -8,7 +8,7 @@ import yaml
 from fewmask.augment.views import STRONG
 from fewmask.errors import UserError
 from fewmask.methods import METHODS, ContrastConfig
-from fewmask.methods.pretraining import DISTORTION
+from fewmask.methods.parts.pretraining import DISTORTION
 from fewmask.recipe import (
     Recipe,
     SourceConfig,
