@@ -56,6 +56,7 @@ def literal(
     labels: Tensor,
     distorted_labels: Tensor,
     partners: Tensor,
+    *,
     temperature: float,
 ) -> Tensor:
     """Any of the five losses, by its name."""
@@ -92,6 +93,7 @@ def blockwise(
     labels: Tensor,
     distorted_labels: Tensor,
     partners: Tensor,
+    *,
     temperature: float = 0.07,
 ) -> Tensor:
     """The same by the functions that are tested."""
@@ -131,7 +133,7 @@ def value_and_gradients(
     """The gradients are those of three times the value: they must scale with what comes after."""
     features, distorted, *others = case
     features, distorted = (tensor.clone().requires_grad_() for tensor in (features, distorted))
-    value = contrast(loss, features, distorted, *others, temperature)
+    value = contrast(loss, features, distorted, *others, temperature=temperature)
     return value, torch.autograd.grad(3 * value, (features, distorted))
 
 
@@ -203,7 +205,7 @@ def check_against_the_literal(
 def test_two_pixels_at_right_angles_have_a_known_loss(loss: str, expected: float) -> None:
     features = torch.tensor([[2.0, 0.0], [0.0, 0.5]]).view(1, 2, 1, 2)
     labels = torch.tensor([[[0, 1]]])
-    value = blockwise(loss, features, 3 * features, labels, labels, torch.tensor([0]), 1.0)
+    value = blockwise(loss, features, 3 * features, labels, labels, torch.tensor([0]), temperature=1.0)
     assert value.item() == pytest.approx(expected, abs=1e-6)
 
 

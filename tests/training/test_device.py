@@ -7,7 +7,6 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import distributed, nn
-from torch.distributed.distributed_c10d import HashStore
 from torch.nn.parallel import DistributedDataParallel
 
 from fewmask.errors import UserError
@@ -113,7 +112,8 @@ def test_processes_that_are_not_those_asked_for_are_one_line(monkeypatch: pytest
 @pytest.fixture
 def one_rank() -> Iterator[None]:
     """A process group of this process alone."""
-    distributed.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    store = distributed.HashStore()  # type: ignore[attr-defined]
+    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     yield
     distributed.destroy_process_group()
 
