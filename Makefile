@@ -1,7 +1,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
+WORKERS ?= auto
+T ?= tests
 
-.PHONY: demo test check format tables golden clean
+# Processes that share the tests: one per core, and each computes with one thread (tests/conftest.py).
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=$(WORKERS) --maxprocesses=8 --dist=worksteal
+FAST := tests/ops tests/models tests/data tests/methods/test_contract.py
+
+.PHONY: demo test fast test-one check lint types imports tests fast-tests tables golden format clean
 
 demo: .venv/demo-ready ## 8 masks, 200 images, two methods, a table and a picture
 	$(BIN)/fewmask demo --out demo
@@ -9,12 +15,30 @@ demo: .venv/demo-ready ## 8 masks, 200 images, two methods, a table and a pictur
 test: .venv/test-ready ## everything that must hold before a change lands
 	$(MAKE) check
 
+fast: .venv/test-ready ## while writing: lint, and the tests of ops, models, data and the contract of the methods
+	$(MAKE) --jobs=2 lint types imports fast-tests
+
+test-one: .venv/test-ready ## any selection of pytest: make test-one T=tests/ops/test_mix.py
+	$(BIN)/pytest $(T)
+
 check:
+	$(MAKE) --jobs=2 lint types imports tests
+
+lint:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+types:
 	$(BIN)/mypy
+
+imports:
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+
+tests:
+	$(PYTEST)
+
+fast-tests:
+	$(PYTEST) -m "not slow and not distributed" $(FAST)
 
 tables: .venv/test-ready ## the tables of the methods in README and docs, from the methods
 	$(BIN)/python docs/tables.py

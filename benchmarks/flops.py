@@ -96,14 +96,14 @@ def _gflops(run: Callable[[], object]) -> float:
         FlopCounterMode(display=False, custom_mapping={torch.ops.aten._grouped_mm: of_groups}) as counter,
     ):
         run()
-    return counter.get_total_flops() / 1e9
+    return float(counter.get_total_flops()) / 1e9
 
 
 def count_gflops(net: SegNet) -> tuple[float, tuple[int, ...]]:
     """GFLOPs of one 512 x 512 image, and the grid of its features."""
     with FlopCounterMode(display=False) as counter:
         features = net.eval()(torch.empty(1, 3, 512, 512)).features
-    return counter.get_total_flops() / 1e9, tuple(features.shape[-2:])
+    return float(counter.get_total_flops()) / 1e9, tuple(features.shape[-2:])
 
 
 def _stride_early(net: SegNet) -> None:

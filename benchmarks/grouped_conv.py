@@ -24,7 +24,7 @@ from fewmask.training.batches import reading
 from fewmask.training.device import launch_fabric
 from fewmask.training.prepare import prepare_data
 from measure import median_seconds
-from step import Trainer, write_noise
+from step import LateTrainer, write_noise
 from table import Table
 
 HERE = Path(__file__).parent
@@ -126,11 +126,11 @@ def measure_step(method: str, arch: str, encoder: str, precision: str, repeats: 
         fabric = launch_fabric(recipe.training)
         with reading(data, recipe.training, Position(0, 0), 10_000, fabric) as batches:
             batch = next(batches).to(CPU)
-        trainers = {name: Trainer(recipe.method_type, recipe, data, fabric) for name in ("conv2d", "ours")}
+        trainers = {name: LateTrainer(recipe.method_type, recipe, data, fabric) for name in ("conv2d", "ours")}
         for layer in trainers["conv2d"].method.modules():
             if type(layer) is GroupedConv2d:
                 layer.__class__ = nn.Conv2d
-        runs = {name: lambda t=trainer: t.step(batch) for name, trainer in trainers.items()}
+        runs = {name: lambda t=trainer: t.late(batch) for name, trainer in trainers.items()}
         return _row(median_seconds(runs, repeats, CPU)) | {"conv2d_error": "", "ours_error": ""}
 
 

@@ -41,7 +41,7 @@ class Moment(NamedTuple):
         if self.event is None or begin.event is None:
             return self.time - begin.time
         self.event.synchronize()
-        return begin.event.elapsed_time(self.event) / 1000
+        return float(begin.event.elapsed_time(self.event)) / 1000
 
 
 def clock(device: torch.device) -> Moment:
@@ -75,11 +75,14 @@ def num_operations(run: Run) -> int:
     """How many operations a run hands to the device, about as many as it launches kernels; views cost none."""
     with _Operations() as operations:
         run()
-    return operations.count
+    return int(operations.count)
 
 
 class _Operations(TorchDispatchMode):
     count = 0
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         is_view = any(returned.alias_info and not returned.alias_info.is_write for returned in func._schema.returns)

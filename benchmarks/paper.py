@@ -152,7 +152,9 @@ def cell_runs(table: PaperTable, row: Row, column: str, seeds: Sequence[int]) ->
     labels, settings = table.columns[column], tuple(row.set.items())
     if labels != ALL:
         return [Run(row.recipe, row.method, labels, seed, settings) for seed in seeds]
-    learns_from_unlabeled = next(kind.needs(kind.Config()).unlabeled for kind in METHODS if kind.name == row.method)
+    learns_from_unlabeled = next(
+        kind.needs(kind.Config(name=kind.name)).unlabeled for kind in METHODS if kind.name == row.method
+    )
     return [] if learns_from_unlabeled else [Run(row.recipe, row.method, labels, seeds[0], settings)]
 
 

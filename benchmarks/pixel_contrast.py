@@ -10,7 +10,7 @@ skipped. The direct form is left out where its matrix has more than `DIRECT_LIMI
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
@@ -63,7 +63,7 @@ def both(loss: str, size: int, device: torch.device, with_direct: bool) -> dict[
     labels[:, : size // 8] = IGNORE
     partners = torch.arange(IMAGES, device=device).roll(1)
     inputs = (*maps, labels, partners)
-    values = {"ours": lambda: ours(loss, *inputs)}
+    values: dict[str, Callable[[], Tensor]] = {"ours": lambda: ours(loss, *inputs)}
     if with_direct:
         values["direct"] = lambda: direct(loss, *inputs)
         torch.testing.assert_close(values["ours"](), values["direct"](), rtol=1e-5, atol=1e-5)
@@ -75,7 +75,7 @@ def both(loss: str, size: int, device: torch.device, with_direct: bool) -> dict[
 
 def ours(loss: str, features: Tensor, distorted: Tensor, labels: Tensor, partners: Tensor) -> Tensor:
     """The loss by its name."""
-    variant = "released" if loss.startswith("released") else "paper"
+    variant: Literal["paper", "released"] = "released" if loss.startswith("released") else "paper"
     if loss == "batch":
         return batch_contrast(features, distorted, labels, TEMPERATURE)
     if loss.endswith("within"):

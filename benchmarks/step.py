@@ -28,7 +28,7 @@ from rich.console import Console
 from torch import Tensor
 
 from fewmask.data.batch import Batch
-from fewmask.methods import ClassBankMethod, class_bank
+from fewmask.methods import ClassBankMethod, Method, class_bank
 from fewmask.recipe import Recipe, make_recipe
 from fewmask.run.checkpoint import Position
 from fewmask.training.batches import reading
@@ -83,9 +83,9 @@ def measure(recipe: Recipe, data: TrainingData, fabric: Fabric, repeats: int) ->
         batch = next(batches).to(fabric.device)
         without = recipe.method.model_copy(update={"contrast_weight": 0.0})
         trainers = {
-            "ours": FullBank(ClassBankMethod, recipe, data, fabric),
-            "twin": FullBank(TwinClassBank, recipe, data, fabric),
-            "without": FullBank(ClassBankMethod, recipe.model_copy(update={"method": without}), data, fabric),
+            "ours": LateTrainer(ClassBankMethod, recipe, data, fabric),
+            "twin": LateTrainer(TwinClassBank, recipe, data, fabric),
+            "without": LateTrainer(ClassBankMethod, recipe.model_copy(update={"method": without}), data, fabric),
         }
         memory = {name: peak_mib(lambda t=trainer: t.late(batch), fabric.device) for name, trainer in trainers.items()}
         seconds = median_seconds(
@@ -103,14 +103,12 @@ def measure(recipe: Recipe, data: TrainingData, fabric: Fabric, repeats: int) ->
     return row
 
 
-class FullBank(Trainer):
-    """A trainer whose bank is full of random rows, and which takes the same late step again and again."""
+class LateTrainer(Trainer):
+    """A trainer that takes the same late step again and again; a bank is full of random rows."""
 
-    method: ClassBankMethod
-
-    def __init__(self, kind: type[ClassBankMethod], recipe: Recipe, data: TrainingData, fabric: Fabric) -> None:
+    def __init__(self, kind: type[Method], recipe: Recipe, data: TrainingData, fabric: Fabric) -> None:
         torch.manual_seed(0)
-        method = kind(recipe.method, data.tools(recipe)).train()  # type: ignore[arg-type]
+        method = kind(recipe.method, data.tools(recipe)).train()  # type: ignore[call-arg, arg-type]
         optimizers = build_optimizers(method.parameter_groups(), recipe.training)
         fit_to_device(method, fabric)
         super().__init__(method, optimizers, recipe.training, fabric, scaler=loss_scaler(fabric))
@@ -126,7 +124,9 @@ class FullBank(Trainer):
         self.step(self.method.now(500, 1000), batch)
 
 
-def part_seconds(trainer: FullBank, batches: Iterator[Batch], device: torch.device, repeats: int) -> dict[str, float]:
+def part_seconds(
+    trainer: LateTrainer, batches: Iterator[Batch], device: torch.device, repeats: int
+) -> dict[str, float]:
     """Median seconds of each part of a step; what is inside another part counts for itself alone."""
     watch = Stopwatch(device)
     taken: dict[str, list[float]] = defaultdict(list)
@@ -141,9 +141,10 @@ def part_seconds(trainer: FullBank, batches: Iterator[Batch], device: torch.devi
 
 
 @contextmanager
-def watching(trainer: FullBank, watch: "Stopwatch") -> Iterator[None]:
+def watching(trainer: LateTrainer, watch: "Stopwatch") -> Iterator[None]:
     """Puts the stopwatch around the parts of a trainer's step."""
     method, augment = trainer.method, class_bank.augment
+    assert isinstance(method, ClassBankMethod)
     method.teacher.forward = watch.timed("teacher", method.teacher.forward)  # type: ignore[method-assign]
     method.student.forward = watch.timed("student", method.student.forward)  # type: ignore[method-assign]
     for part, name in ((method, "_fill_bank"), (method.contrast, "target")):

@@ -1,5 +1,6 @@
 """What every test runs under: shapes are checked, one thread, warnings are errors; and the small things tests share."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,11 @@ import jaxtyping
 import pytest
 import torch
 
-jaxtyping.install_import_hook(["fewmask.ops", "fewmask.models", "fewmask.methods", "fewmask.data"], "beartype.beartype")
+CHECKED = ("ops", "models", "data", "augment", "methods")
+jaxtyping.install_import_hook([f"fewmask.{room}" for room in CHECKED], "beartype.beartype")
+
+SOURCES = [str(Path(__file__).parents[1] / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+os.environ["PYTHONPATH"] = os.pathsep.join(SOURCES)  # processes that tests start import this checkout, too
 
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("fewmask", max_examples=40, deadline=None, derandomize=True)

@@ -43,7 +43,7 @@ def build(method: type[Method], net: NetConfig, seed: int = 0, num_labeled: int 
     torch.manual_seed(seed)
     config = method.Config(**method.toy | settings)
     tools = Tools(net, NUM_CLASSES, num_labeled, num_unlabeled=8 * method.needs(config).unlabeled)
-    return method(config, tools).train()
+    return method(config, tools).train()  # type: ignore[call-arg, arg-type]
 
 
 def toy_batch(method: type[Method], seed: int = 0, num_images: int = 2) -> Batch:
@@ -156,20 +156,20 @@ class HostReads(TorchDispatchMode):
     )
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.found: list[str] = []
         self._python_calls = _PythonCalls(self.found)
         self._device = patch.object(groups, "_groups_cost_no_wait", lambda rows: False)
 
     def __enter__(self) -> "HostReads":
         self._device.start()
-        self._python_calls.__enter__()
-        super().__enter__()
+        self._python_calls.__enter__()  # type: ignore[no-untyped-call]
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
-        self._python_calls.__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self._python_calls.__exit__(*error)  # type: ignore[no-untyped-call]
         self._device.stop()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

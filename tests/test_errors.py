@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fewmask.cli.console import LastingStream
+from fewmask.cli.lasting_stream import LastingStream
 from fewmask.errors import in_command
 
 

@@ -21,6 +21,7 @@ from fewmask.run.folder import RunFolder
 from fewmask.training.start import train_recipe
 from fewmask.use.model import load
 from miniatures import make_cityscapes, make_gta5, make_voc, save_mask
+from table import ROOT
 from toy import NET
 
 TABLES = {number: paper.read_table(number) for number in (2, 3, 4)}
@@ -120,7 +121,7 @@ def test_imagenet_weights_are_those_of_torchvision(
     assert timm.get_pretrained_cfg(net.encoder).tag == "tv_in1k"
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (paper.ROOT / paper.FOLDER).glob("*_*.yaml")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / paper.FOLDER).glob("*_*.yaml")))
 def test_recipe_has_the_values_of_the_paper(name: str) -> None:
     recipe = paper.planned(paper.Run(name, "class_bank", 100, 0), {})[0]
     training, data, method = recipe.training, recipe.data, recipe.method

@@ -6,7 +6,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -139,12 +139,23 @@ PATIENCE = 400.0
 
 
 class Child:
-    """`fewmask WORDS` in a process of its own, which may be killed and whose files may be kept short."""
+    """`fewmask WORDS` in a process of its own, which may be killed and whose files may be kept short.
 
-    def __init__(self, folder: Path, *words: object, longest_file: int | None = None) -> None:
+    `main` may be another function than that of the command; `environment` is what it finds in os.environ besides.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *words: object,
+        longest_file: int | None = None,
+        environment: Mapping[str, str] | None = None,
+        main: Callable[[], None] = cli.main,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._out, self._err = folder / "stdout", folder / "stderr"
-        arguments = ([str(word) for word in words], str(self._out), str(self._err), longest_file)
+        streams = str(self._out), str(self._err)
+        arguments = [str(word) for word in words], streams, longest_file, dict(environment or {}), main
         self.process = _children.Process(target=_run, args=arguments)
         self.process.start()
 
@@ -170,12 +181,19 @@ class Child:
         return Answer(self.process.exitcode, self._out.read_text(), self._err.read_text())
 
 
-def _run(words: Sequence[str], out: str, err: str, longest_file: int | None) -> None:
+def _run(
+    words: Sequence[str],
+    streams: Sequence[str],
+    longest_file: int | None,
+    environment: Mapping[str, str],
+    main: Callable[[], None],
+) -> None:
     os.setsid()
+    os.environ |= environment
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup, under which tests may run, has them ignore
     multiprocessing.set_start_method(None, force=True)  # that of the system, as for a person
-    for descriptor, path in ((1, out), (2, err)):
+    for descriptor, path in enumerate(streams, 1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     sys.argv = ["fewmask", *words]
     with nullcontext() if longest_file is None else short_files(longest_file):
-        cli.main()
+        main()

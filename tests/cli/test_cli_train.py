@@ -278,7 +278,7 @@ def every_kind_of_image(data: Path) -> None:
     save_lying(images[4], data / "unlabeled" / "rotated.jpg")
 
 
-def two_classes_in_0_and_255(data: Path) -> None:
+def two_classes_as_binary(data: Path) -> None:
     (data / "dataset.yaml").write_text("names: [ground, thing]\nencoding: binary\n")
     for mask in data.glob("*/masks/*.png"):
         labels = np.asarray(read(mask))
@@ -305,7 +305,7 @@ def a_list_of_two(data: Path) -> None:
         (nothing, ["--set", "data.resize=0.5"], "crops of 32 x 24"),
         (mixed_sizes, [], "crops of 100 x 90"),
         (every_kind_of_image, [], "4 labeled and 5 unlabeled images"),
-        (two_classes_in_0_and_255, [], "2 classes"),
+        (two_classes_as_binary, [], "2 classes"),
         (no_val, [], "4 labeled"),
         (one_mask_all_ignored, ["--set", "training.labeled_batch=1"], "4 labeled"),
         (nothing, ["--set", "training.labeled_batch=11"], "4 labeled and 6 unlabeled images"),

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from contract import OFF, SETTLED, build, critics, gradients, toy_batch
 from torch.nn import functional as F
 
+from contract import OFF, SETTLED, build, critics, gradients, toy_batch
 from fewmask.data.batch import Batch, Labeled, Unlabeled
 from fewmask.methods import Adversarial
 from fewmask.shapes import IGNORE

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from contract import OFF, SETTLED, build, critics, gradients, toy_batch
 from torch import nn
 from torch.nn import functional as F
 
+from contract import OFF, SETTLED, build, critics, gradients, toy_batch
 from fewmask.data.batch import Labeled
 from fewmask.methods import SemanticShift
 from fewmask.recipe import TrainingConfig

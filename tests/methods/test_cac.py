@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from contract import OFF, SETTLED, build, gradients, settled, toy_batch
 from torch import nn
 from torch.nn import functional as F
 
+from contract import OFF, SETTLED, build, gradients, settled, toy_batch
 from fewmask.errors import UserError
 from fewmask.methods import ContextConsistency, cac
 from fewmask.models.build import NetConfig

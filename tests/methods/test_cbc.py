@@ -5,9 +5,9 @@ import math
 
 import pytest
 import torch
-from contract import OFF, begin, build, nudge, pretrained, stage_named, toy_batch
 from torch.nn import functional as F
 
+from contract import OFF, begin, build, nudge, pretrained, stage_named, toy_batch
 from fewmask.data.batch import Unlabeled
 from fewmask.methods import CBC, Supervised
 from fewmask.shapes import IGNORE

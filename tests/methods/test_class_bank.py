@@ -5,9 +5,9 @@ from typing import get_args
 
 import pytest
 import torch
-from contract import OFF, SETTLED, HostReads, build, gradients, settled, toy_batch, train
 from torch.nn import functional as F
 
+from contract import OFF, SETTLED, HostReads, build, gradients, settled, toy_batch, train
 from fewmask.data.batch import Batch, Labeled, Unlabeled
 from fewmask.methods import ClassBankMethod
 from fewmask.methods.parts.bank_contrast import Deviation

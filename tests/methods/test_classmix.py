@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from contract import OFF, SETTLED, build, toy_batch, train
 from torch.nn import functional as F
 
+from contract import OFF, SETTLED, build, toy_batch, train
 from fewmask.methods import ClassMix, Supervised
 from fewmask.ops.mix import draw_class_mask
 from fewmask.shapes import IGNORE

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from contract import OFF, SETTLED, HostReads, build, gradients, settled, toy_batch
 
+from contract import OFF, SETTLED, HostReads, build, gradients, settled, toy_batch
 from fewmask.methods import CutMix, Supervised
 from fewmask.methods.cutmix import _consistency, _Cut
 from fewmask.ops.mix import draw_box_mask

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
-from contract import OFF, begin, build, group_named, nudge, pretrained, stage_named, toy_batch
 from torch.nn import functional as F
 
+from contract import OFF, begin, build, group_named, nudge, pretrained, stage_named, toy_batch
 from fewmask.methods import DMT, Supervised
 from fewmask.run.checkpoint import state_bytes
 from fewmask.shapes import IGNORE

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from contract import OFF, SETTLED, build, critics, pretrained, toy_batch
 from torch.nn import functional as F
 
+from contract import OFF, SETTLED, build, critics, pretrained, toy_batch
 from fewmask.data.batch import Labeled
 from fewmask.methods import Joint, SemanticShift, SourceOnly, Supervised, TargetOnly
 

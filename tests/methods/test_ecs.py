@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from contract import OFF, SETTLED, build, critics, gradients, toy_batch
 from torch.nn import functional as F
 
+from contract import OFF, SETTLED, build, critics, gradients, toy_batch
 from fewmask.data.batch import Labeled, Unlabeled
 from fewmask.methods import ErrorCorrection
 from fewmask.methods.ecs import corrected, correction_targets

@@ -1,8 +1,8 @@
 """Batches and crops that a method cannot use: refused in its first step, not when its run comes to them."""
 
 import pytest
-from contract import build, toy_batch
 
+from contract import build, toy_batch
 from fewmask.data.batch import Batch
 from fewmask.errors import UserError
 from fewmask.methods import ClassBankMethod, ClassMix, ContextConsistency, CutMix, ErrorCorrection, Method

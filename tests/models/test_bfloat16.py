@@ -4,6 +4,7 @@ Written after PyTorch's had been wrong for dilated grouped convolutions and for 
 and layer_norm): a training goes on with wrong gradients, and nothing says so.
 """
 
+import math
 from typing import Any
 
 import pytest
@@ -12,34 +13,38 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fewmask.models.build import NetConfig, build_net
+from rounding import error_share, tolerance
 
-NETS = [
-    ("deeplabv3plus", "mobilenetv2_100"),
-    ("deeplabv3plus", "resnext50_32x4d"),
-    ("fpn", "efficientnet_b0"),
-    ("upernet", "convnext_atto"),
-    ("segformer", "mit_b0"),
+NETS: list[tuple[str, str, dict[str, Any]]] = [
+    ("deeplabv3plus", "mobilenetv2_100", {}),
+    ("deeplabv3plus", "resnext50_32x4d", {"layers": [1, 1, 1, 1]}),  # one block of each kind: it computes for long
+    ("fpn", "efficientnet_b0", {}),
+    ("upernet", "convnext_atto", {"depths": [1, 1, 1, 1]}),
+    ("segformer", "mit_b0", {}),
 ]
+HEIGHT, WIDTH = 64, 512  # wide, because some kernels were wrong from a width of 29 cells on, and low, to be quick
+MOST_SUMS = 9  # in bfloat16: the taps of a kernel, or the small maps that make the two maps of a batch
 
 
-@pytest.mark.parametrize(("arch", "encoder"), NETS)
-def test_layers_have_the_gradients_of_float32(arch: str, encoder: str) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize(("arch", "encoder", "options"), NETS, ids=[encoder for _, encoder, _ in NETS])
+def test_layers_have_the_gradients_of_float32(arch: str, encoder: str, options: dict[str, Any]) -> None:
     torch.manual_seed(0)
-    net = build_net(NetConfig(arch=arch, encoder=encoder, weights="none"), 3)
+    net = build_net(NetConfig(arch=arch, encoder=encoder, weights="none", options=options), 3)
     for module in net.modules():
         if type(module).__name__ in ("Dropout", "Dropout2d", "DropPath"):
             module.eval()  # else two calls differ
         if hasattr(module, "inplace"):
             module.inplace = False
     checked, worst = 0, (0.0, "")
-    for name, layer, maps, slope in calls(net, torch.rand(2, 3, 192, 512)):
+    for name, layer, maps, slope in calls(net, torch.rand(2, 3, HEIGHT, WIDTH)):
         expected, got = gradients(layer, maps, slope, "32"), gradients(layer, maps, slope, "bf16")
         for right, ours in zip(expected, got, strict=True):
-            error = float((ours.float() - right).norm() / right.norm().clamp(min=1e-6))
-            worst = max(worst, (error if error == error else float("inf"), name))
+            error = error_share(ours, right)
+            worst = max(worst, (math.inf if math.isnan(error) else error, name))
         checked += 1
-    assert checked > 50
-    assert worst[0] < 0.02, worst
+    assert checked > 40
+    assert worst[0] < tolerance(MOST_SUMS), worst
 
 
 def calls(net: nn.Module, images: Tensor) -> list[tuple[str, nn.Module, Tensor, Tensor]]:
@@ -58,7 +63,7 @@ def calls(net: nn.Module, images: Tensor) -> list[tuple[str, nn.Module, Tensor, 
     ]
     with torch.autocast("cpu", torch.bfloat16):
         logits = net(images).logits
-    F.cross_entropy(logits.float(), torch.randint(0, 3, (2, 192, 512))).backward()  # type: ignore[no-untyped-call]
+    F.cross_entropy(logits.float(), torch.randint(0, 3, (2, HEIGHT, WIDTH))).backward()
     for hook in hooks:
         hook.remove()
     return [tuple(call) for call in seen]  # type: ignore[misc]

@@ -10,6 +10,7 @@ from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.models.heads import ClassSelectors, GroupedBatchNorm, PixelHead
 from fewmask.ops.groups import membership
 from fewmask.shapes import IGNORE
+from grad_of import grad_of
 
 K, DIM = 3, 8
 
@@ -80,7 +81,7 @@ def test_a_group_of_one_row_becomes_beta_and_keeps_its_statistics_as_an_empty_on
     found = norm(rows, torch.tensor([[1.0, 0.0]]))
     found.sum().backward()
     assert_close(found, torch.full((1, DIM), 0.25))
-    assert rows.grad.isfinite().all()
+    assert grad_of(rows).isfinite().all()
     assert torch.equal(norm.running_mean, torch.zeros(2, DIM))
     assert torch.equal(norm.running_var, torch.ones(2, DIM))
 
@@ -111,7 +112,7 @@ def test_selectors_equal_one_module_per_class(training):
     scores = selectors(rows, classes)
     scores.backward(direction)
     assert (scores[classes == IGNORE] == 0).all()
-    assert (rows.grad[classes == IGNORE] == 0).all()
+    assert (grad_of(rows)[classes == IGNORE] == 0).all()
     for label, module in enumerate(plain):
         own = classes == label
         own_rows = rows.detach()[own].requires_grad_()
@@ -119,13 +120,13 @@ def test_selectors_equal_one_module_per_class(training):
         expected.backward(direction[own])
         hidden, norm, _, out, _ = module
         assert_close(scores[own], expected)
-        assert_close(rows.grad[own], own_rows.grad)
-        assert_close(selectors.hidden_weight.grad[label], hidden.weight.grad)
-        assert_close(selectors.hidden_bias.grad[label], hidden.bias.grad)
-        assert_close(selectors.norm.weight.grad[label], norm.weight.grad)
-        assert_close(selectors.norm.bias.grad[label], norm.bias.grad)
-        assert_close(selectors.out_weight.grad[label], out.weight.grad[0])
-        assert_close(selectors.out_bias.grad[label], out.bias.grad[0])
+        assert_close(grad_of(rows)[own], own_rows.grad)
+        assert_close(grad_of(selectors.hidden_weight)[label], hidden.weight.grad)
+        assert_close(grad_of(selectors.hidden_bias)[label], hidden.bias.grad)
+        assert_close(grad_of(selectors.norm.weight)[label], norm.weight.grad)
+        assert_close(grad_of(selectors.norm.bias)[label], norm.bias.grad)
+        assert_close(grad_of(selectors.out_weight)[label], grad_of(out.weight)[0])
+        assert_close(grad_of(selectors.out_bias)[label], grad_of(out.bias)[0])
         assert_close(selectors.norm.running_mean[label], norm.running_mean)
         assert_close(selectors.norm.running_var[label], norm.running_var)
 
@@ -156,7 +157,7 @@ def test_selectors_take_ignored_rows_one_row_and_none(classes):
     scores.sum().backward()
     assert ((scores > 0) == (classes < K)).all()
     assert (scores < 1).all()
-    assert rows.grad.isfinite().all()
+    assert grad_of(rows).isfinite().all()
 
 
 def test_selectors_work_in_bfloat16_and_answer_in_float32():

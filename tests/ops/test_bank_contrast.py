@@ -1,9 +1,14 @@
 """The contrast in linear time against Eq. 8 to 11 written out, pair by pair."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from fewmask.ops.contrast import bank_contrast, bank_means, effective_share, mean_contrast
 from fewmask.shapes import IGNORE
@@ -11,7 +16,9 @@ from fewmask.shapes import IGNORE
 SLOTS, DIM = 4, 5
 
 
-def literal_contrast(predictions, classes, bank, filled, prediction_weights, bank_weights):
+def literal_contrast(
+    predictions: Tensor, classes: Tensor, bank: Tensor, filled: Tensor, prediction_weights: Tensor, bank_weights: Tensor
+) -> Tensor:
     """Eq. 8 to 11: the weighted distance of every prediction to every bank row of its class."""
     total = predictions.sum() * 0
     for label, in_use in enumerate(filled.tolist()):
@@ -30,7 +37,7 @@ def literal_contrast(predictions, classes, bank, filled, prediction_weights, ban
     return total / len(bank)
 
 
-def random_case(classes, filled, dtype=torch.float64):
+def random_case(classes: list[int], filled: list[int], dtype: torch.dtype = torch.float64) -> tuple[Tensor, ...]:
     """Vectors of any length and weights in (0, 1) for rows of these classes."""
     num_rows, num_classes = len(classes), len(filled)
     return (
@@ -43,7 +50,7 @@ def random_case(classes, filled, dtype=torch.float64):
     )
 
 
-def value_and_gradients(contrast, case):
+def value_and_gradients(contrast: Callable[..., Any], case: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
     predictions, classes, bank, filled, *weights = case
     predictions, *weights = (tensor.clone().requires_grad_() for tensor in (predictions, *weights))
     value = contrast(predictions, classes, bank, filled, *weights)
@@ -55,7 +62,7 @@ def value_and_gradients(contrast, case):
     filled=st.lists(st.integers(0, SLOTS), min_size=4, max_size=4),
     seed=st.integers(0, 1000),
 )
-def test_value_and_gradients_equal_the_double_sum(classes, filled, seed):
+def test_value_and_gradients_equal_the_double_sum(classes: list[int], filled: list[int], seed: int) -> None:
     torch.manual_seed(seed)
     case = random_case(classes, filled)
     value, gradients = value_and_gradients(bank_contrast, case)
@@ -65,7 +72,16 @@ def test_value_and_gradients_equal_the_double_sum(classes, filled, seed):
         torch.testing.assert_close(gradient, expected_gradient, rtol=0, atol=1e-10)
 
 
-def nearest_contrast(predictions, classes, bank, filled, prediction_weights, bank_weights, clusters, num_clusters):
+def nearest_contrast(
+    predictions: Tensor,
+    classes: Tensor,
+    bank: Tensor,
+    filled: Tensor,
+    prediction_weights: Tensor,
+    bank_weights: Tensor,
+    clusters: Tensor,
+    num_clusters: int,
+) -> Tensor:
     """Every prediction against the nearest weighted mean of a cluster of its class, one by one."""
     total = predictions.sum() * 0
     for label, in_use in enumerate(filled.tolist()):
@@ -91,19 +107,28 @@ def nearest_contrast(predictions, classes, bank, filled, prediction_weights, ban
     num_clusters=st.integers(1, 3),
     seed=st.integers(0, 1000),
 )
-def test_clusters_equal_the_nearest_mean_one_by_one(classes, filled, num_clusters, seed):
+def test_clusters_equal_the_nearest_mean_one_by_one(
+    classes: list[int], filled: list[int], num_clusters: int, seed: int
+) -> None:
     torch.manual_seed(seed)
     case = random_case(classes, filled)
     clusters = torch.randint(0, num_clusters, (4, SLOTS))
 
-    def linear(predictions, classes, bank, filled, prediction_weights, bank_weights):
+    def linear(
+        predictions: Tensor,
+        classes: Tensor,
+        bank: Tensor,
+        filled: Tensor,
+        prediction_weights: Tensor,
+        bank_weights: Tensor,
+    ) -> Tensor:
         in_use = torch.arange(SLOTS) < filled[:, None]
         target = bank_means(bank, in_use, bank_weights, clusters, num_clusters)
         return mean_contrast(predictions, classes, target, prediction_weights)
 
     value, gradients = value_and_gradients(linear, case)
     expected, expected_gradients = value_and_gradients(
-        lambda *case: nearest_contrast(*case, clusters, num_clusters), case
+        partial(nearest_contrast, clusters=clusters, num_clusters=num_clusters), case
     )
     torch.testing.assert_close(value, expected, rtol=0, atol=1e-10)
     for gradient, expected_gradient in zip(gradients, expected_gradients, strict=True):
@@ -113,7 +138,7 @@ def test_clusters_equal_the_nearest_mean_one_by_one(classes, filled, num_cluster
 @pytest.mark.parametrize(
     ("prediction", "distance"), [((2.0, 0.0), 0.5), ((1.0, 1.0), 1 - 0.5**0.5), ((-3.0, 0.0), 1.5), ((0.0, 0.1), 0.5)]
 )
-def test_distance_to_two_axes_is_known(prediction, distance):
+def test_distance_to_two_axes_is_known(prediction: tuple[float, float], distance: float) -> None:
     bank = torch.tensor([[[1.0, 0.0], [0.0, 5.0]]])
     value = bank_contrast(
         torch.tensor([prediction]), torch.tensor([0]), bank, torch.tensor([2]), torch.tensor([0.3]), torch.ones(1, 2)
@@ -121,7 +146,7 @@ def test_distance_to_two_axes_is_known(prediction, distance):
     assert value.item() == pytest.approx(distance, abs=1e-6)
 
 
-def test_weights_move_the_mean_of_their_side():
+def test_weights_move_the_mean_of_their_side() -> None:
     bank = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
     predictions = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     weights = torch.tensor([0.2, 0.6])  # a quarter and three quarters
@@ -131,7 +156,7 @@ def test_weights_move_the_mean_of_their_side():
     assert value.item() == pytest.approx(1 - (0.25 * 0.9 + 0.75 * 0.1), abs=1e-6)
 
 
-def test_the_mean_runs_over_all_classes_also_those_without_rows():
+def test_the_mean_runs_over_all_classes_also_those_without_rows() -> None:
     predictions, _, bank, _, weights, bank_weights = random_case([0, 0, 0], [SLOTS] * 4)
     classes = torch.zeros(3, dtype=torch.int64)
     alone = bank_contrast(predictions, classes, bank[:1], torch.tensor([SLOTS]), weights, bank_weights[:1])
@@ -140,19 +165,19 @@ def test_the_mean_runs_over_all_classes_also_those_without_rows():
 
 
 @pytest.mark.parametrize("filled", [[0, 0, 0], [SLOTS] * 3])
-def test_only_ignored_rows_give_zero_and_no_gradient(filled):
+def test_only_ignored_rows_give_zero_and_no_gradient(filled: list[int]) -> None:
     value, gradients = value_and_gradients(bank_contrast, random_case([IGNORE] * 6, filled, torch.float32))
     assert value == 0
     assert all((gradient == 0).all() for gradient in gradients)
 
 
-def test_an_empty_bank_gives_zero_and_no_gradient():
+def test_an_empty_bank_gives_zero_and_no_gradient() -> None:
     value, gradients = value_and_gradients(bank_contrast, random_case([0, 1, 2], [0, 0, 0], torch.float32))
     assert value == 0
     assert all((gradient == 0).all() for gradient in gradients)
 
 
-def test_bfloat16_is_rounded_once_and_then_computed_in_float32():
+def test_bfloat16_is_rounded_once_and_then_computed_in_float32() -> None:
     rounded = random_case([0, 1, 1, 2, IGNORE], [3, 0, SLOTS], torch.bfloat16)
     exact = [tensor.float() if tensor.is_floating_point() else tensor for tensor in rounded]
     expected = bank_contrast(*exact)
@@ -162,7 +187,7 @@ def test_bfloat16_is_rounded_once_and_then_computed_in_float32():
         assert bank_contrast(*rounded) == expected
 
 
-def test_the_effective_share_of_equal_weights_is_1_of_one_row_1_over_n_and_without_rows_0():
+def test_the_effective_share_of_equal_weights_is_1_of_one_row_1_over_n_and_without_rows_0() -> None:
     weights = torch.tensor([[0.3, 0.3, 0.9], [1e-30, 1e-38, 0.9], [1.0, 3.0, 0.0], [0.5, 0.5, 0.5]])
     in_use = torch.tensor([[True, True, False], [True, True, False], [True, True, True], [False] * 3])
     expected = torch.tensor([1.0, 0.5, 16 / 30, 0.0])
@@ -170,10 +195,9 @@ def test_the_effective_share_of_equal_weights_is_1_of_one_row_1_over_n_and_witho
 
 
 @given(exponent=st.floats(-37, 0), seed=st.integers(0, 1000))
-def test_weights_of_any_size_are_normalized(exponent, seed):
+def test_weights_of_any_size_are_normalized(exponent: float, seed: int) -> None:
     torch.manual_seed(seed)
-    classes, filled = [0, 0, 0, 1, 1], [3, 4]
-    predictions, classes, bank, filled, *weights = random_case(classes, filled, torch.float32)
+    predictions, classes, bank, filled, *weights = random_case([0, 0, 0, 1, 1], [3, 4], torch.float32)
     expected, _ = value_and_gradients(bank_contrast, (predictions, classes, bank, filled, *weights))
     small = [tensor * 10**exponent for tensor in weights]
     value, gradients = value_and_gradients(bank_contrast, (predictions, classes, bank, filled, *small))
@@ -181,7 +205,7 @@ def test_weights_of_any_size_are_normalized(exponent, seed):
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
-def test_a_class_whose_weights_are_all_zero_takes_no_part():
+def test_a_class_whose_weights_are_all_zero_takes_no_part() -> None:
     case = random_case([0, 0, 1], [2, 2])
     predictions, classes, bank, filled, prediction_weights, bank_weights = case
     alone = bank_contrast(predictions[:2], classes[:2], bank, filled, prediction_weights[:2], bank_weights)

@@ -1,31 +1,34 @@
 """The directional contrast, block by block, against its equation written out; and who follows whom."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from test_pixel_contrast import Watched
+from torch import Tensor
 
 from fewmask.ops.contrast import Pixels, blocks, directional_contrast, pulled
 from fewmask.shapes import IGNORE
+from grad_of import grad_of
 
 EAST, NORTH, WEST = [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]
 
 
-def pixels(vectors, classes, confidence=None):
-    vectors = torch.as_tensor(vectors)
-    confidence = torch.ones(len(vectors)) if confidence is None else torch.tensor(confidence)
-    return Pixels(vectors, torch.tensor(classes), confidence)
+def pixels(vectors: list[list[float]] | Tensor, classes: list[int], confidence: list[float] | None = None) -> Pixels:
+    sure = torch.ones(len(vectors)) if confidence is None else torch.tensor(confidence)
+    return Pixels(torch.as_tensor(vectors), torch.tensor(classes), sure)
 
 
-def random_pixels(classes, dtype=torch.float64):
+def random_pixels(classes: list[int] | Tensor, dtype: torch.dtype = torch.float64) -> Pixels:
     vectors = (3 * torch.randn(len(classes), 4, dtype=torch.float64)).to(dtype)
     return Pixels(vectors, torch.as_tensor(classes), torch.rand(len(classes)))
 
 
-def literal(own, partners, active, negatives, temperature):
+def literal(own: Pixels, partners: Pixels, active: Tensor, negatives: Pixels, temperature: float) -> Tensor:
     """The equation, pixel by pixel."""
     losses = []
     for vector, label, partner, counts in zip(own.vectors, own.classes, partners.vectors, active, strict=True):
@@ -41,7 +44,9 @@ def literal(own, partners, active, negatives, temperature):
     return sum(losses) / max(1, len(losses)) + 0 * own.vectors.sum()
 
 
-def value_and_gradient(loss, own, *others):
+def value_and_gradient(
+    loss: Callable[..., Any], own: Pixels, *others: Pixels | float | Tensor
+) -> tuple[Tensor, Tensor]:
     """The gradient is that of three times the value: it must scale with what comes after."""
     vectors = own.vectors.clone().requires_grad_()
     value = loss(own._replace(vectors=vectors), *others)
@@ -58,7 +63,9 @@ classes = st.sampled_from([0, 1, 2, 254, IGNORE])
     size=st.sampled_from([(1, 1), (2, 6), (128, 2**22)]),
     seed=st.integers(0, 1000),
 )
-def test_value_and_gradient_equal_the_equation(rows, keys, temperature, size, seed):
+def test_value_and_gradient_equal_the_equation(
+    rows: list[tuple[int, bool]], keys: list[int], temperature: float, size: tuple[int, int], seed: int
+) -> None:
     torch.manual_seed(seed)
     own, partners = (random_pixels([label for label, _ in rows]) for _ in range(2))
     others = partners, torch.tensor([counts for _, counts in rows]), random_pixels(keys), temperature
@@ -81,13 +88,13 @@ def test_value_and_gradient_equal_the_equation(rows, keys, temperature, size, se
         (pixels([NORTH, WEST], [0, 0]), 0.0),
     ],
 )
-def test_a_pixel_at_its_partner_has_a_known_loss(negatives, expected):
+def test_a_pixel_at_its_partner_has_a_known_loss(negatives: Pixels, expected: float) -> None:
     own, partners = pixels([[3.0, 0.0]], [0]), pixels([[0.5, 0.0]], [2])  # the partner's class does not matter
     value = directional_contrast(own, partners, torch.tensor([True]), negatives, 1.0)
     assert value.item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_mean_runs_over_the_active_pixels():
+def test_the_mean_runs_over_the_active_pixels() -> None:
     own, negatives = pixels([EAST, EAST, NORTH], [0, 0, 0]), pixels([NORTH], [1])
     partners = pixels([EAST, WEST, EAST], [0, 0, 0])
     value = directional_contrast(own, partners, torch.tensor([True, True, False]), negatives, 1.0)
@@ -95,7 +102,7 @@ def test_the_mean_runs_over_the_active_pixels():
     assert value.item() == pytest.approx(sum(losses) / 2, abs=1e-6)
 
 
-def test_a_pixel_follows_a_partner_that_is_surer_than_itself_and_than_the_threshold():
+def test_a_pixel_follows_a_partner_that_is_surer_than_itself_and_than_the_threshold() -> None:
     own = pixels(torch.rand(6, 2), [0, 0, 0, 0, 0, IGNORE], [0.6, 0.9, 0.8, 0.3, 0.6, 0.0])
     partners = pixels(torch.rand(6, 2), [0, 1, 0, 0, 0, 0], [0.8, 0.8, 0.8, 0.7, 0.8, 0.8])
     matched = torch.tensor([True, True, True, True, False, True])
@@ -103,23 +110,21 @@ def test_a_pixel_follows_a_partner_that_is_surer_than_itself_and_than_the_thresh
     assert pulled(partners, own, matched, 0.75).tolist() == [False, True, False, False, False, False]
 
 
-def test_a_less_sure_pixel_is_pulled_to_the_surer_one_and_never_the_other_way():
+def test_a_less_sure_pixel_is_pulled_to_the_surer_one_and_never_the_other_way() -> None:
     unsure = pixels(torch.tensor([[1.0, 0.2]], requires_grad=True), [0], [0.4])
     sure = pixels(torch.tensor([[0.2, 1.0]], requires_grad=True), [0], [0.9])
     negatives = pixels(torch.tensor([WEST], requires_grad=True), [1])
-    total = sum(
-        directional_contrast(one, other, pulled(one, other, torch.tensor([True]), 0.75), negatives, 0.1)
-        for one, other in ((unsure, sure), (sure, unsure))
-    )
-    total.backward()
-    moved = unsure.vectors - 0.01 * unsure.vectors.grad
+    for one, other in ((unsure, sure), (sure, unsure)):
+        surer = pulled(one, other, torch.tensor([True]), 0.75)
+        directional_contrast(one, other, surer, negatives, 0.1).backward()
+    moved = unsure.vectors - 0.01 * grad_of(unsure.vectors)
     cosines = torch.cosine_similarity(torch.cat([unsure.vectors, moved]), sure.vectors)
     assert cosines[1] > cosines[0]
-    assert not sure.vectors.grad.any()
+    assert not grad_of(sure.vectors).any()
     assert negatives.vectors.grad is None
 
 
-def test_without_an_active_pixel_the_loss_is_zero_and_so_is_its_gradient():
+def test_without_an_active_pixel_the_loss_is_zero_and_so_is_its_gradient() -> None:
     own = random_pixels([0, 1, IGNORE], torch.float32)
     value, gradient = value_and_gradient(
         directional_contrast, own, own, torch.zeros(3, dtype=torch.bool), random_pixels([0, 1], torch.float32), 0.1
@@ -128,7 +133,7 @@ def test_without_an_active_pixel_the_loss_is_zero_and_so_is_its_gradient():
     assert not gradient.any()
 
 
-def test_a_tiny_temperature_overflows_nowhere():
+def test_a_tiny_temperature_overflows_nowhere() -> None:
     own, partners, negatives = (random_pixels([0, 1, 1, 2], torch.float32) for _ in range(3))
     others = partners, torch.ones(4, dtype=torch.bool), negatives, 1e-3
     value, gradient = value_and_gradient(directional_contrast, own, *others)
@@ -138,7 +143,7 @@ def test_a_tiny_temperature_overflows_nowhere():
     torch.testing.assert_close(gradient.double(), expected_gradient, rtol=1e-3, atol=1e-2)
 
 
-def test_bfloat16_is_rounded_once_and_then_computed_in_float32():
+def test_bfloat16_is_rounded_once_and_then_computed_in_float32() -> None:
     own, partners, negatives = (random_pixels([0, 1, 1, 2], torch.bfloat16) for _ in range(3))
     active = torch.ones(4, dtype=torch.bool)
     value = directional_contrast(own, partners, active, negatives, 0.1)
@@ -149,7 +154,7 @@ def test_bfloat16_is_rounded_once_and_then_computed_in_float32():
         assert value == directional_contrast(exact[0], exact[1], active, exact[2], 0.1)
 
 
-def test_the_matrix_of_all_pairs_is_never_there_and_the_host_never_waits():
+def test_the_matrix_of_all_pairs_is_never_there_and_the_host_never_waits() -> None:
     own, partners, negatives = (random_pixels(torch.randint(0, 19, (4000,)), torch.float32) for _ in range(3))
     with Watched() as watched:
         value_and_gradient(directional_contrast, own, partners, torch.rand(4000) < 0.5, negatives, 0.1)

@@ -5,15 +5,15 @@ import itertools
 from fewmask.ops.draw import Purpose, seed_at
 
 
-def test_seeds_are_the_same_on_every_machine_and_in_every_version():
+def test_seeds_are_the_same_on_every_machine_and_in_every_version() -> None:
     assert seed_at(Purpose.STEP, 0, 0, 0, 0) == 4215923173971654960
     assert seed_at(Purpose.CROP, 5, 1, 0, 123) == 6792441075178460061
 
 
-def test_places_and_purposes_do_not_share_a_seed():
+def test_places_and_purposes_do_not_share_a_seed() -> None:
     places = list(itertools.product(Purpose, range(4), range(2), range(20), range(4)))
     assert len({seed_at(*place) for place in places}) == len(places)
 
 
-def test_seeds_suit_torch():
+def test_seeds_suit_torch() -> None:
     assert all(0 <= seed_at(Purpose.ORDER, 0, 0, 1, epoch) < 2**63 for epoch in range(200))

@@ -1,6 +1,7 @@
 """Normalization per group against the statistics of each group, and what it keeps for its gradient."""
 
 import torch
+from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from fewmask.ops.group_norm import normalized_by_group
@@ -10,17 +11,17 @@ from fewmask.shapes import IGNORE
 K, DIM = 4, 8
 
 
-def random_rows(num_rows=60):
+def random_rows(num_rows: int = 60) -> tuple[Tensor, Tensor]:
     """Rows of groups 0, 1 and 3 (2 is empty), some of no group."""
     return torch.randn(num_rows, DIM), torch.tensor([0, 1, 3, K, IGNORE])[torch.randint(0, 5, (num_rows,))]
 
 
-def plain(num_groups=K, dim=DIM):
+def plain(num_groups: int = K, dim: int = DIM) -> tuple[Tensor, Tensor]:
     """Gamma and beta that change nothing."""
     return torch.ones(num_groups, dim), torch.zeros(num_groups, dim)
 
 
-def test_the_statistics_are_those_of_each_group():
+def test_the_statistics_are_those_of_each_group() -> None:
     rows, groups = random_rows()
     _, count, mean, variance = normalized_by_group(rows, membership(groups, K), *plain(), eps=1e-5)
     assert count.tolist() == [(groups == group).sum() for group in range(K)]
@@ -32,7 +33,7 @@ def test_the_statistics_are_those_of_each_group():
     assert (variance[2] == 0).all()
 
 
-def test_statistics_far_from_zero_are_exact_also_under_autocast():
+def test_statistics_far_from_zero_are_exact_also_under_autocast() -> None:
     rows, member = torch.tensor([[100.0], [100.5], [7.0]]), membership(torch.tensor([0, 0, 1]), 2)
     with torch.autocast("cpu", torch.bfloat16):
         _, _, mean, variance = normalized_by_group(rows, member, *plain(2, 1), eps=1e-5)
@@ -40,7 +41,7 @@ def test_statistics_far_from_zero_are_exact_also_under_autocast():
     assert variance.flatten().tolist() == [0.0625, 0.0]
 
 
-def test_the_gradient_is_that_of_the_formula():
+def test_the_gradient_is_that_of_the_formula() -> None:
     rows, groups = random_rows()
     weight, bias = (torch.randn(K, DIM, requires_grad=True) for _ in range(2))
     rows.requires_grad_()
@@ -60,9 +61,14 @@ def test_the_gradient_is_that_of_the_formula():
         torch.testing.assert_close(gradient, expected_gradient, rtol=1e-4, atol=1e-5)
 
 
-def test_one_tensor_as_large_as_the_rows_waits_for_the_gradient():
+def test_one_tensor_as_large_as_the_rows_waits_for_the_gradient() -> None:
     rows, groups = random_rows(500)
-    saved = []
-    with saved_tensors_hooks(lambda tensor: saved.append(tensor.numel()) or tensor, lambda tensor: tensor):
+    saved: list[int] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        saved.append(tensor.numel())
+        return tensor
+
+    with saved_tensors_hooks(note, lambda tensor: tensor):
         normalized_by_group(rows.requires_grad_(), membership(groups, K), *plain(), eps=1e-5)
     assert sum(numel >= rows.numel() for numel in saved) == 1

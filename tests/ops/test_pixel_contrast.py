@@ -1,12 +1,16 @@
 """The contrasts of pixels, block by block, against their equations written out, pair by pair."""
 
 import math
+from collections.abc import Callable
 from itertools import chain
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -16,11 +20,13 @@ from fewmask.shapes import IGNORE
 DIM, HEIGHT, WIDTH = 3, 2, 3
 
 
-def mean(values):
+def mean(values: list[float | Tensor]) -> float | Tensor:
     return sum(values) / len(values) if values else 0.0
 
 
-def paper_loss(anchors, own, elsewhere, temperature):
+def paper_loss(
+    anchors: list[tuple[Tensor, int]], own: list[tuple[Tensor, int]], elsewhere: list[Any], temperature: float
+) -> float | Tensor:
     """Each pixel a (unit vector, class); all of `own` is in the denominator, and the positives of `elsewhere`."""
     losses = []
     for f, label in anchors:
@@ -32,7 +38,7 @@ def paper_loss(anchors, own, elsewhere, temperature):
     return mean(losses)
 
 
-def released_loss(one, other, temperature):
+def released_loss(one: list[tuple[Tensor, int]], other: list[Any], temperature: float) -> float | Tensor:
     """The pixels of both are anchors and positives, negatives are from the anchor's own side."""
     losses = []
     for own in (one, other):
@@ -43,7 +49,16 @@ def released_loss(one, other, temperature):
     return mean(losses)
 
 
-def literal(loss, features, distorted, labels, distorted_labels, partners, temperature):
+def literal(
+    loss: str,
+    features: Tensor,
+    distorted: Tensor,
+    labels: Tensor,
+    distorted_labels: Tensor,
+    partners: Tensor,
+    *,
+    temperature: float,
+) -> Tensor:
     """Any of the five losses, by its name."""
     images, copies = listed(features, labels), listed(distorted, distorted_labels)
     pairs = list(zip(images, copies, partners.tolist(), strict=True))
@@ -62,7 +77,7 @@ def literal(loss, features, distorted, labels, distorted_labels, partners, tempe
     return value + 0 * (features.sum() + distorted.sum())
 
 
-def listed(features, labels):
+def listed(features: Tensor, labels: Tensor) -> list[list[Any] | list[tuple[Tensor, int]]]:
     """Per image the (unit vector, class) of its pixels, without those that are ignored."""
     units = features / features.norm(dim=1, keepdim=True)
     return [
@@ -71,7 +86,16 @@ def listed(features, labels):
     ]
 
 
-def blockwise(loss, features, distorted, labels, distorted_labels, partners, temperature):
+def blockwise(
+    loss: str,
+    features: Tensor,
+    distorted: Tensor,
+    labels: Tensor,
+    distorted_labels: Tensor,
+    partners: Tensor,
+    *,
+    temperature: float = 0.07,
+) -> Tensor:
     """The same by the functions that are tested."""
     if loss == "within":
         return within_image_contrast(features, distorted, labels, temperature, distorted_labels=distorted_labels)
@@ -89,7 +113,12 @@ def blockwise(loss, features, distorted, labels, distorted_labels, partners, tem
 LOSSES = ["within", "cross", "batch", "released within", "released cross"]
 
 
-def random_case(labels, partners=None, distorted_labels=None, dtype=torch.float64):
+def random_case(
+    labels: Tensor,
+    partners: Tensor | None = None,
+    distorted_labels: Tensor | None = None,
+    dtype: torch.dtype = torch.float64,
+) -> tuple[Tensor, ...]:
     """Vectors of any length for maps of these labels; the partners are the neighbors unless given."""
     features, distorted = (
         (3 * torch.randn(len(labels), DIM, *labels.shape[1:], dtype=torch.float64)).to(dtype) for _ in range(2)
@@ -98,11 +127,13 @@ def random_case(labels, partners=None, distorted_labels=None, dtype=torch.float6
     return features, distorted, labels, labels if distorted_labels is None else distorted_labels, partners
 
 
-def value_and_gradients(contrast, loss, case, temperature=0.07):
+def value_and_gradients(
+    contrast: Callable[..., Any], loss: str, case: tuple[Tensor, ...], temperature: float = 0.07
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     """The gradients are those of three times the value: they must scale with what comes after."""
     features, distorted, *others = case
     features, distorted = (tensor.clone().requires_grad_() for tensor in (features, distorted))
-    value = contrast(loss, features, distorted, *others, temperature)
+    value = contrast(loss, features, distorted, *others, temperature=temperature)
     return value, torch.autograd.grad(3 * value, (features, distorted))
 
 
@@ -111,7 +142,7 @@ uniform = st.sampled_from([0, 2, IGNORE]).map(lambda label: [label] * (HEIGHT * 
 maps = st.lists(st.one_of(pixels, uniform), min_size=1, max_size=3)
 
 
-def as_maps(lists):
+def as_maps(lists: list[list[int]]) -> Tensor:
     return torch.tensor(lists).view(-1, HEIGHT, WIDTH)
 
 
@@ -123,20 +154,32 @@ def as_maps(lists):
     size=st.sampled_from([(1, 1), (2, 1), (4, 30), (128, 2**22)]),
     seed=st.integers(0, 1000),
 )
-def test_value_and_gradients_equal_the_double_sum(loss, labels, order, temperature, size, seed):
+def test_value_and_gradients_equal_the_double_sum(
+    loss: str, labels: list[list[int]], order: list[int], temperature: float, size: tuple[int, int], seed: int
+) -> None:
     partners = torch.tensor([image for image in order if image < len(labels)])
     check_against_the_literal(loss, labels, None, partners, temperature, size, seed)
 
 
 @pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "batch"])
 @given(labels=maps, distorted_labels=st.lists(pixels, min_size=3, max_size=3), seed=st.integers(0, 1000))
-def test_the_copies_may_have_labels_of_their_own(loss, labels, distorted_labels, seed):
+def test_the_copies_may_have_labels_of_their_own(
+    loss: str, labels: list[list[int]], distorted_labels: list[list[int]], seed: int
+) -> None:
     partners = torch.arange(len(labels)).roll(1)
     own_labels = as_maps(distorted_labels)[: len(labels)]
     check_against_the_literal(loss, labels, own_labels, partners, 0.07, (4, 30), seed)
 
 
-def check_against_the_literal(loss, labels, distorted_labels, partners, temperature, size, seed):
+def check_against_the_literal(
+    loss: str,
+    labels: list[list[int]],
+    distorted_labels: Tensor | None,
+    partners: Tensor,
+    temperature: float,
+    size: tuple[int, int],
+    seed: int,
+) -> None:
     torch.manual_seed(seed)
     case = random_case(as_maps(labels), partners, distorted_labels)
     with pytest.MonkeyPatch.context() as patch:
@@ -159,15 +202,15 @@ def check_against_the_literal(loss, labels, distorted_labels, partners, temperat
         ("released cross", math.log(math.e + 1) - 1),
     ],
 )
-def test_two_pixels_at_right_angles_have_a_known_loss(loss, expected):
+def test_two_pixels_at_right_angles_have_a_known_loss(loss: str, expected: float) -> None:
     features = torch.tensor([[2.0, 0.0], [0.0, 0.5]]).view(1, 2, 1, 2)
     labels = torch.tensor([[[0, 1]]])
-    value = blockwise(loss, features, 3 * features, labels, labels, torch.tensor([0]), 1.0)
+    value = blockwise(loss, features, 3 * features, labels, labels, torch.tensor([0]), temperature=1.0)
     assert value.item() == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_only_ignored_pixels_give_zero_and_no_gradient(loss):
+def test_only_ignored_pixels_give_zero_and_no_gradient(loss: str) -> None:
     case = random_case(torch.full((2, HEIGHT, WIDTH), IGNORE), dtype=torch.float32)
     value, gradients = value_and_gradients(blockwise, loss, case)
     assert value == 0
@@ -175,10 +218,10 @@ def test_only_ignored_pixels_give_zero_and_no_gradient(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_a_tiny_temperature_overflows_nowhere(loss):
+def test_a_tiny_temperature_overflows_nowhere(loss: str) -> None:
     labels = torch.tensor([[[0, 1, 1, IGNORE]], [[2, 2, 2, 2]]])
     case = random_case(labels, dtype=torch.float32)
-    exact = [tensor.double() if tensor.is_floating_point() else tensor for tensor in case]
+    exact = tuple(tensor.double() if tensor.is_floating_point() else tensor for tensor in case)
     value, gradients = value_and_gradients(blockwise, loss, case, temperature=1e-3)
     expected, expected_gradients = value_and_gradients(blockwise, loss, exact, temperature=1e-3)
     torch.testing.assert_close(value.double(), expected, rtol=1e-4, atol=1e-3)
@@ -187,18 +230,18 @@ def test_a_tiny_temperature_overflows_nowhere(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_bfloat16_is_rounded_once_and_then_computed_in_float32(loss):
+def test_bfloat16_is_rounded_once_and_then_computed_in_float32(loss: str) -> None:
     rounded = random_case(torch.randint(0, 3, (2, HEIGHT, WIDTH)), dtype=torch.bfloat16)
     exact = [tensor.float() if tensor.is_floating_point() else tensor for tensor in rounded]
-    value = blockwise(loss, *rounded, 0.07)
+    value = blockwise(loss, *rounded)
     assert value.dtype == torch.float32
-    assert value == blockwise(loss, *exact, 0.07)
+    assert value == blockwise(loss, *exact)
     with torch.autocast("cpu", torch.bfloat16):
-        assert value == blockwise(loss, *exact, 0.07)
+        assert value == blockwise(loss, *exact)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_the_matrix_of_all_pairs_is_never_there(loss):
+def test_the_matrix_of_all_pairs_is_never_there(loss: str) -> None:
     labels = torch.randint(0, 20, (1, 65, 65))
     with Watched() as watched:
         value_and_gradients(blockwise, loss, random_case(labels, dtype=torch.float32))
@@ -206,7 +249,7 @@ def test_the_matrix_of_all_pairs_is_never_there(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_the_host_never_waits(loss):
+def test_the_host_never_waits(loss: str) -> None:
     case = random_case(torch.randint(0, 3, (2, HEIGHT, WIDTH)), dtype=torch.float32)
     with Watched() as watched:
         value_and_gradients(blockwise, loss, case)
@@ -215,22 +258,29 @@ def test_the_host_never_waits(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_without_gradients_only_the_value_is_computed(loss):
+def test_without_gradients_only_the_value_is_computed(loss: str) -> None:
     case = random_case(torch.randint(0, 3, (2, HEIGHT, WIDTH)))
     value, _ = value_and_gradients(blockwise, loss, case)
     with Watched() as watched:
-        assert blockwise(loss, *case, 0.07) == value
+        assert blockwise(loss, *case) == value
     assert "baddbmm_" not in watched.names
 
 
 class Watched(TorchDispatchMode):
     """Notes the names of the operations, whether one indexes by a mask, and the entries of the largest tensor."""
 
-    def __init__(self):
-        super().__init__()
-        self.names, self.indexed_by_mask, self.largest = set(), False, 0
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names: set[str] = set()
+        self.indexed_by_mask, self.largest = False, 0
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(
+        self,
+        func: OpOverload,
+        types: tuple[type[Tensor], ...],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
         name = func._schema.name.removeprefix("aten::")
         self.names.add(name)
         if name.startswith("index") and isinstance(args[1], list):

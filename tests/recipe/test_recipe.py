@@ -8,7 +8,7 @@ import yaml
 from fewmask.augment.views import STRONG
 from fewmask.errors import UserError
 from fewmask.methods import METHODS, ContrastConfig
-from fewmask.methods.pretraining import DISTORTION
+from fewmask.methods.parts.pretraining import DISTORTION
 from fewmask.recipe import (
     Recipe,
     SourceConfig,
@@ -22,9 +22,10 @@ from fewmask.recipe import (
     with_absolute_paths,
 )
 
-RECIPES = Path(__file__).parents[1] / "recipes"
-SHIPPED = sorted([*RECIPES.glob("*.yaml"), *(RECIPES / "label_contrast").glob("*.yaml")])
+RECIPES = Path(__file__).parents[2] / "recipes"
 ABLATIONS = sorted((RECIPES / "ablations").glob("*.yaml"))
+TABLES = sorted((RECIPES / "paper").glob("table*.yaml"))  # their runs are planned in tests/test_paper.py
+SHIPPED = sorted({*RECIPES.rglob("*.yaml")} - {*ABLATIONS, *TABLES})
 SMALLEST = {"data": {"root": "toy"}, "method": "class_bank"}
 FULL = {
     "data": {

@@ -10,14 +10,14 @@ from fewmask.errors import UserError
 from fewmask.scenes import SCENE_CLASSES, SCENE_COLORS, draw_scene, write_scenes
 from fewmask.shapes import ByteImage, ByteLabel
 
-SMALL = {"height": 64, "width": 96}
+HEIGHT, WIDTH = 64, 96
 SCENE_TWO_COUNTS = [3631, 8973, 5074, 994, 1528, 3095, 730, 551]
 SCENE_TWO_COLOR = [113.07, 113.17, 110.28]
 
 
 @pytest.fixture(scope="module")
 def fifty_scenes() -> list[tuple[ByteImage, ByteLabel]]:
-    return [draw_scene(seed, **SMALL) for seed in range(50)]
+    return [draw_scene(seed, height=HEIGHT, width=WIDTH) for seed in range(50)]
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +38,9 @@ def test_a_scene_is_bytes_of_the_size_asked_for() -> None:
 
 
 def test_a_seed_gives_the_same_scene_twice_and_another_seed_another() -> None:
-    image, label = draw_scene(11, "dusk", **SMALL)
-    again_image, again_label = draw_scene(11, "dusk", **SMALL)
-    other_image, other_label = draw_scene(12, "dusk", **SMALL)
+    image, label = draw_scene(11, "dusk", height=HEIGHT, width=WIDTH)
+    again_image, again_label = draw_scene(11, "dusk", height=HEIGHT, width=WIDTH)
+    other_image, other_label = draw_scene(12, "dusk", height=HEIGHT, width=WIDTH)
     assert torch.equal(image, again_image)
     assert torch.equal(label, again_label)
     assert not torch.equal(image, other_image)
@@ -76,14 +76,14 @@ def test_no_place_in_the_picture_belongs_to_one_class(fifty_scenes: list[tuple[B
 def test_a_style_changes_the_light_and_no_label(style: str, fifty_scenes: list[tuple[ByteImage, ByteLabel]]) -> None:
     for seed in range(5):
         day_image, day_label = fifty_scenes[seed]
-        image, label = draw_scene(seed, style, **SMALL)
+        image, label = draw_scene(seed, style, height=HEIGHT, width=WIDTH)
         assert torch.equal(label, day_label)
         assert (image.float() - day_image.float()).abs().mean() > 8
 
 
 def test_dusk_is_darker_and_fog_is_flatter_than_day() -> None:
     day, dusk, fog = (
-        torch.stack([draw_scene(seed, style, **SMALL)[0] for seed in range(8)]).float()
+        torch.stack([draw_scene(seed, style, height=HEIGHT, width=WIDTH)[0] for seed in range(8)]).float()
         for style in ("day", "dusk", "fog")
     )
     assert dusk.mean() < day.mean() - 10
@@ -93,7 +93,7 @@ def test_dusk_is_darker_and_fog_is_flatter_than_day() -> None:
 def test_the_same_scene_is_drawn_at_any_size() -> None:
     for seed in range(4):
         _, large = draw_scene(seed, height=128, width=192)
-        _, small = draw_scene(seed, **SMALL)
+        _, small = draw_scene(seed, height=HEIGHT, width=WIDTH)
         assert (large[::2, ::2] == small).float().mean() > 0.9
 
 

@@ -157,8 +157,13 @@ def test_learning_rate_of_the_fine_tuning_starts_at_its_share(tmp_path: Path, da
 def test_a_stage_draws_anew_and_starts_without_momenta(
     tmp_path: Path, dataset: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    places = []
-    monkeypatch.setattr("fewmask.training.trainer.seed_at", lambda *place: places.append(place) or seed_at(*place))
+    places: list[tuple[int, ...]] = []
+
+    def noted(*place: int) -> int:
+        places.append(place)
+        return seed_at(Purpose(place[0]), *place[1:])
+
+    monkeypatch.setattr("fewmask.training.trainer.seed_at", noted)
     run = train(capsys, tmp_path, dataset, "run", "training.seed=3", "pretrain={share: 0.5}")
     assert places == [(Purpose.STEP, 3, stage, step, 0) for stage in (0, 1) for step in (0, 1)]
     checkpoint = latest_checkpoint(RunFolder(run))

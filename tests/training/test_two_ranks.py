@@ -5,12 +5,21 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from fewmask import load
-from toy import make_dataset, write_recipe
+from fewmask import cli, load
+from fewmask.methods import Method
+from fewmask.training import start
+from toy import Answer, Child, draw_scene, make_dataset, save, write_recipe
 
 CLASS_BANK = {"name": "class_bank", "quality_filter": False, "warmup_share": 0.3}
 
@@ -18,8 +27,13 @@ DMT = {"name": "dmt", "num_phases": 1}
 
 LABEL_CONTRAST = {"name": "label_contrast", "pseudo_labels": True, "contrast": {"dim": 16}}
 
+NO_DRAWS = {"flip_probability": 0, "scale_probability": 0, "jitter_probability": 0, "classmix_probability": 0}
 
-@pytest.mark.distributed
+State = Mapping[str, torch.Tensor]
+
+pytestmark = pytest.mark.distributed
+
+
 @pytest.mark.parametrize(
     ("method", "changes"),
     [
@@ -33,44 +47,115 @@ LABEL_CONTRAST = {"name": "label_contrast", "pseudo_labels": True, "contrast": {
 )
 def test_two_ranks_train_one_model(tmp_path: Path, dataset: Path, method: object, changes: list[str]) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, method, steps=6)
-    run = tmp_path / "run"
     source = make_dataset(tmp_path / "source")
     settings = [word for change in changes for word in ("--set", change.replace("SOURCE", str(source)))]
-    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
-    assert_one_says_done([*launcher, "fewmask", "train", str(recipe), "--out", str(run), *settings])
-    with (run / "metrics.csv").open(newline="") as file:
+    first, second = train_by_ranks(tmp_path, recipe, *settings)
+    assert first.keys() == second.keys()
+    differ = {name for name in first if not torch.equal(first[name], second[name])}
+    assert {name.rsplit(".")[-1] for name in differ} <= {"running_mean", "running_var"}  # of the rank's own images
+    with (tmp_path / "run" / "metrics.csv").open(newline="") as file:
         steps = [int(row["step"]) for row in csv.DictReader(file)]
     assert [step for step in steps if step % 2 == 0] == [2, 4, 6]  # the others are ends of stages
-    assert load(run).evaluate("test")["miou"] is not None
-    assert load(run).recipe.training.devices == 2
+    assert load(tmp_path / "run").recipe.training.devices == 2
+    saved = load_file(tmp_path / "run" / "student.safetensors").values()
+    kept = list(first.values())
+    assert all(any(torch.equal(tensor, other) for other in kept) for tensor in saved)
 
 
-@pytest.mark.distributed
+def test_two_ranks_that_see_equal_batches_train_the_model_of_one_rank(tmp_path: Path) -> None:
+    image, labels = draw_scene(np.random.default_rng(0))
+    for index in range(4):
+        save(image, tmp_path / "data" / "train" / "images" / f"{index}.png")
+        save(labels, tmp_path / "data" / "train" / "masks" / f"{index}.png")
+    (tmp_path / "data" / "dataset.yaml").write_text("names: [ground, box, tree, car]\n")
+    recipe = write_recipe(tmp_path / "recipe.yaml", tmp_path / "data", {"name": "supervised", "weak": NO_DRAWS})
+    (alone,) = train_by_ranks(tmp_path / "alone", recipe, num_ranks=1)
+    together = train_by_ranks(tmp_path / "together", recipe)
+    for state in together:
+        for name, tensor in alone.items():
+            times = 2 if name == "frequency.labeled" else 1  # which counts the labels of every rank
+            assert torch.equal(state[name], times * tensor), name
+
+
+def test_torchrun_trains_one_model(tmp_path: Path, dataset: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, CLASS_BANK)
+    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+    assert_one_says_done([*launcher, "fewmask", "train", str(recipe), "--out", str(tmp_path / "run")])
+    assert load(tmp_path / "run").recipe.training.devices == 2
+
+
 def test_two_devices_without_a_launcher_train_one_model(tmp_path: Path, dataset: Path) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, CLASS_BANK, devices=2)
     assert_one_says_done(["fewmask", "train", str(recipe), "--out", str(tmp_path / "run")])
     assert load(tmp_path / "run").evaluate("test")["miou"] is not None
 
 
-@pytest.mark.distributed
 def test_two_tasks_of_srun_train_one_model(tmp_path: Path, dataset: Path) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, CLASS_BANK)
+    step = {"SLURM_STEP_ID": "0", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}
+    node = {"SLURM_NODEID": "0", "SLURM_NNODES": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    tasks = [{"SLURM_PROCID": rank, "SLURM_LOCALID": rank} for rank in ("0", "1")]
+    words = ["train", recipe, "--out", tmp_path / "run"]
+    children = [
+        Child(tmp_path / task["SLURM_PROCID"], *words, environment=step | node | task, main=train_alone)
+        for task in tasks
+    ]
+    assert_one_answers_done([child.answer() for child in children])
+    assert load(tmp_path / "run").recipe.training.devices == 2
+
+
+def train_by_ranks(folder: Path, recipe: Path, *flags: str, num_ranks: int = 2) -> list[State]:
+    """Trains the recipe in folder/run by warm processes that find what torchrun tells; the state of each at its end."""
+    world = {"WORLD_SIZE": str(num_ranks), "LOCAL_WORLD_SIZE": str(num_ranks), "GROUP_RANK": "0"}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "TORCHELASTIC_RUN_ID": "test"}
+    words = ["train", recipe, "--out", folder / "run", *flags]
+    files = [folder / str(rank) / "state.pt" for rank in range(num_ranks)]
+    children = [
+        Child(
+            file.parent,
+            *words,
+            environment=world | meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            main=partial(train_and_keep, file),
+        )
+        for rank, file in enumerate(files)
+    ]
+    assert_one_answers_done([child.answer() for child in children])
+    return [torch.load(file, weights_only=True) for file in files]
+
+
+def train_and_keep(file: Path) -> None:
+    """The command, then the state of the method that this rank trained."""
+    methods: list[Method] = []
+    build = start.build_method
+
+    def build_and_remember(*arguments: Any) -> Method:
+        methods.append(build(*arguments))
+        return methods[-1]
+
+    try:
+        with patch.object(start, "build_method", build_and_remember):
+            train_alone()
+    finally:
+        torch.save({name: tensor.cpu() for name, tensor in methods[-1].state_dict().items()}, file)
+
+
+def train_alone() -> None:
+    """The command in a process that computes with one thread."""
+    torch.set_num_threads(1)
+    cli.main()
+
+
+def free_port() -> str:
+    """One that nobody listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    tasks = []
-    for rank in ("0", "1"):
-        srun = {"SLURM_STEP_ID": "0", "SLURM_JOB_NAME": "train", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}
-        place = {"SLURM_PROCID": rank, "SLURM_LOCALID": rank, "SLURM_NODEID": "0", "SLURM_NNODES": "1"}
-        environment = os.environ | srun | place | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        words = [sys.executable, "-m", "fewmask", "train", str(recipe), "--out", str(tmp_path / "run")]
-        pipe = subprocess.PIPE
-        task = subprocess.Popen(words, env=environment | {"OMP_NUM_THREADS": "1"}, stdout=pipe, stderr=pipe, text=True)
-        tasks.append(task)
-    said = [task.communicate() for task in tasks]
-    assert [task.returncode for task in tasks] == [0, 0], said
-    assert [out.count("Done.") for out, _ in said] == [1, 0]
-    assert load(tmp_path / "run").recipe.training.devices == 2
+        return str(free.getsockname()[1])
+
+
+def assert_one_answers_done(answers: Sequence[Answer]) -> None:
+    """They succeed, and the first speaks for all."""
+    assert [answer.code for answer in answers] == [0] * len(answers), answers
+    assert [answer.out.count("Done.") for answer in answers] == [1] + [0] * (len(answers) - 1)
 
 
 def assert_one_says_done(module_and_words: list[str]) -> None:

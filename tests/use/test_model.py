@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, dataset: Path) -> Model:
 def test_every_form_of_an_image_gives_the_same_prediction(model: Model, dataset: Path) -> None:
     path = dataset / "test" / "images" / "test0.png"
     picture = read(path)
-    forms = [path, str(path), picture, np.asarray(picture), np.asarray(picture)[:, ::-1][:, ::-1]]
+    forms: list[Any] = [path, str(path), picture, np.asarray(picture), np.asarray(picture)[:, ::-1][:, ::-1]]
     first, *others = model.predict(forms)
     assert first.labels.shape == first.confidence.shape == (48, 64)
     assert (first.labels.dtype, first.confidence.dtype) == (np.uint8, np.float32)
@@ -48,7 +49,8 @@ def test_confidence_is_the_probability_of_the_label(model: Model, dataset: Path)
 def test_one_image_instead_of_a_list_is_refused(model: Model, dataset: Path) -> None:
     with pytest.raises(UserError, match=r"this is one image, not a list. Write predict\(\[image\]\)"):
         model.predict(str(dataset / "test" / "images" / "test0.png"))
-    for image in (np.zeros((4, 4, 3), np.uint8), Image.new("RGB", (4, 4))):
+    images: list[Any] = [np.zeros((4, 4, 3), np.uint8), Image.new("RGB", (4, 4))]
+    for image in images:
         with pytest.raises(UserError, match=r"this is one image, not a list"):
             model.predict(image)
 

@@ -103,7 +103,7 @@ def fit_to_device(method: Method, fabric: Fabric) -> None:
                 module.register_buffer(name, buffer.to(exact_dtype(fabric.device)))
     method.to(fabric.device)
     equal = method.replicated_buffers()
-    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(method, equal)  # type: ignore[no-untyped-call]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(method, equal)
 
 
 def _precision(wanted: str, device: str) -> str:
