@@ -1,5 +1,6 @@
 """What every test runs under: shapes are checked, one thread, warnings are errors; and the small things tests share."""
 
+import multiprocessing
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ jaxtyping.install_import_hook([f"fewmask.{room}" for room in CHECKED], "beartype
 
 SOURCES = [str(Path(__file__).parents[1] / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
 os.environ["PYTHONPATH"] = os.pathsep.join(SOURCES)  # processes that tests start import this checkout, too
+
+# Processes that tests fork off a server start warm: it imports torch and the commands once.
+multiprocessing.set_forkserver_preload(["pytest", "fewmask.study.baseline", "fewmask.use.predict"])
 
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("fewmask", max_examples=40, deadline=None, derandomize=True)

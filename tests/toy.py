@@ -37,8 +37,7 @@ TRAINING = {
 }
 _COLORS = np.array([[90, 90, 90], [220, 40, 40], [40, 200, 40], [40, 60, 220]], np.uint8)
 
-_children = multiprocessing.get_context("forkserver")  # its server imports torch once; children do not train in pytest
-_children.set_forkserver_preload(["pytest", "fewmask.study.baseline", "fewmask.use.predict"])
+_children = multiprocessing.get_context("forkserver")  # whose server is warm (conftest.py)
 
 
 class Answer(NamedTuple):

@@ -13,6 +13,7 @@ from fewmask.ops import groups as groups_module
 from fewmask.ops.groups import grouped_linear, membership, rank_in_group
 from fewmask.shapes import IGNORE
 from grad_of import grad_of
+from rounding import error_share, tolerance
 
 K, DIM, OUT = 4, 8, 12
 
@@ -104,7 +105,7 @@ def test_bfloat16_rows_give_bfloat16_near_the_exact_answer() -> None:
     weight, bias = weight[:, :8], bias[:, :8]
     found = grouped_linear(rows.bfloat16(), groups, weight, bias)
     assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found.float(), grouped_linear(rows, groups, weight, bias), rtol=0.02, atol=0.1)
+    assert error_share(found, grouped_linear(rows, groups, weight, bias)) < tolerance(DIM)
 
 
 @given(

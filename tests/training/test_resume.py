@@ -63,7 +63,11 @@ def test_run_killed_twice_ends_as_the_unbroken_one(tmp_path: Path, unbroken: Unb
     assert_equal_runs(run, unbroken)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(  # every method is stopped, and by every signal, but not each by each
+    ("unbroken", "number"),
+    [*((method, signal.SIGINT) for method in METHODS), ("supervised", signal.SIGTERM), ("supervised", signal.SIGHUP)],
+    indirect=["unbroken"],
+)
 def test_stopped_run_saves_says_how_to_go_on_and_ends_as_the_unbroken_one(
     number: signal.Signals, tmp_path: Path, unbroken: Unbroken
 ) -> None:
