@@ -21,6 +21,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from fewmask.data.loader import Draws, StepBatches
 from fewmask.methods import ClassBankMethod
+from fewmask.methods.parts.pseudo import most_likely
 from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.ops.contrast import bank_means, effective_share, mean_contrast
 from fewmask.ops.groups import membership
@@ -77,8 +78,8 @@ def stand_still(path: Path) -> Still:
     for step in range(BATCHES):
         unlabeled = drawn[step].to(torch.device("cpu")).unlabeled
         assert unlabeled is not None
-        output = method.teacher(unlabeled.images)
-        view = method._strong_views(unlabeled, *method._pseudo_labels(output, unlabeled))
+        pseudo = most_likely(method.teacher(unlabeled.images).logits, unlabeled.valid)
+        view = method._strong_views(unlabeled, pseudo)
         rows = method.contrast.rows(method.student, method.student(view.images).features, view.labels)
         classes = len(data.classes)
         projections = method.learner.heads.projector(rows.features, rows.classes, classes)

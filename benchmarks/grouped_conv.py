@@ -129,7 +129,7 @@ def measure_step(method: str, arch: str, encoder: str, precision: str, repeats: 
         trainers = {name: LateTrainer(recipe.method_type, recipe, data, fabric) for name in ("conv2d", "ours")}
         for layer in trainers["conv2d"].method.modules():
             if type(layer) is GroupedConv2d:
-                layer.__class__ = nn.Conv2d
+                layer.__class__ = nn.Conv2d  # type: ignore[assignment]
         runs = {name: lambda t=trainer: t.late(batch) for name, trainer in trainers.items()}
         return _row(median_seconds(runs, repeats, CPU)) | {"conv2d_error": "", "ours_error": ""}
 

@@ -45,7 +45,7 @@ def add_row(table: ResultTable, run: Run, row: str, recipe: Recipe, folder: Path
     for split in splits:
         scores |= scores_of(model.evaluate(split))
     cost = Cost(round(seconds), *step_figures(folder))
-    table.append(ResultRow(run, row, model.predictor, scores, cost, origin(recipe.training.precision)))
+    table.append(ResultRow(run, row, model.shipped, scores, cost, origin(recipe.training.precision)))
 
 
 def _train(recipe: Recipe, folder: Path) -> None:

@@ -143,7 +143,7 @@ def part_seconds(
 @contextmanager
 def watching(trainer: LateTrainer, watch: "Stopwatch") -> Iterator[None]:
     """Puts the stopwatch around the parts of a trainer's step."""
-    method, augment = trainer.method, class_bank.augment
+    method, augment = trainer.method, vars(class_bank)["augment"]
     assert isinstance(method, ClassBankMethod)
     method.teacher.forward = watch.timed("teacher", method.teacher.forward)  # type: ignore[method-assign]
     method.student.forward = watch.timed("student", method.student.forward)  # type: ignore[method-assign]
@@ -152,13 +152,14 @@ def watching(trainer: LateTrainer, watch: "Stopwatch") -> Iterator[None]:
     method.contrast.forward = watch.timed("contrast", _with_own_backward(method))  # type: ignore[method-assign]
     fabric, backward = trainer.fabric, trainer.fabric.backward
     fabric.backward = watch.timed("backward", backward)  # type: ignore[method-assign]
-    for part, name in ((trainer, "_update"), (method, "close")):
-        setattr(part, name, watch.timed("update", getattr(part, name)))
-    class_bank.augment = watch.timed("augmentation", augment)
+    for owner, name in ((trainer, "_update"), (method, "close")):
+        setattr(owner, name, watch.timed("update", getattr(owner, name)))
+    vars(class_bank)["augment"] = watch.timed("augmentation", augment)
     try:
         yield
     finally:
-        class_bank.augment, fabric.backward = augment, backward  # type: ignore[method-assign]
+        vars(class_bank)["augment"] = augment
+        fabric.backward = backward  # type: ignore[method-assign]
 
 
 def _with_own_backward(method: ClassBankMethod) -> Callable[..., Tensor]:

@@ -11,7 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fewmask.methods import ClassBankMethod, Now
-from fewmask.methods.parts.bank_contrast import BankContrast, Learner
+from fewmask.methods.parts.bank_contrast import BankContrast
+from fewmask.methods.parts.learner import Learner
+from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.models.heads import ClassSelectors
 from fewmask.models.segnet import SegOutput
 from fewmask.shapes import IGNORE, Labels
@@ -58,7 +60,7 @@ class TwinContrast(BankContrast):
         self.arrays: Arrays = [np.zeros((0, self.config.dim), np.float32) for _ in range(self.tools.num_classes)]
 
     @torch.no_grad()
-    def fill(self, learner: Learner, output: SegOutput, labels: Labels) -> None:
+    def fill(self, learner: Learner[ContrastHeads], output: SegOutput, labels: Labels) -> None:
         heads = learner.heads
         confidence, prediction = output.logits.float().softmax(dim=1).max(dim=1)
         good = (prediction == labels) & (confidence > self.config.quality_threshold)
@@ -76,7 +78,7 @@ class TwinContrast(BankContrast):
                 best = own[scores.argsort(descending=True)[:per_image]].float().cpu().numpy()
                 self.arrays[label] = np.concatenate([self.arrays[label], best])[-self.config.bank_slots :]
 
-    def target(self, learner: Learner, now: Now) -> tuple[list[Tensor], Tensor]:  # type: ignore[override]
+    def target(self, learner: Learner[ContrastHeads], now: Now) -> tuple[list[Tensor], Tensor]:  # type: ignore[override]
         device = self.bank.rows.device
         scores = [
             twin_scores(learner.heads.bank_selectors, label, torch.from_numpy(array).to(device))
@@ -85,7 +87,7 @@ class TwinContrast(BankContrast):
         return scores, torch.zeros(len(scores), device=device)
 
     def forward(  # type: ignore[override]
-        self, learner: Learner, output: SegOutput, labels: Labels, target: list[Tensor]
+        self, learner: Learner[ContrastHeads], output: SegOutput, labels: Labels, target: list[Tensor]
     ) -> Tensor:
         heads = learner.heads
         rows = self.rows(learner.net, output.features, labels)
