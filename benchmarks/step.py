@@ -151,7 +151,7 @@ def watching(trainer: LateTrainer, watch: "Stopwatch") -> Iterator[None]:
         setattr(part, name, watch.timed("contrast", getattr(part, name)))
     method.contrast.forward = watch.timed("contrast", _with_own_backward(method))  # type: ignore[method-assign]
     fabric, backward = trainer.fabric, trainer.fabric.backward
-    fabric.backward = watch.timed("backward", backward)  # type: ignore[method-assign]
+    fabric.backward = watch.timed("backward", backward)
     for owner, name in ((trainer, "_update"), (method, "close")):
         setattr(owner, name, watch.timed("update", getattr(owner, name)))
     vars(class_bank)["augment"] = watch.timed("augmentation", augment)
@@ -159,7 +159,7 @@ def watching(trainer: LateTrainer, watch: "Stopwatch") -> Iterator[None]:
         yield
     finally:
         vars(class_bank)["augment"] = augment
-        fabric.backward = backward  # type: ignore[method-assign]
+        fabric.backward = backward
 
 
 def _with_own_backward(method: ClassBankMethod) -> Callable[..., Tensor]:
