@@ -21,6 +21,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from fewmask.data.loader import Draws, StepBatches
 from fewmask.methods import ClassBankMethod
+from fewmask.methods.parts.pseudo import most_likely
 from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.ops.contrast import bank_means, effective_share, mean_contrast
 from fewmask.ops.groups import membership
@@ -78,7 +79,7 @@ def stand_still(path: Path) -> Still:
         unlabeled = drawn[step].to(torch.device("cpu")).unlabeled
         assert unlabeled is not None
         output = method.teacher(unlabeled.images)
-        view = method._strong_views(unlabeled, *method._pseudo_labels(output, unlabeled))
+        view = method._strong_views(unlabeled, most_likely(output.logits, unlabeled.valid))
         rows = method.contrast.rows(method.student, method.student(view.images).features, view.labels)
         classes = len(data.classes)
         projections = method.learner.heads.projector(rows.features, rows.classes, classes)
