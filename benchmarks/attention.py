@@ -78,8 +78,8 @@ def stand_still(path: Path) -> Still:
     for step in range(BATCHES):
         unlabeled = drawn[step].to(torch.device("cpu")).unlabeled
         assert unlabeled is not None
-        pseudo = most_likely(method.teacher(unlabeled.images).logits, unlabeled.valid)
-        view = method._strong_views(unlabeled, pseudo)
+        output = method.teacher(unlabeled.images)
+        view = method._strong_views(unlabeled, most_likely(output.logits, unlabeled.valid))
         rows = method.contrast.rows(method.student, method.student(view.images).features, view.labels)
         classes = len(data.classes)
         projections = method.learner.heads.projector(rows.features, rows.classes, classes)
@@ -109,7 +109,7 @@ def train(still: Still, steps: int, build: Callable[[list[nn.Parameter]], Optimi
         predictions, classes = still.batches[step % BATCHES]
         optimizer.zero_grad()
         loss = 2 * method.config.contrast_weight * distance(method, heads, predictions, classes)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
     return heads
 

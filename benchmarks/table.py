@@ -83,7 +83,7 @@ def machine(precision: str = "auto") -> str:
         ]
         model = names[0] if names else model
     auto = "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32"
-    dtype = {"32": "float32", "bf16": "bfloat16"}[auto if precision == "auto" else precision]
+    dtype = {"32": "float32", "bf16": "bfloat16", "16": "float16"}[auto if precision == "auto" else precision]
     return f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {dtype}"
 
 

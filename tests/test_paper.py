@@ -18,6 +18,7 @@ from fewmask.methods import CBC, S4GAN, ClassBankMethod, ContrastConfig, Now, St
 from fewmask.models.build import NetConfig, build_net
 from fewmask.recipe import Recipe, make_recipe, recipe_yaml
 from fewmask.run.folder import RunFolder
+from fewmask.study.results import Origin
 from fewmask.training.start import train_recipe
 from fewmask.use.model import load
 from miniatures import make_cityscapes, make_gta5, make_voc, save_mask
@@ -299,7 +300,7 @@ def test_step_measured_once_is_not_measured_again(tmp_path: Path, monkeypatch: p
         return {"device": "cuda", "seconds": "1"}
 
     monkeypatch.setattr(paper, "measure_step", measure)
-    monkeypatch.setattr("table.origin", lambda _: {})
+    monkeypatch.setattr("table.origin", lambda _: Origin("command", "commit", paper.machine(), "date"))
     for number in (3, 4, 4):
         paper.add_steps(TABLES[number], tmp_path / "steps.csv", 5)
     counts = {number: len({(row.recipe, row.method) for row in TABLES[number].rows}) for number in (3, 4)}

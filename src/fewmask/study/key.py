@@ -67,20 +67,19 @@ _IN_OTHER_COLUMNS = {
 }
 _CHANGE_NO_SCORE = {
     *("data.cache", "data.workers", "training.device", "training.checkpoint_every", "training.log_every"),
-    *("training.score_every", "training.feature_picture", "training.alarm_excess"),
+    *("training.score_every", "training.feature_picture", "method.alarm_excess"),
 }
 
 
 def settings_of(recipe: Recipe) -> str:
-    """What differs from the defaults of the method, as `key=value` texts with a space between them."""
+    """What differs from the defaults of the method, as `key=value` texts by alphabet with a space between them."""
     blocks: dict[str, Any] = {"data": {"root": "."}, "method": recipe.method.name}
-    texts = []
-    if recipe.pretrain is not None:
+    pretrains = recipe.pretrain is not None
+    if pretrains:
         blocks["pretrain"] = "label_contrast"
-        texts.append("pretrain=label_contrast")
     changed = changed_settings(make_recipe(blocks), recipe)
-    texts += [f"{key}={_as_text(new)}" for key, (_, new) in changed.items() if _tells_apart(key, new)]
-    return " ".join(texts)
+    texts = sorted(f"{key}={_as_text(new)}" for key, (_, new) in changed.items() if _tells_apart(key, new))
+    return " ".join(["pretrain=label_contrast", *texts] if pretrains else texts)
 
 
 def _tells_apart(key: str, value: Any) -> bool:
