@@ -3,6 +3,7 @@
 import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -34,39 +35,39 @@ def _names(samples: tuple[Sample, ...]) -> list[str]:
 
 
 @pytest.fixture
-def cityscapes(tmp_path):
+def cityscapes(tmp_path: Path) -> Path:
     return miniatures.make_cityscapes(tmp_path)
 
 
 @pytest.fixture
-def voc(tmp_path):
+def voc(tmp_path: Path) -> Path:
     return miniatures.make_voc(tmp_path)
 
 
 @pytest.fixture
-def gta5(tmp_path):
+def gta5(tmp_path: Path) -> Path:
     return miniatures.make_gta5(tmp_path)
 
 
 @pytest.fixture
-def camvid(tmp_path):
+def camvid(tmp_path: Path) -> Path:
     return miniatures.make_camvid(tmp_path)
 
 
 @pytest.fixture
-def camvid_original(tmp_path):
+def camvid_original(tmp_path: Path) -> Path:
     return miniatures.make_camvid_original(tmp_path)
 
 
 @pytest.fixture
-def ade20k(tmp_path):
+def ade20k(tmp_path: Path) -> Path:
     return miniatures.make_ade20k(tmp_path)
 
 
 # each dataset
 
 
-def test_cityscapes_label_ids_become_train_ids(cityscapes):
+def test_cityscapes_label_ids_become_train_ids(cityscapes: Path) -> None:
     folder = read_folder(cityscapes)
     ids = {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 22: 9, 23: 10, 24: 11, 25: 12, 26: 13, 27: 14}
     ids |= {28: 15, 31: 16, 32: 17, 33: 18}
@@ -76,7 +77,7 @@ def test_cityscapes_label_ids_become_train_ids(cityscapes):
     assert folder.layout == "Cityscapes"
 
 
-def test_cityscapes_files_are_paired_over_cities(cityscapes):
+def test_cityscapes_files_are_paired_over_cities(cityscapes: Path) -> None:
     folder = read_folder(cityscapes)
     image = cityscapes / f"leftImg8bit/train/aachen/{CITY}_leftImg8bit.png"
     mask = cityscapes / f"gtFine/train/aachen/{CITY}_gtFine_labelIds.png"
@@ -86,34 +87,34 @@ def test_cityscapes_files_are_paired_over_cities(cityscapes):
     assert folder.val[0].mask is not None
 
 
-def test_cityscapes_test_has_no_masks_and_train_extra_is_unlabeled(cityscapes):
+def test_cityscapes_test_has_no_masks_and_train_extra_is_unlabeled(cityscapes: Path) -> None:
     folder = read_folder(cityscapes)
     assert _names(folder.test) == ["berlin_000000_000019"]
     assert folder.test[0].mask is None
     assert _names(folder.unlabeled) == ["bayreuth_000000_000001"]
 
 
-def test_cityscapes_files_of_macos_are_no_pictures(cityscapes):
+def test_cityscapes_files_of_macos_are_no_pictures(cityscapes: Path) -> None:
     before = read_folder(cityscapes)
     for path in (*cityscapes.glob("leftImg8bit/*/*/*.png"), *cityscapes.glob("gtFine/*/*/*.png")):
         (path.parent / f"._{path.name}").touch()
     assert read_folder(cityscapes) == before
 
 
-def test_cityscapes_train_ids_are_read_where_label_ids_are_absent(tmp_path):
+def test_cityscapes_train_ids_are_read_where_label_ids_are_absent(tmp_path: Path) -> None:
     save_city(tmp_path, "train", CITY, [*range(19), 255], kind="labelTrainIds")
     folder = read_folder(tmp_path)
     assert _labels(folder, folder.train[0], 20) == [*range(19), 255]
 
 
-def test_cityscapes_kind_of_labels_is_that_of_train(tmp_path):
+def test_cityscapes_kind_of_labels_is_that_of_train(tmp_path: Path) -> None:
     save_city(tmp_path, "train", CITY, [*range(19), 255], kind="labelTrainIds")
     save_city(tmp_path, "test", "berlin_000000_000019", [0])
     folder = read_folder(tmp_path)
     assert _labels(folder, folder.train[0], 20) == [*range(19), 255]
 
 
-def test_voc_reads_palette_masks_with_an_ignored_border(voc):
+def test_voc_reads_palette_masks_with_an_ignored_border(voc: Path) -> None:
     folder = read_folder(voc)
     assert _labels(folder, folder.train[0], 4) == [0, 1, 20, 255]
     assert _names(folder.train) == ["2007_000032"]
@@ -123,7 +124,7 @@ def test_voc_reads_palette_masks_with_an_ignored_border(voc):
     assert folder.classes.colors[20] == (0, 64, 128)
 
 
-def test_voc_with_sbd_trains_on_every_mask_outside_val(voc):
+def test_voc_with_sbd_trains_on_every_mask_outside_val(voc: Path) -> None:
     for name in ("2007_000032", "2007_000033", "2008_000002"):
         save_mask(voc / "SegmentationClassAug" / f"{name}.png", [15, 0])
     folder = read_folder(voc)
@@ -133,7 +134,7 @@ def test_voc_with_sbd_trains_on_every_mask_outside_val(voc):
     assert _labels(folder, folder.val[0], 4) == [0, 1, 20, 255]
 
 
-def test_voc_trains_on_every_mask_outside_val_where_all_lie_in_one_folder(voc):
+def test_voc_trains_on_every_mask_outside_val_where_all_lie_in_one_folder(voc: Path) -> None:
     save_mask(voc / "SegmentationClass/2008_000002.png", [15, 0])
     in_its_own = read_folder(voc)
     (voc / "SegmentationClass").rename(voc / "SegmentationClassAug")
@@ -143,19 +144,19 @@ def test_voc_trains_on_every_mask_outside_val_where_all_lie_in_one_folder(voc):
         assert _names(folder.val) == ["2007_000033"]
 
 
-def test_voc_masks_of_sbd_in_a_folder_inside_their_own_are_read(voc):
+def test_voc_masks_of_sbd_in_a_folder_inside_their_own_are_read(voc: Path) -> None:
     save_mask(voc / "SegmentationClassAug/SegmentationClassAug/2008_000002.png", [15, 0])
     assert _names(read_folder(voc).train) == ["2007_000032", "2008_000002"]
 
 
-def test_voc_folder_for_sbd_without_a_mask_is_a_mistake(voc):
+def test_voc_folder_for_sbd_without_a_mask_is_a_mistake(voc: Path) -> None:
     (voc / "SegmentationClassAug").mkdir()
     with pytest.raises(UserError, match=r"SegmentationClassAug: the folder holds no mask\. For 10582 train images"):
         read_folder(voc)
 
 
-def test_doctor_tells_of_sbd_where_its_masks_are_not_there(voc):
-    def notes():
+def test_doctor_tells_of_sbd_where_its_masks_are_not_there(voc: Path) -> None:
+    def notes() -> list[str]:
         return [problem.level for problem in examine(voc).problems if "SBD" in problem.text]
 
     assert notes() == ["note"]
@@ -163,7 +164,7 @@ def test_doctor_tells_of_sbd_where_its_masks_are_not_there(voc):
     assert notes() == []
 
 
-def test_voc_masks_of_sbd_beside_its_folder_do_not_hide_it(tmp_path):
+def test_voc_masks_of_sbd_beside_its_folder_do_not_hide_it(tmp_path: Path) -> None:
     miniatures.make_voc(tmp_path / "VOC2012")
     save_mask(tmp_path / "SegmentationClassAug/2008_000002.png", [15, 0])
     with pytest.raises(UserError, match=r"holds PASCAL VOC one level down, in VOC2012\. Give"):
@@ -171,7 +172,7 @@ def test_voc_masks_of_sbd_beside_its_folder_do_not_hide_it(tmp_path):
 
 
 @pytest.mark.parametrize(("content", "message"), [(b"caf\xe9", "is not UTF-8 text"), (None, "cannot be read")])
-def test_a_list_of_voc_that_is_no_text_is_the_only_error(voc, content, message):
+def test_a_list_of_voc_that_is_no_text_is_the_only_error(voc: Path, content: bytes | None, message: str) -> None:
     path = voc / "ImageSets/Segmentation/train.txt"
     path.unlink()
     if content is None:
@@ -185,19 +186,19 @@ def test_a_list_of_voc_that_is_no_text_is_the_only_error(voc, content, message):
 
 
 @pytest.mark.parametrize("kind", ["image", "mask"])
-def test_voc_names_without_a_file_are_told(voc, kind):
+def test_voc_names_without_a_file_are_told(voc: Path, kind: str) -> None:
     (voc / {"image": "JPEGImages/2007_000033.jpg", "mask": "SegmentationClass/2007_000033.png"}[kind]).unlink()
     with pytest.raises(UserError, match=f"1 of 1 val names have no {kind}: 2007_000033.*VOCtrainval_11-May-2012"):
         read_folder(voc)
 
 
-def test_gta5_palette_labels_are_read_by_their_ids(gta5):
+def test_gta5_palette_labels_are_read_by_their_ids(gta5: Path) -> None:
     folder = read_folder(gta5)
     assert _labels(folder, folder.train[0], 6) == [0, 1, 18, 255, 255, 255]
     assert (folder.val, folder.test, folder.unlabeled) == ((), (), ())
 
 
-def test_gta5_labels_saved_as_rgb_are_read_by_their_colors(gta5):
+def test_gta5_labels_saved_as_rgb_are_read_by_their_colors(gta5: Path) -> None:
     for mask in sorted((gta5 / "labels").iterdir()):
         save_mask(mask, [(128, 64, 128), (119, 11, 32), (20, 20, 20), (0, 0, 0)])
     folder = read_folder(gta5)
@@ -205,7 +206,7 @@ def test_gta5_labels_saved_as_rgb_are_read_by_their_colors(gta5):
     assert folder.classes.encoding == "rgb"
 
 
-def test_gta5_pairs_of_two_sizes_are_left_out_and_told(gta5):
+def test_gta5_pairs_of_two_sizes_are_left_out_and_told(gta5: Path) -> None:
     folder = read_folder(gta5)
     assert _names(folder.train) == ["00001", "00002"]
     assert folder.left_out == (Sample("15188", gta5 / "images/15188.png", gta5 / "labels/15188.png"),)
@@ -215,7 +216,7 @@ def test_gta5_pairs_of_two_sizes_are_left_out_and_told(gta5):
 
 
 @pytest.mark.parametrize("content", ["nothing", "a page", "the start of a PNG", "a JPEG", "a folder"])
-def test_gta5_file_that_is_no_png_is_not_taken_for_another_size(gta5, content):
+def test_gta5_file_that_is_no_png_is_not_taken_for_another_size(gta5: Path, content: str) -> None:
     mask = gta5 / "labels/00001.png"
     start = mask.read_bytes()[:20]
     mask.unlink()
@@ -231,14 +232,14 @@ def test_gta5_file_that_is_no_png_is_not_taken_for_another_size(gta5, content):
     assert [(problem.file, what in problem.text) for problem in errors] == [("labels/00001.png", True)]
 
 
-def test_gta5_masks_that_other_projects_add_are_ignored(gta5):
+def test_gta5_masks_that_other_projects_add_are_ignored(gta5: Path) -> None:
     for name in ("00001", "00002", "15188"):
         save_mask(gta5 / f"labels/{name}_labelTrainIds.png", [0, 1])
     assert _names(read_folder(gta5).train) == ["00001", "00002"]
     assert examine(gta5).exit_code() == 0
 
 
-def test_gta5_masks_that_other_projects_made_are_read_where_the_published_ones_are_gone(gta5):
+def test_gta5_masks_that_other_projects_made_are_read_where_the_published_ones_are_gone(gta5: Path) -> None:
     for name in ("00001", "00002", "15188"):
         (gta5 / f"labels/{name}.png").unlink()
         save_mask(gta5 / f"labels/{name}_labelTrainIds.png", [0, 18, 255])
@@ -247,14 +248,14 @@ def test_gta5_masks_that_other_projects_made_are_read_where_the_published_ones_a
     assert _labels(folder, folder.train[0], 3) == [0, 18, 255]
 
 
-def test_camvid_of_segnet_ignores_the_twelfth_value(camvid):
+def test_camvid_of_segnet_ignores_the_twelfth_value(camvid: Path) -> None:
     folder = read_folder(camvid)
     for samples in (folder.train, folder.val, folder.test):
         assert _labels(folder, samples[0], 12) == [*range(11), 255]
     assert folder.classes.names[3] == "Road"
 
 
-def test_camvid_original_colors_become_the_eleven_classes(camvid_original):
+def test_camvid_original_colors_become_the_eleven_classes(camvid_original: Path) -> None:
     folder = read_folder(camvid_original)
     assert _labels(folder, folder.train[0], 7) == [0, 1, 3, 4, 9, 10, 255]
     assert len(folder.classes) == 11
@@ -264,13 +265,13 @@ def test_camvid_original_colors_become_the_eleven_classes(camvid_original):
 
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not beside the repository")
-def test_camvid_original_is_split_as_segnet_split_it():
+def test_camvid_original_is_split_as_segnet_split_it() -> None:
     for split in ("train", "val", "test"):
         names = [path.stem for path in sorted((CAMVID / split / "images").iterdir())]
         assert {split_of(name) for name in names} == {split}
 
 
-def test_ade20k_ignores_zero_and_counts_from_one(ade20k):
+def test_ade20k_ignores_zero_and_counts_from_one(ade20k: Path) -> None:
     folder = read_folder(ade20k)
     assert _labels(folder, folder.train[0], 4) == [255, 0, 1, 149]
     assert _names(folder.val) == ["ADE_val_00000001"]
@@ -282,7 +283,9 @@ def test_ade20k_ignores_zero_and_counts_from_one(ade20k):
 
 
 @pytest.mark.parametrize("dataset_name", ["cityscapes", "voc", "gta5", "camvid", "camvid_original", "ade20k"])
-def test_a_whole_dataset_has_no_errors_and_its_classes_survive_a_run_folder(dataset_name, request, tmp_path):
+def test_a_whole_dataset_has_no_errors_and_its_classes_survive_a_run_folder(
+    dataset_name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     diagnosis = examine(request.getfixturevalue(dataset_name))
     assert diagnosis.exit_code() == 0
     assert diagnosis.layout in {layout.name for layout in LAYOUTS}
@@ -291,7 +294,7 @@ def test_a_whole_dataset_has_no_errors_and_its_classes_survive_a_run_folder(data
     assert read_classes(tmp_path / "run") == diagnosis.classes
 
 
-def test_doctor_prints_the_layout_and_takes_a_test_without_masks_as_published(cityscapes):
+def test_doctor_prints_the_layout_and_takes_a_test_without_masks_as_published(cityscapes: Path) -> None:
     diagnosis = examine(cityscapes)
     assert diagnosis.num_labeled == {"train": 2, "unlabeled": 0, "val": 1, "test": 0}
     assert ("note", "1 of 1 images have no mask") in {(problem.level, problem.text) for problem in diagnosis.problems}
@@ -309,7 +312,9 @@ def test_doctor_prints_the_layout_and_takes_a_test_without_masks_as_published(ci
         ("camvid", "testannot", "test"),
     ],
 )
-def test_masks_of_a_split_that_are_not_there_are_a_warning(dataset_name, masks, split, request):
+def test_masks_of_a_split_that_are_not_there_are_a_warning(
+    dataset_name: str, masks: str, split: str, request: pytest.FixtureRequest
+) -> None:
     root = request.getfixturevalue(dataset_name)
     shutil.rmtree(root / masks)
     (problem,) = (
@@ -320,13 +325,15 @@ def test_masks_of_a_split_that_are_not_there_are_a_warning(dataset_name, masks, 
 
 
 @pytest.mark.parametrize("values", [[(128, 64, 128)], [77]])
-def test_masks_of_other_classes_in_a_public_dataset_are_to_be_got_again(cityscapes, values):
+def test_masks_of_other_classes_in_a_public_dataset_are_to_be_got_again(
+    cityscapes: Path, values: list[int | tuple[int, int, int]]
+) -> None:
     save_mask(cityscapes / f"gtFine/train/aachen/{CITY}_gtFine_labelIds.png", values)
     (error,) = (problem for problem in examine(cityscapes).problems if problem.level == "error")
     assert error.fix.startswith("Unpack leftImg8bit_trainvaltest.zip")
 
 
-def test_a_public_dataset_trains(cityscapes):
+def test_a_public_dataset_trains(cityscapes: Any) -> None:
     settings = {f"net.{key}": value for key, value in NET.items()}
     settings |= {f"training.{key}": value for key, value in TRAINING.items()} | {"training.steps": 2}
     run = fewmask.train(cityscapes, cityscapes / "run", method="supervised", labels=1, settings=settings)
@@ -349,7 +356,9 @@ def test_a_public_dataset_trains(cityscapes):
         ("ade20k", "annotations", "looks like ADE20K, but there is no annotations/training.*ADEChallengeData2016.zip"),
     ],
 )
-def test_a_missing_part_is_named_with_where_to_get_it(dataset_name, part, message, request):
+def test_a_missing_part_is_named_with_where_to_get_it(
+    dataset_name: str, part: str, message: str, request: pytest.FixtureRequest
+) -> None:
     root = request.getfixturevalue(dataset_name)
     shutil.rmtree(root / part)
     with pytest.raises(UserError, match=message):
@@ -360,7 +369,7 @@ def test_a_missing_part_is_named_with_where_to_get_it(dataset_name, part, messag
     assert diagnosis.classes is None
 
 
-def test_a_dataset_without_a_single_mask_is_told_once(cityscapes):
+def test_a_dataset_without_a_single_mask_is_told_once(cityscapes: Path) -> None:
     for mask in (cityscapes / "gtFine").rglob("*_labelIds.png"):
         mask.unlink()
     with pytest.raises(UserError, match=r"looks like Cityscapes, but no train image has a mask\. Unpack"):
@@ -368,7 +377,7 @@ def test_a_dataset_without_a_single_mask_is_told_once(cityscapes):
     assert [problem.level for problem in examine(cityscapes).problems].count("error") == 1
 
 
-def test_an_export_of_cvat_is_read_by_its_colors_and_subsets(tmp_path):
+def test_an_export_of_cvat_is_read_by_its_colors_and_subsets(tmp_path: Path) -> None:
     (tmp_path / "labelmap.txt").write_text(
         "# label:color_rgb:parts:actions\nbackground:0,0,0::\nleaf:250,50,83::\nfruit:61,61,245::\n"
     )
@@ -394,7 +403,7 @@ def test_an_export_of_cvat_is_read_by_its_colors_and_subsets(tmp_path):
     assert examine(tmp_path).exit_code() == 0
 
 
-def test_an_export_of_cvat_without_its_images_or_colors_says_how_to_export(tmp_path):
+def test_an_export_of_cvat_without_its_images_or_colors_says_how_to_export(tmp_path: Path) -> None:
     (tmp_path / "labelmap.txt").write_text("background:0,0,0::\nleaf:250,50,83::\n")
     (tmp_path / "SegmentationClass").mkdir()
     with pytest.raises(UserError, match=r"an export of CVAT, but there is no JPEGImages.*with `Save images`"):
@@ -409,7 +418,7 @@ def test_an_export_of_cvat_without_its_images_or_colors_says_how_to_export(tmp_p
 
 
 @pytest.mark.parametrize("masks", ["SegmentationClass", "SegmentationClassPNG"])
-def test_an_export_of_labelme_is_read_by_its_names(masks, tmp_path):
+def test_an_export_of_labelme_is_read_by_its_names(masks: str, tmp_path: Path) -> None:
     (tmp_path / "class_names.txt").write_text("_background_\nleaf\nfruit\n")
     for name in ("one", "two"):
         save_picture(tmp_path / f"JPEGImages/{name}.jpg")
@@ -422,19 +431,19 @@ def test_an_export_of_labelme_is_read_by_its_names(masks, tmp_path):
     assert [sample.mask is None for sample in folder.train] == [False, True]
 
 
-def test_a_mask_without_its_image_is_told(ade20k):
+def test_a_mask_without_its_image_is_told(ade20k: Path) -> None:
     save_mask(ade20k / "annotations/training/ADE_train_00000002.png", [1])
     with pytest.raises(UserError, match=r"ADE_train_00000002\.png: the mask has no image"):
         read_folder(ade20k)
 
 
-def test_a_mask_of_another_size_stays_an_error_elsewhere(ade20k):
+def test_a_mask_of_another_size_stays_an_error_elsewhere(ade20k: Path) -> None:
     save_picture(ade20k / "images/training/ADE_train_00000001.jpg", (13, 40))
     errors = [problem.text for problem in examine(ade20k).problems if problem.level == "error"]
     assert errors == ["the mask is 40 x 12 pixels, but its image 40 x 13"]
 
 
-def test_the_folder_above_points_to_the_one_to_give(voc, tmp_path_factory):
+def test_the_folder_above_points_to_the_one_to_give(voc: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     devkit = tmp_path_factory.mktemp("VOCdevkit")
     shutil.copytree(voc, devkit / "VOC2012")
     with pytest.raises(UserError, match=r"holds PASCAL VOC one level down, in VOC2012\. Give .*VOC2012\."):
@@ -444,7 +453,7 @@ def test_the_folder_above_points_to_the_one_to_give(voc, tmp_path_factory):
         read_folder(devkit)
 
 
-def test_a_part_below_is_not_pointed_to(cityscapes, tmp_path_factory):
+def test_a_part_below_is_not_pointed_to(cityscapes: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     apart = tmp_path_factory.mktemp("zips")
     for part, package in (("leftImg8bit", "leftImg8bit_trainvaltest"), ("gtFine", "gtFine_trainvaltest")):
         shutil.copytree(cityscapes / part, apart / package / part)
@@ -455,19 +464,19 @@ def test_a_part_below_is_not_pointed_to(cityscapes, tmp_path_factory):
         read_folder(apart)
 
 
-def test_images_of_ones_own_are_not_taken_for_a_part(tmp_path):
+def test_images_of_ones_own_are_not_taken_for_a_part(tmp_path: Path) -> None:
     save_picture(tmp_path / "train/images/00001.png")
     with pytest.raises(UserError, match=r"neither dataset\.yaml nor"):
         read_folder(tmp_path)
 
 
-def test_a_folder_of_no_kind_is_told_what_is_known(tmp_path):
+def test_a_folder_of_no_kind_is_told_what_is_known(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"neither dataset\.yaml .*Cityscapes, PASCAL VOC, GTA5, CamVid, ADE20K\."):
         read_folder(tmp_path)
 
 
 @pytest.mark.parametrize(("file", "text"), [("dataset.yaml", "names: [a, b]"), ("classes.txt", "0 a\n1 b")])
-def test_a_folder_with_classes_is_always_our_own(cityscapes, file, text):
+def test_a_folder_with_classes_is_always_our_own(cityscapes: Path, file: str, text: str) -> None:
     (cityscapes / file).write_text(text)
     with pytest.raises(UserError, match="there is no folder `images`"):
         read_folder(cityscapes)

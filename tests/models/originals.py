@@ -1,24 +1,27 @@
 """The networks of the released code: their tensors under its names, and their forward passes written out."""
 
+from collections.abc import Mapping, Sequence
+
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 SMALL = {"layers": (2, 2, 2, 1), "channels": (8, 12, 16, 24)}
 DIM = 8  # of the small heads
 
 
-class Names(dict):
+class Names(dict[str, Tensor]):
     """A state dict that is written name by name."""
 
-    def convolution(self, name, in_channels, out_channels, size=1, bias=False):
+    def convolution(self, name: str, in_channels: int, out_channels: int, size: int = 1, bias: bool = False) -> None:
         self[f"{name}.weight"] = torch.randn(out_channels, in_channels, size, size) / (in_channels * size**2) ** 0.5
         if bias:
             self[f"{name}.bias"] = torch.randn(out_channels)
 
-    def linear(self, name, in_dim, out_dim):
+    def linear(self, name: str, in_dim: int, out_dim: int) -> None:
         self[f"{name}.weight"], self[f"{name}.bias"] = torch.randn(out_dim, in_dim), torch.randn(out_dim)
 
-    def norm(self, name, dim, counter=False):
+    def norm(self, name: str, dim: int, counter: bool = False) -> None:
         for part in ("weight", "running_var"):
             self[f"{name}.{part}"] = 0.5 + torch.rand(dim)
         for part in ("bias", "running_mean"):
@@ -26,7 +29,7 @@ class Names(dict):
         if counter:
             self[f"{name}.num_batches_tracked"] = torch.tensor(7)
 
-    def resnet(self, layers, channels):
+    def resnet(self, layers: Sequence[int], channels: Sequence[int]) -> None:
         self.convolution("conv1", 3, 64, 7)
         self.norm("bn1", 64)
         inside = 64
@@ -42,7 +45,7 @@ class Names(dict):
                     self.norm(f"{block}.downsample.1", 4 * width)
                 inside = 4 * width
 
-    def heads(self, in_dim, num_classes, dim=DIM):
+    def heads(self, in_dim: int, num_classes: int, dim: int = DIM) -> None:
         selectors = ("contrastive_class_selector_", "contrastive_class_selector_memory")
         modules = [("projection_head", in_dim, dim), ("prediction_head", dim, dim)]
         modules += [(f"{prefix}{label}", dim, 1) for prefix in selectors for label in range(num_classes)]
@@ -52,7 +55,11 @@ class Names(dict):
             self.linear(f"{module}.3", dim, after)
 
 
-def deeplabv2(layers=SMALL["layers"], channels=SMALL["channels"], num_classes=21):
+def deeplabv2(
+    layers: Sequence[int] = SMALL["layers"],
+    channels: Sequence[int] = SMALL["channels"],
+    num_classes: int = 21,
+) -> Names:
     names = Names()
     names.resnet(layers, channels)
     for branch in range(4):
@@ -60,7 +67,11 @@ def deeplabv2(layers=SMALL["layers"], channels=SMALL["channels"], num_classes=21
     return names
 
 
-def deeplabv3plus(layers=SMALL["layers"], channels=SMALL["channels"], num_classes=21):
+def deeplabv3plus(
+    layers: Sequence[int] = SMALL["layers"],
+    channels: Sequence[int] = SMALL["channels"],
+    num_classes: int = 21,
+) -> Names:
     names = Names()
     names.resnet(layers, channels)
     for branch in range(4):
@@ -82,23 +93,23 @@ def deeplabv3plus(layers=SMALL["layers"], channels=SMALL["channels"], num_classe
 class Original:
     """The released networks in eval mode, with torch.nn.functional alone."""
 
-    def __init__(self, tensors):
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         self.tensors = tensors
 
-    def convolve(self, name, maps, stride=1, dilation=1):
+    def convolve(self, name: str, maps: Tensor, stride: int = 1, dilation: int = 1) -> Tensor:
         weight, bias = self.tensors[f"{name}.weight"], self.tensors.get(f"{name}.bias")
         return F.conv2d(maps, weight, bias, stride, dilation * (weight.shape[-1] // 2), dilation)
 
-    def normalize(self, name, maps):
+    def normalize(self, name: str, maps: Tensor) -> Tensor:
         mean, var, weight, bias = (
             self.tensors[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
         )
         return F.batch_norm(maps, mean, var, weight, bias)
 
-    def block(self, convolution, norm, maps, stride=1, dilation=1):
+    def block(self, convolution: str, norm: str, maps: Tensor, stride: int = 1, dilation: int = 1) -> Tensor:
         return F.relu(self.normalize(norm, self.convolve(convolution, maps, stride, dilation)))
 
-    def stages(self, images, strides, dilations, caffe):
+    def stages(self, images: Tensor, strides: Sequence[int], dilations: Sequence[int], caffe: bool) -> list[Tensor]:
         """The outputs of layer1 to layer4."""
         maps = F.max_pool2d(self.block("conv1", "bn1", images, 2), 3, 2, 1, ceil_mode=caffe)
         outputs = []
@@ -116,13 +127,13 @@ class Original:
             outputs.append(maps)
         return outputs
 
-    def deeplabv2(self, images, caffe, num_branches=4):
+    def deeplabv2(self, images: Tensor, caffe: bool, num_branches: int = 4) -> tuple[Tensor, Tensor]:
         features = self.stages(images, (1, 2, 1, 1), (1, 1, 2, 4), caffe)[-1]
         rates = (6, 12, 18, 24)[:num_branches]
         logits = [self.convolve(f"layer5.conv2d_list.{i}", features, dilation=rate) for i, rate in enumerate(rates)]
-        return sum(logits), features
+        return torch.stack(logits).sum(dim=0), features
 
-    def deeplabv3plus(self, images):
+    def deeplabv3plus(self, images: Tensor) -> tuple[Tensor, Tensor]:
         low, *_, high = self.stages(images, (1, 2, 2, 1), (1, 1, 1, 2), caffe=False)
         context = [
             self.block(f"aspp.aspp{i}.atrous_conv", f"aspp.aspp{i}.bn", high, dilation=rate)
@@ -138,5 +149,5 @@ class Original:
         return self.convolve("decoder.last_conv", features), features
 
 
-def enlarged(maps, size):
+def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps, size, mode="bilinear", align_corners=True)

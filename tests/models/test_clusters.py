@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from fewmask.models.clusters import ClassClusters
@@ -9,19 +10,19 @@ from fewmask.models.clusters import ClassClusters
 K, SLOTS, DIM = 2, 12, 8
 
 
-def bunches(num_bunches, slots=SLOTS):
+def bunches(num_bunches: int, slots: int = SLOTS) -> tuple[Tensor, Tensor]:
     """Rows of any length near one axis each, by turns, and the axis of every row."""
     axis = torch.arange(slots) % num_bunches
     rows = F.one_hot(axis, DIM) + 0.05 * torch.randn(K, slots, DIM)
     return rows * (1 + 3 * torch.rand(K, slots, 1)), axis.expand(K, slots)
 
 
-def same_partition(found, expected):
+def same_partition(found: Tensor, expected: Tensor) -> bool:
     return bool(((found[:, None] == found[None]) == (expected[:, None] == expected[None])).all())
 
 
 @pytest.mark.parametrize("num_clusters", [1, 2, 3])
-def test_separate_bunches_become_clusters(num_clusters):
+def test_separate_bunches_become_clusters(num_clusters: int) -> None:
     clusters = ClassClusters(K, num_clusters, DIM)
     rows, axis = bunches(num_clusters)
     for _ in range(6):
@@ -31,7 +32,7 @@ def test_separate_bunches_become_clusters(num_clusters):
     torch.testing.assert_close(clusters.centers.norm(dim=2), torch.ones(K, num_clusters))
 
 
-def test_a_center_is_the_direction_of_the_mean_of_its_unit_rows():
+def test_a_center_is_the_direction_of_the_mean_of_its_unit_rows() -> None:
     clusters = ClassClusters(K, 1, DIM)
     rows, _ = bunches(3)
     in_use = torch.arange(SLOTS) < torch.tensor([[SLOTS], [5]])
@@ -42,7 +43,7 @@ def test_a_center_is_the_direction_of_the_mean_of_its_unit_rows():
         torch.testing.assert_close(clusters.centers[label, 0], mean / mean.norm())
 
 
-def test_rows_that_move_take_their_centers_along():
+def test_rows_that_move_take_their_centers_along() -> None:
     clusters = ClassClusters(K, 2, DIM)
     rows, axis = bunches(2)
     everything = torch.ones(K, SLOTS, dtype=torch.bool)
@@ -53,7 +54,7 @@ def test_rows_that_move_take_their_centers_along():
     assert same_partition(found[0], axis[0])
 
 
-def test_where_rows_are_fewer_than_clusters_each_has_its_own():
+def test_where_rows_are_fewer_than_clusters_each_has_its_own() -> None:
     clusters = ClassClusters(K, 4, DIM)
     rows, _ = bunches(2)
     in_use = torch.arange(SLOTS) < torch.tensor([[2], [0]])

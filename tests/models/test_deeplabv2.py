@@ -1,5 +1,7 @@
 """DeepLabv2 against the paper's cost, and its classifier against a slow twin."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -7,13 +9,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fewmask.models.build import NetConfig, build_net
 from fewmask.models.deeplabv2 import DilatedSum
+from fewmask.models.segnet import SegNet
 
 
-def random_net(encoder, **settings):
+def random_net(encoder: str, **settings: Any) -> SegNet:
     return build_net(NetConfig(arch="deeplabv2", encoder=encoder, weights="none", **settings), num_classes=19)
 
 
-def test_one_image_costs_what_the_paper_says_within_two_percent():
+def test_one_image_costs_what_the_paper_says_within_two_percent() -> None:
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         logits, features = random_net("resnet101").eval()(torch.empty(1, 3, 512, 512))
     assert logits.shape == (1, 19, 512, 512)
@@ -21,12 +24,12 @@ def test_one_image_costs_what_the_paper_says_within_two_percent():
     assert counter.get_total_flops() / 1e9 == pytest.approx(372.04, rel=0.02)
 
 
-def test_a_crop_of_321_has_a_grid_of_41():
+def test_a_crop_of_321_has_a_grid_of_41() -> None:
     with torch.device("meta"):
         assert random_net("resnet50").eval()(torch.empty(1, 3, 321, 321)).features.shape == (1, 2048, 41, 41)
 
 
-def test_every_block_of_a_stage_has_the_dilation_of_the_stage():
+def test_every_block_of_a_stage_has_the_dilation_of_the_stage() -> None:
     stages = random_net("resnet50").network.encoder.model
     for stage, dilation in ((stages.layer1, 1), (stages.layer2, 1), (stages.layer3, 2), (stages.layer4, 4)):
         assert {block.conv2.dilation for block in stage} == {(dilation, dilation)}
@@ -34,7 +37,7 @@ def test_every_block_of_a_stage_has_the_dilation_of_the_stage():
 
 
 @pytest.mark.parametrize("rates", [(1,), (1, 2), (6, 12, 18, 24)])
-def test_the_classifier_sums_all_of_its_branches(rates):
+def test_the_classifier_sums_all_of_its_branches(rates: list[int]) -> None:
     head = DilatedSum(4, 3, rates)
     features = torch.randn(2, 4, 9, 9)
     expected = torch.zeros(2, 3, 9, 9)
@@ -49,12 +52,12 @@ def test_the_classifier_sums_all_of_its_branches(rates):
 
 
 @pytest.mark.parametrize(("aspp_branches", "rates"), [(2, [6, 12]), (4, [6, 12, 18, 24])])
-def test_the_switch_keeps_the_smallest_rates(aspp_branches, rates):
+def test_the_switch_keeps_the_smallest_rates(aspp_branches: int, rates: list[int]) -> None:
     head = random_net("resnet18", aspp_branches=aspp_branches).network.segmentation_head
     assert [branch.dilation[0] for branch in head.branches] == rates
 
 
-def test_the_classifier_starts_as_the_papers_does():
+def test_the_classifier_starts_as_the_papers_does() -> None:
     torch.manual_seed(0)
     for branch in DilatedSum(2048, 19, (6, 12)).branches:
         assert branch.weight.mean().item() == pytest.approx(0, abs=1e-4)

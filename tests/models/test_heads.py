@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.models.heads import ClassSelectors, GroupedBatchNorm, PixelHead
@@ -16,13 +16,13 @@ from rounding import error_share, tolerance
 K, DIM = 3, 8
 
 
-def random_rows(num_rows=50, num_classes=K):
+def random_rows(num_rows: int = 50, num_classes: int = K) -> tuple[Tensor, Tensor]:
     """Rows away from zero, their classes, some of them none."""
     classes = torch.randint(0, num_classes + 1, (num_rows,))
     return 2 + 3 * torch.randn(num_rows, DIM), classes.masked_fill(classes == num_classes, IGNORE)
 
 
-def plain_norms(norm):
+def plain_norms(norm: GroupedBatchNorm) -> list[nn.BatchNorm1d]:
     """An nn.BatchNorm1d per group with the weights and statistics of `norm`."""
     plain = [nn.BatchNorm1d(DIM).train(norm.training) for _ in range(len(norm.weight))]
     for group, layer in enumerate(plain):
@@ -31,7 +31,7 @@ def plain_norms(norm):
     return plain
 
 
-def plain_selector(selectors, label):
+def plain_selector(selectors: ClassSelectors, label: int) -> nn.Sequential:
     """The module of one class as the paper writes it."""
     hidden, out = nn.Linear(DIM, DIM), nn.Linear(DIM, 1)
     hidden.weight.data.copy_(selectors.hidden_weight[label])
@@ -42,12 +42,12 @@ def plain_selector(selectors, label):
     return nn.Sequential(hidden, norm, nn.LeakyReLU(0.2), out, nn.Sigmoid()).train(selectors.training)
 
 
-def assert_close(*tensors):
+def assert_close(*tensors: Tensor) -> None:
     torch.testing.assert_close(*tensors, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_grouped_batch_norm_equals_one_batch_norm_per_group(training):
+def test_grouped_batch_norm_equals_one_batch_norm_per_group(training: bool) -> None:
     norm = GroupedBatchNorm(K, DIM)
     for tensor in (norm.weight.data, norm.bias.data, norm.running_mean, norm.running_var):
         tensor.copy_(0.5 + torch.rand(K, DIM))
@@ -75,7 +75,7 @@ def test_grouped_batch_norm_equals_one_batch_norm_per_group(training):
             assert_close(norm.running_var[group], layer.running_var)
 
 
-def test_a_group_of_one_row_becomes_beta_and_keeps_its_statistics_as_an_empty_one_does():
+def test_a_group_of_one_row_becomes_beta_and_keeps_its_statistics_as_an_empty_one_does() -> None:
     norm = GroupedBatchNorm(2, DIM)
     norm.bias.data.fill_(0.25)
     rows = torch.randn(1, DIM, requires_grad=True)
@@ -87,7 +87,7 @@ def test_a_group_of_one_row_becomes_beta_and_keeps_its_statistics_as_an_empty_on
     assert torch.equal(norm.running_var, torch.ones(2, DIM))
 
 
-def test_batch_norm_is_computed_in_float32_under_autocast():
+def test_batch_norm_is_computed_in_float32_under_autocast() -> None:
     exact, autocast = GroupedBatchNorm(K, DIM), GroupedBatchNorm(K, DIM)
     rows, classes = random_rows()
     member = membership(classes, K)
@@ -102,7 +102,7 @@ def test_batch_norm_is_computed_in_float32_under_autocast():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_selectors_equal_one_module_per_class(training):
+def test_selectors_equal_one_module_per_class(training: bool) -> None:
     selectors = ClassSelectors(K, DIM)
     selectors.norm.running_mean.copy_(torch.randn(K, DIM))
     selectors.train(training)
@@ -133,7 +133,7 @@ def test_selectors_equal_one_module_per_class(training):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_selectors_of_slots_equal_those_of_the_same_rows_one_by_one(training):
+def test_selectors_of_slots_equal_those_of_the_same_rows_one_by_one(training: bool) -> None:
     selectors = ClassSelectors(K, DIM).train(training)
     other = copy.deepcopy(selectors)
     slots = torch.randn(K, 6, DIM, requires_grad=True)
@@ -151,7 +151,7 @@ def test_selectors_of_slots_equal_those_of_the_same_rows_one_by_one(training):
 
 
 @pytest.mark.parametrize("classes", [[IGNORE] * 4, [K] * 4, [1], [IGNORE], []])
-def test_selectors_take_ignored_rows_one_row_and_none(classes):
+def test_selectors_take_ignored_rows_one_row_and_none(classes: list[int]) -> None:
     classes = torch.tensor(classes, dtype=torch.int64)
     rows = torch.randn(len(classes), DIM, requires_grad=True)
     scores = ClassSelectors(K, DIM)(rows, classes)
@@ -161,7 +161,7 @@ def test_selectors_take_ignored_rows_one_row_and_none(classes):
     assert grad_of(rows).isfinite().all()
 
 
-def test_selectors_work_in_bfloat16_and_answer_in_float32():
+def test_selectors_work_in_bfloat16_and_answer_in_float32() -> None:
     selectors = ClassSelectors(K, DIM).eval()
     rows, classes = random_rows()
     with torch.autocast("cpu", torch.bfloat16):
@@ -172,7 +172,7 @@ def test_selectors_work_in_bfloat16_and_answer_in_float32():
     assert error_share(scores[known].logit(), exact) < 2**0.5 * tolerance(DIM)  # of two linear layers
 
 
-def test_pixel_head_equals_linear_norm_relu_linear_over_the_known_rows():
+def test_pixel_head_equals_linear_norm_relu_linear_over_the_known_rows() -> None:
     head = PixelHead(DIM, 16)
     plain = nn.Sequential(nn.Linear(DIM, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 16))
     plain[0].load_state_dict(head.hidden.state_dict())
@@ -186,7 +186,7 @@ def test_pixel_head_equals_linear_norm_relu_linear_over_the_known_rows():
         assert_close(head.norm.running_var[0], plain[1].running_var)
 
 
-def test_contrast_heads_map_features_to_scores_of_both_sides():
+def test_contrast_heads_map_features_to_scores_of_both_sides() -> None:
     heads = ContrastHeads(K, feature_dim=5, dim=DIM)
     classes = torch.tensor([0, 1, 2, 2, IGNORE])
     projections = heads.projector(torch.randn(5, 5), classes, K)

@@ -2,6 +2,7 @@
 
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import distributed, multiprocessing
 from fewmask.models.bank import ClassBank
 from fewmask.models.frequency import ClassFrequency
 
+States = list[dict[str, Any]]
 NUM_RANKS, CLASSES, SLOTS, DIM, ROWS, PER_CLASS = 2, 3, 6, 4, 20, 2
 
 
@@ -38,7 +40,7 @@ def run_rank(rank: int, port: int, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def states(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
+def states(tmp_path_factory: pytest.TempPathFactory) -> States:
     folder = tmp_path_factory.mktemp("ranks")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -48,7 +50,9 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, object]]:
 
 
 @pytest.mark.distributed
-def test_the_bank_is_equal_on_every_rank_and_holds_what_one_rank_with_all_images_would(states):
+def test_the_bank_is_equal_on_every_rank_and_holds_what_one_rank_with_all_images_would(
+    states: States,
+) -> None:
     alone = ClassBank(CLASSES, SLOTS, DIM)
     parts = [rows_of(rank) for rank in range(NUM_RANKS)]
     features, classes, scores = (torch.cat([part[index] for part in parts]) for index in range(3))
@@ -61,6 +65,6 @@ def test_the_bank_is_equal_on_every_rank_and_holds_what_one_rank_with_all_images
 
 
 @pytest.mark.distributed
-def test_class_frequencies_count_the_labels_of_every_rank(states):
+def test_class_frequencies_count_the_labels_of_every_rank(states: States) -> None:
     for state in states:
         assert state["labeled"].tolist() == [4.0, 4.0, 0.0]

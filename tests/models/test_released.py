@@ -1,14 +1,17 @@
 """Files under the names of the released code, against its networks as originals.py writes them out."""
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torchvision
-from originals import DIM, SMALL, Original, deeplabv2, deeplabv3plus, enlarged
+from originals import DIM, SMALL, Names, Original, deeplabv2, deeplabv3plus, enlarged
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from fewmask.errors import UserError
 from fewmask.methods import ClassBankMethod, Tools
@@ -16,6 +19,7 @@ from fewmask.methods.class_bank import ClassBankConfig
 from fewmask.models.build import NetConfig, build_net
 from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.models.released import released_heads, released_network
+from fewmask.models.segnet import SegNet
 from fewmask.models.weights import load_released_heads
 
 VOC_MEAN = (122.67891434, 116.66876762, 104.00698793)
@@ -24,27 +28,34 @@ RESNET50, RESNET101 = (3, 4, 6, 3), (3, 4, 23, 3)
 FULL_CHANNELS = (64, 128, 256, 512)
 
 
-def prepared(images, mean, bgr, divided_by):
+def prepared(images: Tensor, mean: Sequence[float], bgr: bool, divided_by: float) -> Tensor:
     levels = 255 * images - torch.tensor(mean).view(3, 1, 1)
     return (levels.flip(1) if bgr else levels) / divided_by
 
 
-def save(tensors, path):
+def save(tensors: Mapping[str, Tensor], path: Path | str) -> str:
     torch.save(dict(tensors), path)
     return str(path)
 
 
-def small_net(path, arch="deeplabv2", num_classes=21, **settings):
+def small_net(path: Path | str, arch: str = "deeplabv2", num_classes: int = 21, **settings: Any) -> SegNet:
     config = NetConfig(arch=arch, encoder="resnet101", weights=str(path), options=SMALL, **settings)
     return build_net(config, num_classes).eval()
 
 
-def assert_close(found, expected):
+def assert_close(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
 
 
 @torch.no_grad()
-def assert_computes(net, original, images, mean, bgr, divided_by):
+def assert_computes(
+    net: SegNet,
+    original: Callable[[Tensor], tuple[Tensor, Tensor]],
+    images: Tensor,
+    mean: Sequence[float],
+    bgr: bool,
+    divided_by: float,
+) -> None:
     """`original` takes what its code feeds it and gives logits and features; a tall image shows every dilation."""
     logits, features = original(prepared(images, mean, bgr, divided_by))
     found = net(images)
@@ -52,7 +63,7 @@ def assert_computes(net, original, images, mean, bgr, divided_by):
     assert_close(found.logits, enlarged(logits, images.shape[-2:]))
 
 
-def checkpoint(tensors, pretraining, dataset):
+def checkpoint(tensors: Mapping[str, Tensor], pretraining: str, dataset: str) -> dict[str, Any]:
     """A file of the code of Alonso et al."""
     optimizer = {"state": {0: {"momentum_buffer": torch.zeros(2)}}, "param_groups": [{"lr": 2e-4, "params": [0]}]}
     config = {"version": "2", "dataset": dataset, "training": {"pretraining": pretraining, "learning_rate": 2e-4}}
@@ -61,7 +72,9 @@ def checkpoint(tensors, pretraining, dataset):
 
 @pytest.mark.parametrize("size", [(64, 64), (65, 65), (210, 33)])
 @pytest.mark.parametrize(("prefix", "num_branches"), [("", 4), ("Scale.", 2)])
-def test_the_coco_file_computes_what_its_network_computes(prefix, num_branches, size, tmp_path):
+def test_the_coco_file_computes_what_its_network_computes(
+    prefix: str, num_branches: int, size: tuple[int, int], tmp_path: Path
+) -> None:
     tensors = deeplabv2()
     path = save({f"{prefix}{name}": tensor for name, tensor in tensors.items()}, tmp_path / "coco.pth")
     original = partial(Original(tensors).deeplabv2, caffe=True, num_branches=num_branches)
@@ -69,7 +82,7 @@ def test_the_coco_file_computes_what_its_network_computes(prefix, num_branches, 
     assert_computes(net, original, torch.rand(2, 3, *size), VOC_MEAN, bgr=True, divided_by=1)
 
 
-def test_the_coco_network_has_the_grid_of_a_pooling_that_rounds_up(tmp_path):
+def test_the_coco_network_has_the_grid_of_a_pooling_that_rounds_up(tmp_path: Path) -> None:
     net = small_net(save(deeplabv2(), tmp_path / "coco.pth"))
     grids = {side: tuple(net(torch.rand(1, 3, side, side)).features.shape[-2:]) for side in (512, 321, 65)}
     assert grids == {512: (65, 65), 321: (41, 41), 65: (9, 9)}
@@ -82,7 +95,9 @@ def test_the_coco_network_has_the_grid_of_a_pooling_that_rounds_up(tmp_path):
         ("deeplabv3plus_full", "resnet50.tv_in1k", partial(deeplabv3plus, RESNET50), 312),
     ],
 )
-def test_a_file_of_full_size_fills_the_network_to_the_last_tensor(arch, encoder, tensors, num_tensors):
+def test_a_file_of_full_size_fills_the_network_to_the_last_tensor(
+    arch: str, encoder: str, tensors: Callable[[Sequence[int]], Names], num_tensors: int
+) -> None:
     with torch.device("meta"):
         net = build_net(NetConfig(arch=arch, encoder=encoder, weights="none"), num_classes=21)
         given = tensors(FULL_CHANNELS)
@@ -94,7 +109,7 @@ def test_a_file_of_full_size_fills_the_network_to_the_last_tensor(arch, encoder,
     assert {name: tensor.shape for name, tensor in found.items()} == own
 
 
-def test_the_classifier_stays_fresh_for_other_classes(tmp_path):
+def test_the_classifier_stays_fresh_for_other_classes(tmp_path: Path) -> None:
     tensors = deeplabv2()
     torch.manual_seed(1)
     net = small_net(save(tensors, tmp_path / "coco.pth"), num_classes=19)
@@ -104,7 +119,7 @@ def test_the_classifier_stays_fresh_for_other_classes(tmp_path):
         assert branch.weight.std().item() == pytest.approx(0.01, rel=0.1)
 
 
-def test_the_recipes_normalization_comes_before_that_of_the_file(tmp_path):
+def test_the_recipes_normalization_comes_before_that_of_the_file(tmp_path: Path) -> None:
     path = save(deeplabv2(), tmp_path / "coco.pth")
     net = small_net(path, std=(1, 1, 1))
     assert net.std.flatten().tolist() == [1, 1, 1]
@@ -113,7 +128,7 @@ def test_the_recipes_normalization_comes_before_that_of_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("again", ["load_state_dict", "net.weights"])
-def test_a_saved_network_keeps_the_layout_and_the_normalization_of_its_file(again, tmp_path):
+def test_a_saved_network_keeps_the_layout_and_the_normalization_of_its_file(again: str, tmp_path: Path) -> None:
     net = small_net(save(deeplabv2(), tmp_path / "coco.pth"))
     save_file({name: tensor.contiguous() for name, tensor in net.state_dict().items()}, tmp_path / "net.safetensors")
     if again == "net.weights":
@@ -135,8 +150,14 @@ def test_a_saved_network_keeps_the_layout_and_the_normalization_of_its_file(agai
     ],
 )
 def test_a_checkpoint_of_alonso_et_al_computes_what_its_network_computes(
-    arch, pretraining, dataset, mean, num_classes, prefix, tmp_path
-):
+    arch: str,
+    pretraining: str | None,
+    dataset: Path,
+    mean: Sequence[float],
+    num_classes: int,
+    prefix: str,
+    tmp_path: Path,
+) -> None:
     coco = pretraining == "COCO"
     if arch == "deeplabv2":
         tensors = deeplabv2(num_classes=num_classes)
@@ -150,14 +171,14 @@ def test_a_checkpoint_of_alonso_et_al_computes_what_its_network_computes(
     assert_computes(net, original, torch.rand(1, 3, 320, 64), mean, bgr=coco, divided_by=255)
 
 
-def test_a_checkpoint_of_alonso_et_al_without_its_heads_is_still_theirs(tmp_path):
+def test_a_checkpoint_of_alonso_et_al_without_its_heads_is_still_theirs(tmp_path: Path) -> None:
     tensors = deeplabv2()
     net = small_net(save(checkpoint(tensors, "ImageNet", "cityscapes"), tmp_path / "best_model.pth"))
     original = partial(Original(tensors).deeplabv2, caffe=False)
     assert_computes(net, original, torch.rand(1, 3, 320, 64), CITYSCAPES_MEAN, bgr=False, divided_by=255)
 
 
-def plain_module(tensors, name, slope):
+def plain_module(tensors: Mapping[str, Tensor], name: str, slope: float) -> nn.Sequential:
     layers = {number: tensors[f"{name}.{number}.weight"].shape for number in (0, 3)}
     hidden, out = (nn.Linear(*reversed(shape)) for shape in layers.values())
     module = nn.Sequential(hidden, nn.BatchNorm1d(DIM), nn.LeakyReLU(slope), out)
@@ -167,7 +188,7 @@ def plain_module(tensors, name, slope):
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_released_heads_and_selectors_compute_what_their_modules_compute(prefix, tmp_path):
+def test_released_heads_and_selectors_compute_what_their_modules_compute(prefix: str, tmp_path: Path) -> None:
     num_classes, tensors = 12, deeplabv2(num_classes=12)  # more than 10: labels are numbers, not words
     tensors.heads(96, num_classes)
     named = {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
@@ -187,7 +208,7 @@ def test_released_heads_and_selectors_compute_what_their_modules_compute(prefix,
 
 
 @pytest.mark.parametrize("encoder", ["resnet50", "resnet50.tv_in1k"])
-def test_a_resnet_of_torchvision_loads_into_any_architecture(encoder, tmp_path):
+def test_a_resnet_of_torchvision_loads_into_any_architecture(encoder: str, tmp_path: Path) -> None:
     original = torchvision.models.ResNet(torchvision.models.resnet.Bottleneck, [1, 2, 1, 1]).eval()
     path = save(original.state_dict(), tmp_path / "resnet50.pth")
     options = {"layers": [1, 2, 1, 1]}
@@ -215,7 +236,9 @@ def test_a_resnet_of_torchvision_loads_into_any_architecture(encoder, tmp_path):
         (deeplabv3plus(), {"arch": "deeplabv3plus_full"}, r"its config has dataset None and"),
     ],
 )
-def test_a_file_that_does_not_fit_names_its_first_tensors(tensors, settings, match, tmp_path):
+def test_a_file_that_does_not_fit_names_its_first_tensors(
+    tensors: Mapping[str, Tensor], settings: Any, match: str, tmp_path: Path
+) -> None:
     with pytest.raises(UserError, match=match) as caught:
         small_net(save(tensors, tmp_path / "coco.pth"), **settings)
     assert "\n" not in str(caught.value)
@@ -230,7 +253,7 @@ def test_a_file_that_does_not_fit_names_its_first_tensors(tensors, settings, mat
         ({"dataset": "GTA5"}, "dataset 'GTA5' and .* known datasets are pascal_voc, cityscapes"),
     ],
 )
-def test_a_checkpoint_of_an_unknown_training_is_one_line(changes, match, tmp_path):
+def test_a_checkpoint_of_an_unknown_training_is_one_line(changes: dict[str, Any], match: str, tmp_path: Path) -> None:
     file = checkpoint(deeplabv3plus(), "COCO", "cityscapes")
     file["config"] |= changes
     with pytest.raises(UserError, match=match) as caught:
@@ -238,7 +261,7 @@ def test_a_checkpoint_of_an_unknown_training_is_one_line(changes, match, tmp_pat
     assert "\n" not in str(caught.value)
 
 
-def test_heads_of_other_sizes_name_their_first_tensors(tmp_path):
+def test_heads_of_other_sizes_name_their_first_tensors(tmp_path: Path) -> None:
     tensors = deeplabv2()
     tensors.heads(96, 19)
     message = re.escape(f"projector.hidden.weight ({DIM} x 96 in the file, {DIM} x 64 in the heads)")
@@ -247,7 +270,7 @@ def test_heads_of_other_sizes_name_their_first_tensors(tmp_path):
 
 
 @pytest.mark.parametrize("start", ["none", "no heads", "other classes"])
-def test_a_start_without_heads_for_these_classes_leaves_them_alone(start, tmp_path):
+def test_a_start_without_heads_for_these_classes_leaves_them_alone(start: str, tmp_path: Path) -> None:
     tensors = deeplabv2()
     if start == "other classes":
         tensors.heads(96, 21)
@@ -257,7 +280,7 @@ def test_a_start_without_heads_for_these_classes_leaves_them_alone(start, tmp_pa
     assert all(torch.equal(tensor, before[name]) for name, tensor in heads.state_dict().items())
 
 
-def test_class_bank_starts_from_the_heads_of_a_released_checkpoint(tmp_path):
+def test_class_bank_starts_from_the_heads_of_a_released_checkpoint(tmp_path: Path) -> None:
     tensors = deeplabv2()
     tensors.heads(96, 19)
     file = save(checkpoint(tensors, "COCO", "pascal_voc"), tmp_path / "best_model.pth")

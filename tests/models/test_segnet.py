@@ -1,5 +1,7 @@
 """SegNet on a network small enough to check by hand, and on timm's smallest ResNet."""
 
+from collections.abc import Callable
+
 import pytest
 import segmentation_models_pytorch as smp
 import torch
@@ -46,7 +48,7 @@ def numbered_pixels(height: int, width: int) -> Tensor:
 
 
 @pytest.mark.parametrize("size", [(75, 101), (64, 64), (1, 33), (31, 8)])
-def test_logits_have_the_size_of_the_images(size):
+def test_logits_have_the_size_of_the_images(size: tuple[int, int]) -> None:
     net = small_net().eval()
     logits, features = net(torch.rand(1, 3, *size))
     assert logits.shape == (1, 5, *size)
@@ -54,7 +56,7 @@ def test_logits_have_the_size_of_the_images(size):
 
 
 @pytest.mark.parametrize("size", [(8, 12), (9, 14)])
-def test_a_row_of_the_features_belongs_to_the_same_entry_of_a_map_on_the_grid(size):
+def test_a_row_of_the_features_belongs_to_the_same_entry_of_a_map_on_the_grid(size: tuple[int, int]) -> None:
     net = SegNet(plain_network(), 2, **NEUTRAL)
     labels = 1 + numbered_pixels(*size)
     images = labels[:, None].float().expand(-1, 3, -1, -1)
@@ -63,7 +65,7 @@ def test_a_row_of_the_features_belongs_to_the_same_entry_of_a_map_on_the_grid(si
     assert torch.equal(rows[:, 0].long(), entries)
 
 
-def test_the_network_sees_normalized_pixels_and_zeros_as_padding():
+def test_the_network_sees_normalized_pixels_and_zeros_as_padding() -> None:
     net = SegNet(plain_network(), 2, mean=(0.1, 0.2, 0.3), std=(0.5, 0.5, 0.25))
     net(torch.ones(1, 3, 3, 5))
     seen = net.network.encoder.seen
@@ -73,7 +75,7 @@ def test_the_network_sees_normalized_pixels_and_zeros_as_padding():
     assert seen[:, :, :, 5:].eq(0).all()
 
 
-def test_a_saved_network_carries_its_normalization():
+def test_a_saved_network_carries_its_normalization() -> None:
     saved = small_net(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6)).eval()
     loaded = small_net().eval()
     images = torch.rand(1, 3, 40, 40)
@@ -82,7 +84,7 @@ def test_a_saved_network_carries_its_normalization():
     assert torch.equal(saved(images).logits, loaded(images).logits)
 
 
-def test_logits_are_the_classified_features_upsampled_once_with_aligned_corners():
+def test_logits_are_the_classified_features_upsampled_once_with_aligned_corners() -> None:
     net = small_net().eval()
     logits, features = net(torch.rand(1, 3, 64, 96))
     coarse = net.network.segmentation_head(features)
@@ -91,7 +93,7 @@ def test_logits_are_the_classified_features_upsampled_once_with_aligned_corners(
     assert torch.equal(net.classify(features, (64, 96)), logits)
 
 
-def test_logits_equal_those_of_the_network_without_our_cut():
+def test_logits_equal_those_of_the_network_without_our_cut() -> None:
     torch.manual_seed(0)
     network = smp.create_model("fpn", "tu-test_resnet", encoder_weights=None, classes=5).eval()
     images = torch.rand(1, 3, 64, 96)
@@ -99,7 +101,7 @@ def test_logits_equal_those_of_the_network_without_our_cut():
     torch.testing.assert_close(SegNet(network, 5, **NEUTRAL).eval()(images).logits, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_dpt_is_cut_before_its_last_convolution():
+def test_dpt_is_cut_before_its_last_convolution() -> None:
     network = smp.DPT("tu-test_vit", encoder_weights=None, classes=5, dynamic_img_size=True).eval()
     images = torch.rand(1, 3, 64, 96)
     expected = network(images)
@@ -109,7 +111,7 @@ def test_dpt_is_cut_before_its_last_convolution():
 
 
 @pytest.mark.parametrize("arch", ["fpn", "deeplabv3plus"])
-def test_the_groups_hold_every_parameter_once(arch):
+def test_the_groups_hold_every_parameter_once(arch: str) -> None:
     net = small_net(arch)
     groups = net.parameter_groups()
     assert list(groups) == ["encoder", "decoder", "classifier"]
@@ -120,7 +122,9 @@ def test_the_groups_hold_every_parameter_once(arch):
 
 
 @pytest.mark.parametrize("prepare", [lambda net: net, lambda net: net.eval().train()])
-def test_frozen_batchnorm_keeps_its_statistics_and_its_affine_through_train(prepare):
+def test_frozen_batchnorm_keeps_its_statistics_and_its_affine_through_train(
+    prepare: Callable[[SegNet], SegNet],
+) -> None:
     net = prepare(small_net(batchnorm="frozen"))
     before = {name: value.clone() for name, value in net.network.encoder.state_dict().items()}
     images = torch.rand(2, 3, 32, 32)
@@ -131,7 +135,7 @@ def test_frozen_batchnorm_keeps_its_statistics_and_its_affine_through_train(prep
     torch.testing.assert_close(both[:1], alone)
 
 
-def test_affine_frozen_batchnorm_trains_statistics_but_not_gamma_and_beta():
+def test_affine_frozen_batchnorm_trains_statistics_but_not_gamma_and_beta() -> None:
     net = small_net(batchnorm="affine_frozen").train()
     net(torch.rand(2, 3, 32, 32)).logits.mean().backward()
     norms = [layer for layer in net.network.encoder.modules() if isinstance(layer, nn.BatchNorm2d)]
@@ -143,7 +147,7 @@ def test_affine_frozen_batchnorm_trains_statistics_but_not_gamma_and_beta():
         assert layer.num_batches_tracked == 1
 
 
-def test_it_runs_in_bfloat16():
+def test_it_runs_in_bfloat16() -> None:
     net = small_net().train()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = net(torch.rand(2, 3, 75, 101)).logits
@@ -153,7 +157,7 @@ def test_it_runs_in_bfloat16():
     assert all(grad_of(parameter).isfinite().all() for parameter in net.parameters())
 
 
-def test_one_cell_of_one_image_is_refused_and_frozen_batchnorm_takes_it():
+def test_one_cell_of_one_image_is_refused_and_frozen_batchnorm_takes_it() -> None:
     image = torch.rand(1, 3, 32, 32)
     with pytest.raises(UserError, match=r"one cell of at most 32 x 32 pixels.*data.crop"):
         small_net("unet").train()(image)
@@ -161,7 +165,7 @@ def test_one_cell_of_one_image_is_refused_and_frozen_batchnorm_takes_it():
     small_net("unet").eval()(image)
 
 
-def test_a_batch_of_one_is_refused_where_its_statistics_mean_nothing():
+def test_a_batch_of_one_is_refused_where_its_statistics_mean_nothing() -> None:
     images = torch.rand(1, 3, 64, 64)
     with pytest.raises(UserError, match="two images"):
         small_net("deeplabv3plus").train()(images)

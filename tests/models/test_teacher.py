@@ -4,16 +4,16 @@ import copy
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fewmask.models.teacher import Teacher, cosine_momentum
 
 
-def network():
+def network() -> nn.Sequential:
     return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 2))
 
 
-def moved(module):
+def moved(module: nn.Sequential) -> nn.Sequential:
     """A copy with other parameters and other statistics."""
     other = copy.deepcopy(module)
     for tensor in (*other.parameters(), *other.buffers()):
@@ -21,12 +21,12 @@ def moved(module):
     return other
 
 
-def assert_average(found, before, student, momentum):
+def assert_average(found: Tensor, before: Tensor, student: Tensor, momentum: float) -> None:
     torch.testing.assert_close(found, momentum * before + (1 - momentum) * student)
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.3, 0.99, 1.0])
-def test_follow_averages_parameters_and_float_buffers_in_place(momentum):
+def test_follow_averages_parameters_and_float_buffers_in_place(momentum: float) -> None:
     teacher = Teacher(network())
     before, student = copy.deepcopy(teacher.network), moved(teacher.network)
     places = [tensor.data_ptr() for tensor in teacher.state_dict().values()]
@@ -37,7 +37,7 @@ def test_follow_averages_parameters_and_float_buffers_in_place(momentum):
     assert [tensor.data_ptr() for tensor in teacher.state_dict().values()] == places
 
 
-def test_without_buffers_only_parameters_follow():
+def test_without_buffers_only_parameters_follow() -> None:
     teacher = Teacher(network(), follow_buffers=False)
     before, student = copy.deepcopy(teacher.network), moved(teacher.network)
     teacher.follow(student, 0.5)
@@ -47,7 +47,7 @@ def test_without_buffers_only_parameters_follow():
         assert torch.equal(found, before.get_buffer(name))
 
 
-def test_the_teacher_starts_as_the_student_and_shares_nothing_with_it():
+def test_the_teacher_starts_as_the_student_and_shares_nothing_with_it() -> None:
     student = moved(network())
     teacher = Teacher(student)
     assert all(torch.equal(*pair) for pair in zip(teacher.parameters(), student.parameters(), strict=True))
@@ -55,7 +55,7 @@ def test_the_teacher_starts_as_the_student_and_shares_nothing_with_it():
 
 
 @pytest.mark.parametrize("train_mode", [False, True])
-def test_the_mode_is_the_methods_whatever_train_and_eval_say(train_mode):
+def test_the_mode_is_the_methods_whatever_train_and_eval_say(train_mode: bool) -> None:
     teacher = Teacher(network().train(not train_mode), train_mode=train_mode)
     parent = nn.Sequential(teacher)
     for change in (parent.train, parent.eval, parent.train):
@@ -64,7 +64,7 @@ def test_the_mode_is_the_methods_whatever_train_and_eval_say(train_mode):
     assert all(module.training == train_mode for module in teacher.network.modules())
 
 
-def test_the_teacher_gets_no_gradient():
+def test_the_teacher_gets_no_gradient() -> None:
     teacher = Teacher(network())
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
     assert not teacher.network(torch.randn(3, 4)).requires_grad
@@ -78,7 +78,7 @@ def share(step: int, steps: int) -> torch.Tensor:
     return torch.tensor(step / steps, dtype=torch.float64)
 
 
-def test_a_momentum_in_a_tensor_gives_the_same_teacher_as_a_number():
+def test_a_momentum_in_a_tensor_gives_the_same_teacher_as_a_number() -> None:
     start = network()
     teachers, student = [Teacher(start), Teacher(start)], moved(start)
     for teacher, momentum in zip(teachers, (0.3, torch.tensor(0.3, dtype=torch.float64)), strict=True):
@@ -87,7 +87,7 @@ def test_a_momentum_in_a_tensor_gives_the_same_teacher_as_a_number():
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def test_momentum_starts_at_zero_rises_and_ends_at_one():
+def test_momentum_starts_at_zero_rises_and_ends_at_one() -> None:
     steps = 1000
     momenta = [cosine_momentum(share(step, steps), steps, 0.98).item() for step in range(steps + 1)]
     assert momenta[0] == 0
@@ -96,7 +96,7 @@ def test_momentum_starts_at_zero_rises_and_ends_at_one():
     assert momenta[500] == pytest.approx(0.99, abs=1e-3)  # halfway along the cosine
 
 
-def test_the_first_teachers_are_the_plain_mean_of_the_students():
+def test_the_first_teachers_are_the_plain_mean_of_the_students() -> None:
     teacher, students = Teacher(nn.Linear(2, 2)), [nn.Linear(2, 2) for _ in range(5)]
     for step, student in enumerate(students):
         teacher.follow(student, cosine_momentum(share(step, 100_000), 100_000, 0.995))
