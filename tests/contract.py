@@ -38,15 +38,15 @@ def last_steps(method: Method) -> list[Now]:
 _COLORS = np.array([[0.4, 0.4, 0.4], [0.9, 0.2, 0.2], [0.2, 0.8, 0.2], [0.2, 0.2, 0.9]])
 
 
-def build(method: type[Method], net: NetConfig, seed: int = 0, num_labeled: int = 4, **settings: Any) -> Method:
+def build(method: type[Any], net: NetConfig, *, seed: int = 0, num_labeled: int = 4, **settings: Any) -> Any:
     """The method on a small network, in train mode."""
     torch.manual_seed(seed)
     config = method.Config(**method.toy | settings)
     tools = Tools(net, NUM_CLASSES, num_labeled, num_unlabeled=8 * method.needs(config).unlabeled)
-    return method(config, tools).train()  # type: ignore[call-arg, arg-type]
+    return method(config, tools).train()
 
 
-def toy_batch(method: type[Method], seed: int = 0, num_images: int = 2) -> Batch:
+def toy_batch(method: type[Any], seed: int = 0, num_images: int = 2) -> Any:
     """Colored boxes on a gray ground; by numpy, whose draws are the same on every machine. The source is darker."""
     generator, config = np.random.default_rng(seed), method.Config(**method.toy)
     batch = Batch(Labeled(*_scenes(generator, num_images)), None)
@@ -89,7 +89,7 @@ def critics(method: Method) -> list[nn.Parameter]:
     return group_named(method, "critics")
 
 
-def pretrained(method: Method, **settings: Any) -> Method:
+def pretrained(method: Any, **settings: Any) -> Any:
     """The method after a stage of label-based contrast."""
     config = ContrastConfig(**{"dim": 16} | settings)
     method.prelude = Pretraining(config, method.student.feature_dim, NUM_CLASSES)
@@ -122,7 +122,7 @@ def nudge(net: nn.Module) -> None:
             parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
 
 
-def settled(method: Method, batch: Batch) -> Method:
+def settled(method: Any, batch: Batch) -> Any:
     """The method after ten steps, so that it has all it needs for every term."""
     for _ in train(method, batch, 10):
         pass

@@ -1,25 +1,27 @@
 """Adversarial alignment: its terms against their definitions, who trains whom, and with which optimizer."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from contract import OFF, SETTLED, build, critics, gradients, toy_batch
 from fewmask.data.batch import Labeled
 from fewmask.methods import SemanticShift
+from fewmask.models.build import NetConfig
 from fewmask.recipe import TrainingConfig
 from fewmask.shapes import IGNORE
 from fewmask.training.optimizers import build_optimizers
 
-PLAIN = {"weak": OFF, "class_balance": False}
+PLAIN: dict[str, Any] = {"weak": OFF, "class_balance": False}
 SEGMENTER, DISCRIMINATORS = ("adv_global", "adv_semantic"), ("disc_global", "disc_semantic")
 
 
 @pytest.fixture
-def batch():
+def batch() -> Any:
     """Two target images, two source images and two unlabeled ones; the target has no pixel of class 3."""
     batch = toy_batch(SemanticShift)
     batch.labeled.labels[:, -5:] = IGNORE
@@ -27,11 +29,11 @@ def batch():
     return batch
 
 
-def bce(scores, domain):
+def bce(scores: Any, domain: Any) -> Any:
     return F.binary_cross_entropy_with_logits(scores, torch.full_like(scores, domain))
 
 
-def class_vectors(features, labels, stride):
+def class_vectors(features: Tensor, labels: Tensor, stride: Any) -> Any:
     """Per image and class that occurs on the grid, the mean vector."""
     found = []
     for image, classes in zip(features[:, :, ::stride, ::stride], labels[:, ::stride, ::stride], strict=True):
@@ -39,14 +41,14 @@ def class_vectors(features, labels, stride):
     return found
 
 
-def score(discriminator, vectors):
+def score(discriminator: Any, vectors: Any) -> Any:
     """The logits of (class, vector) pairs, one by one."""
     codes = torch.eye(4)
     return torch.stack([discriminator.layers(torch.cat([vector, codes[label]]))[0] for label, vector in vectors])
 
 
 @pytest.mark.parametrize("stride", [4, 8])
-def test_every_term_is_its_definition(tiny_net, batch, stride):
+def test_every_term_is_its_definition(tiny_net: NetConfig, batch: Any, stride: Any) -> None:
     method = build(SemanticShift, tiny_net, **PLAIN, stride=stride, global_weight=0.5, semantic_weight=0.25)
     for parameter in critics(method):
         parameter.data *= 4  # far from scores of 0, at which every mean is the same
@@ -70,7 +72,7 @@ def test_every_term_is_its_definition(tiny_net, batch, stride):
     )
 
 
-def test_segmenter_and_discriminators_do_not_train_each_other(tiny_net, batch):
+def test_segmenter_and_discriminators_do_not_train_each_other(tiny_net: NetConfig, batch: Any) -> None:
     method = build(SemanticShift, tiny_net, **PLAIN)
     losses = method.step(batch, SETTLED).losses
     for name in SEGMENTER + DISCRIMINATORS:
@@ -80,7 +82,7 @@ def test_segmenter_and_discriminators_do_not_train_each_other(tiny_net, batch):
         assert of_discriminators == (reached if name in DISCRIMINATORS else set()), name
 
 
-def test_each_term_trains_one_discriminator(tiny_net, batch):
+def test_each_term_trains_one_discriminator(tiny_net: NetConfig, batch: Any) -> None:
     losses = (method := build(SemanticShift, tiny_net, **PLAIN)).step(batch, SETTLED).losses
     for name, of in (("disc_global", "map_discriminator."), ("disc_semantic", "vector_discriminator.")):
         assert {key for key, found in gradients(method, losses[name]).items() if found is not None} == {
@@ -88,7 +90,7 @@ def test_each_term_trains_one_discriminator(tiny_net, batch):
         }
 
 
-def test_discriminators_learn_to_tell_the_domains_apart(tiny_net, batch):
+def test_discriminators_learn_to_tell_the_domains_apart(tiny_net: NetConfig, batch: Any) -> None:
     method = build(SemanticShift, tiny_net, **PLAIN)
     optimizer = torch.optim.AdamW(critics(method), lr=1e-3)
     totals = []
@@ -102,7 +104,7 @@ def test_discriminators_learn_to_tell_the_domains_apart(tiny_net, batch):
     assert totals[-1] < 0.9 * totals[0]
 
 
-def test_where_there_is_no_image_and_no_label_nothing_is_aligned(tiny_net, batch):
+def test_where_there_is_no_image_and_no_label_nothing_is_aligned(tiny_net: NetConfig, batch: Any) -> None:
     batch.unlabeled.valid.zero_()
     bare = batch._replace(labeled=Labeled(batch.labeled.images, torch.full_like(batch.labeled.labels, IGNORE)))
     losses = build(SemanticShift, tiny_net, **PLAIN).step(bare, SETTLED).losses
@@ -115,7 +117,7 @@ def test_where_there_is_no_image_and_no_label_nothing_is_aligned(tiny_net, batch
     }
 
 
-def test_the_discriminators_have_an_adam_of_their_own_whose_rate_is_not_the_recipes(tiny_net):
+def test_the_discriminators_have_an_adam_of_their_own_whose_rate_is_not_the_recipes(tiny_net: NetConfig) -> None:
     training = TrainingConfig(optimizer="sgd", learning_rate=0.1, encoder_rate=0.5, weight_decay=0.3)
     method = build(SemanticShift, tiny_net, discriminator_rate=0.2)
     segmenter, critics = build_optimizers(method.parameter_groups(), training)

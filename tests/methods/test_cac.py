@@ -1,5 +1,7 @@
 """Context consistency: its term cell by cell, its windows, and the cells that take no part."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -12,15 +14,15 @@ from fewmask.models.build import NetConfig
 from fewmask.ops.windows import Windows
 from fewmask.shapes import IGNORE
 
-PLAIN = {"weak": OFF, "distortion": OFF}
+PLAIN: dict[str, Any] = {"weak": OFF, "distortion": OFF}
 
 
 @pytest.fixture
-def batch():
+def batch() -> Any:
     return toy_batch(ContextConsistency)
 
 
-def literal_term(method, batch, places, temperature=0.1, threshold=0.3):
+def literal_term(method: Any, batch: Any, places: Any, temperature: Any = 0.1, threshold: Any = 0.3) -> Any:
     """The two losses and the share of active cells, from windows of 24 x 32 pixels, cell by cell."""
     windows, valid = [], []
     for window in places:
@@ -60,7 +62,9 @@ def literal_term(method, batch, places, temperature=0.1, threshold=0.3):
 
 
 @pytest.mark.parametrize("padded", [False, True])
-def test_the_term_is_that_of_the_cells_that_both_windows_show(tiny_net, batch, padded, monkeypatch):
+def test_the_term_is_that_of_the_cells_that_both_windows_show(
+    tiny_net: NetConfig, batch: Any, padded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     method = settled(build(ContextConsistency, tiny_net, **PLAIN), toy_batch(ContextConsistency, seed=1))
     if padded:
         batch.unlabeled.valid[:, :, :12] = False
@@ -76,13 +80,13 @@ def test_the_term_is_that_of_the_cells_that_both_windows_show(tiny_net, batch, p
     assert found.watch["active"].item() == pytest.approx(active_share)
 
 
-def test_the_first_share_of_the_run_is_supervised(tiny_net, batch):
+def test_the_first_share_of_the_run_is_supervised(tiny_net: NetConfig, batch: Any) -> None:
     method = build(ContextConsistency, tiny_net, warmup_share=0.1)
     assert set(method.step(batch, method.now(9, 100)).losses) == {"sup"}
     assert set(method.step(batch, method.now(10, 100)).losses) == {"sup", "context"}
 
 
-def test_the_projector_is_that_of_the_paper_by_default(tiny_net):
+def test_the_projector_is_that_of_the_paper_by_default(tiny_net: NetConfig) -> None:
     method = build(ContextConsistency, tiny_net, dim=128, hidden_dim=256)
     assert (method.config.dim, method.config.hidden_dim) == tuple(
         ContextConsistency.Config.model_fields[name].default for name in ("dim", "hidden_dim")
@@ -96,13 +100,15 @@ def test_the_projector_is_that_of_the_paper_by_default(tiny_net):
 @pytest.mark.parametrize(
     ("crop", "cell", "side"), [(512, 8, 384), (48, 8, 32), (32, 8, 24), (15, 8, 8), (8, 8, 8), (512, 24, 384)]
 )
-def test_a_window_is_three_quarters_of_a_side_on_the_grid_of_the_network(tiny_net, crop, cell, side):
+def test_a_window_is_three_quarters_of_a_side_on_the_grid_of_the_network(
+    tiny_net: NetConfig, crop: Any, cell: Any, side: Any
+) -> None:
     method = build(ContextConsistency, tiny_net)
     assert method.net.stride == 8
     assert method._window_side(crop, cell) == side
 
 
-def test_two_windows_of_three_quarters_always_overlap(tiny_net):
+def test_two_windows_of_three_quarters_always_overlap(tiny_net: NetConfig) -> None:
     method = build(ContextConsistency, tiny_net)
     for cell in (8, 32):
         for crop in range(cell, 700):
@@ -110,7 +116,7 @@ def test_two_windows_of_three_quarters_always_overlap(tiny_net):
             assert (crop - side) // cell * cell < side <= crop
 
 
-def test_a_crop_that_is_smaller_than_any_window_is_refused(tiny_net):
+def test_a_crop_that_is_smaller_than_any_window_is_refused(tiny_net: NetConfig) -> None:
     with pytest.raises(UserError, match=r"data\.crop: a crop of 7 pixels"):
         build(ContextConsistency, tiny_net)._window_side(7, 8)
 
@@ -124,7 +130,7 @@ def test_a_crop_that_is_smaller_than_any_window_is_refused(tiny_net):
         ("pspnet", {"encoder_depth": 5}, 32),
     ],
 )
-def test_cells_have_8_pixels_or_as_many_as_coarser_features(arch, options, cell):
+def test_cells_have_8_pixels_or_as_many_as_coarser_features(arch: Any, options: Any, cell: Any) -> None:
     torch.manual_seed(0)
     net = NetConfig(arch=arch, encoder="resnet18", weights="none", options=options)
     method = build(ContextConsistency, net, confidence_threshold=0.0)
@@ -137,7 +143,7 @@ def test_cells_have_8_pixels_or_as_many_as_coarser_features(arch, options, cell)
     assert found.losses["context"] > 0
 
 
-def test_negatives_are_at_most_so_many_cells_of_a_window_none_of_them_twice(tiny_net):
+def test_negatives_are_at_most_so_many_cells_of_a_window_none_of_them_twice(tiny_net: NetConfig) -> None:
     vectors, labels = torch.arange(20.0)[:, None], torch.arange(20)
     pixels = cac.Pixels(vectors, labels, torch.rand(20))
     for number in (20, 30):
@@ -148,7 +154,9 @@ def test_negatives_are_at_most_so_many_cells_of_a_window_none_of_them_twice(tiny
 
 
 @pytest.mark.parametrize("empty", ["no image", "no sure pixel"])
-def test_without_active_cells_the_term_is_zero_and_so_are_its_gradients(tiny_net, batch, empty):
+def test_without_active_cells_the_term_is_zero_and_so_are_its_gradients(
+    tiny_net: NetConfig, batch: Any, empty: Any
+) -> None:
     if empty == "no image":
         batch.unlabeled.valid.zero_()
     method = build(ContextConsistency, tiny_net, confidence_threshold=0.3 if empty == "no image" else 1.0)
@@ -160,7 +168,7 @@ def test_without_active_cells_the_term_is_zero_and_so_are_its_gradients(tiny_net
     assert not any(gradient.any() for gradient in reached)  # which a NaN would be too
 
 
-def test_cells_outside_the_image_have_no_class(tiny_net, batch):
+def test_cells_outside_the_image_have_no_class(tiny_net: NetConfig, batch: Any) -> None:
     batch.unlabeled.valid[:, :, 20:] = False
     method = build(ContextConsistency, tiny_net, **PLAIN)
     whole = Windows(

@@ -10,16 +10,17 @@ from torch.nn import functional as F
 from contract import OFF, begin, build, nudge, pretrained, stage_named, toy_batch
 from fewmask.data.batch import Unlabeled
 from fewmask.methods import CBC, Supervised
+from fewmask.models.build import NetConfig
 from fewmask.shapes import IGNORE
 
 
-def test_rounds_share_evenly_what_the_supervised_stage_leaves(tiny_net):
+def test_rounds_share_evenly_what_the_supervised_stage_leaves(tiny_net: NetConfig) -> None:
     stages = build(CBC, tiny_net, num_rounds=2, first_share=0.5).stages()
     assert [stage[:2] for stage in stages] == [("train", 0.5), ("round1", 0.25), ("round2", 0.25)]
     assert len(build(CBC, tiny_net).stages()) == 6
 
 
-def test_the_first_stage_is_supervised_training_that_weights_no_class(tiny_net):
+def test_the_first_stage_is_supervised_training_that_weights_no_class(tiny_net: NetConfig) -> None:
     batch, found = toy_batch(CBC), []
     for kind in (CBC, Supervised):
         method = build(kind, tiny_net, class_balance=False) if kind is Supervised else build(kind, tiny_net)
@@ -28,7 +29,7 @@ def test_the_first_stage_is_supervised_training_that_weights_no_class(tiny_net):
     assert found[0] == found[1]
 
 
-def test_a_round_begins_with_the_thresholds_of_the_network_as_it_is(tiny_net):
+def test_a_round_begins_with_the_thresholds_of_the_network_as_it_is(tiny_net: NetConfig) -> None:
     method, batch = build(CBC, tiny_net, sample_every=3), toy_batch(CBC)
     nudge(method.net)
     begin(method, stage_named(method, "round2"), batch)
@@ -49,7 +50,7 @@ def test_a_round_begins_with_the_thresholds_of_the_network_as_it_is(tiny_net):
         )  # a bin lower at most
 
 
-def test_the_last_round_keeps_everything_and_the_supervised_stage_looks_at_nothing(tiny_net):
+def test_the_last_round_keeps_everything_and_the_supervised_stage_looks_at_nothing(tiny_net: NetConfig) -> None:
     method, batch = build(CBC, tiny_net), toy_batch(CBC)
     begin(method, stage_named(method, "round1"), batch)
     found = method.thresholds.clone()
@@ -62,7 +63,9 @@ def test_the_last_round_keeps_everything_and_the_supervised_stage_looks_at_nothi
     assert method.step(batch, method.now(0, 10, "round5")).watch["kept"] == 1
 
 
-def test_a_round_adds_pseudo_labels_of_the_network_before_it_by_its_probability_to_the_ninth(tiny_net):
+def test_a_round_adds_pseudo_labels_of_the_network_before_it_by_its_probability_to_the_ninth(
+    tiny_net: NetConfig,
+) -> None:
     method, batch = build(CBC, tiny_net, weak=OFF), toy_batch(CBC)
     valid = batch.unlabeled.valid.clone()
     valid[:, -6:] = False
@@ -89,7 +92,7 @@ def test_a_round_adds_pseudo_labels_of_the_network_before_it_by_its_probability_
     torch.testing.assert_close(found.watch["kept"], kept.sum() / valid.sum())
 
 
-def test_a_round_goes_on_from_a_state_dict(tiny_net):
+def test_a_round_goes_on_from_a_state_dict(tiny_net: NetConfig) -> None:
     method, batch = build(CBC, tiny_net), toy_batch(CBC)
     nudge(method.net)
     begin(method, stage_named(method, "round1"), batch)
@@ -102,7 +105,7 @@ def test_a_round_goes_on_from_a_state_dict(tiny_net):
     assert found[0] == found[1]
 
 
-def test_a_pool_may_hold_images_of_several_sizes_and_a_stage_before_it_passes_the_pool_on(tiny_net):
+def test_a_pool_may_hold_images_of_several_sizes_and_a_stage_before_it_passes_the_pool_on(tiny_net: NetConfig) -> None:
     method = build(CBC, tiny_net, sample_every=1)
     whole = pretrained(method).eval()
     sizes = ((32, 48), (20, 30), (33, 17))
@@ -114,7 +117,7 @@ def test_a_pool_may_hold_images_of_several_sizes_and_a_stage_before_it_passes_th
     assert method.thresholds.all()
 
 
-def test_without_a_pool_nothing_is_kept(tiny_net):
+def test_without_a_pool_nothing_is_kept(tiny_net: NetConfig) -> None:
     method, batch = build(CBC, tiny_net), toy_batch(CBC)
     with torch.no_grad():
         method.begin(stage_named(method, "round1"), [])

@@ -1,10 +1,11 @@
 """The class-wise memory bank: its terms against the equations, its warm-up, its filter, and each deviation."""
 
 from copy import deepcopy
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from contract import OFF, SETTLED, HostReads, build, gradients, settled, toy_batch, train
@@ -17,12 +18,12 @@ from fewmask.ops.contrast import bank_contrast
 from fewmask.shapes import IGNORE
 
 STRIDE = 8
-PLAIN = {"weak": OFF, "strong": OFF, "num_views": 1, "warmup_share": 0.0, "class_balance": False}
+PLAIN: dict[str, Any] = {"weak": OFF, "strong": OFF, "num_views": 1, "warmup_share": 0.0, "class_balance": False}
 """Views are the images, and every term is on from the start."""
 
 
 @pytest.fixture
-def batch():
+def batch() -> Any:
     """With ignored and invalid pixels at the bottom."""
     labeled, unlabeled, _ = toy_batch(ClassBankMethod)
     labeled.labels[:, -5:] = IGNORE
@@ -31,11 +32,11 @@ def batch():
 
 
 @pytest.fixture
-def make(tiny_net):
+def make(tiny_net: NetConfig) -> Any:
     return lambda **settings: build(ClassBankMethod, tiny_net, **settings)
 
 
-def grid_rows(features, labels, stride=STRIDE):
+def grid_rows(features: Tensor, labels: Tensor, stride: Any = STRIDE) -> Any:
     """The features of the tiny network are as fine as the image."""
     assert features.shape[-2:] == labels.shape[-2:]
     return (
@@ -44,7 +45,7 @@ def grid_rows(features, labels, stride=STRIDE):
     )
 
 
-def contrast_of(method, output, labels, stride=STRIDE):
+def contrast_of(method: Any, output: Any, labels: Tensor, stride: Any = STRIDE) -> Any:
     """Eq. 8 to 11 with the bank as it is."""
     heads, bank = method.learner.heads, method.contrast.bank
     rows, classes = grid_rows(output.features, labels, stride)
@@ -54,7 +55,7 @@ def contrast_of(method, output, labels, stride=STRIDE):
     return bank_contrast(predictions, classes, bank.rows, bank.filled, weights, bank_weights)
 
 
-def best_rows(net, heads, batch, selectors, sign=1):
+def best_rows(net: Any, heads: Any, batch: Any, selectors: Any, sign: Any = 1) -> Any:
     """Per class, the projection of each image with the highest score (the lowest where the sign is -1)."""
     with torch.no_grad():
         rows, classes = grid_rows(net(batch.labeled.images).features, batch.labeled.labels)
@@ -70,7 +71,7 @@ def best_rows(net, heads, batch, selectors, sign=1):
 
 @pytest.mark.parametrize("stride", [4, STRIDE])
 @pytest.mark.parametrize("num_views", [1, 2])
-def test_every_term_is_its_equation(make, batch, num_views, stride):
+def test_every_term_is_its_equation(make: Any, batch: Any, num_views: Any, stride: Any) -> None:
     method = make(**PLAIN | {"num_views": num_views, "contrast_stride": stride})
     settled(method, toy_batch(ClassBankMethod, seed=1))
     losses = method.step(batch, SETTLED).losses
@@ -93,7 +94,7 @@ def test_every_term_is_its_equation(make, batch, num_views, stride):
     )
 
 
-def test_class_balance_weighs_both_cross_entropies_by_labels_and_pseudo_labels(make, batch):
+def test_class_balance_weighs_both_cross_entropies_by_labels_and_pseudo_labels(make: Any, batch: Any) -> None:
     method = make(**PLAIN | {"class_balance": True})
     losses = method.step(batch, SETTLED).losses
     assert method.frequency.labeled.sum() == (batch.labeled.labels != IGNORE).sum()
@@ -106,7 +107,9 @@ def test_class_balance_weighs_both_cross_entropies_by_labels_and_pseudo_labels(m
     assert losses["sup"].item() == pytest.approx(expected.item(), rel=1e-3)
 
 
-def test_warm_up_has_neither_pseudo_labels_nor_contrast_and_the_bank_fills_from_its_half_on(make, batch):
+def test_warm_up_has_neither_pseudo_labels_nor_contrast_and_the_bank_fills_from_its_half_on(
+    make: Any, batch: Any
+) -> None:
     method, filled, pseudo_counts, terms = make(warmup_share=0.4, quality_filter=False), [], [], []
     for losses in train(method, batch, 6):  # the warm-up is 2.4 steps long
         terms.append(set(losses))
@@ -118,7 +121,7 @@ def test_warm_up_has_neither_pseudo_labels_nor_contrast_and_the_bank_fills_from_
     assert pseudo_counts == [False] * 3 + [True] * 3
 
 
-def test_the_excess_of_pseudo_labels_is_watched_while_they_count(make, batch):
+def test_the_excess_of_pseudo_labels_is_watched_while_they_count(make: Any, batch: Any) -> None:
     """Before, it would be that of lost classes, and raise an alarm for every class."""
     method, silent = make(warmup_share=0.4), make(warmup_share=0.0, pseudo_weight=0.0)
     assert "pseudo_excess" not in method.step(batch, method.now(3, 10)).watch
@@ -127,7 +130,7 @@ def test_the_excess_of_pseudo_labels_is_watched_while_they_count(make, batch):
 
 
 @pytest.mark.parametrize(("steps", "first"), [(150_000, 2000), (20_000, 2000), (2000, 300), (20, 3)])
-def test_the_warm_up_is_the_papers_and_of_a_short_run_a_part(make, batch, steps, first):
+def test_the_warm_up_is_the_papers_and_of_a_short_run_a_part(make: Any, batch: Any, steps: int, first: Any) -> None:
     method = make(**PLAIN | {"warmup_share": None})
     assert "pseudo" not in method.step(batch, method.now(first - 1, steps)).losses
     assert "pseudo" in method.step(batch, method.now(first, steps)).losses
@@ -141,7 +144,9 @@ def test_the_warm_up_is_the_papers_and_of_a_short_run_a_part(make, batch, steps,
         ("contrast_weight", {"contrast_labeled", "contrast_unlabeled"}),
     ],
 )
-def test_a_weight_of_zero_removes_its_terms_and_a_double_weight_doubles_them(make, batch, setting, gone):
+def test_a_weight_of_zero_removes_its_terms_and_a_double_weight_doubles_them(
+    make: Any, batch: Any, setting: Any, gone: Any
+) -> None:
     found = []
     for factor in (1.0, 0.0, 2.0):
         default = ClassBankMethod.Config.model_fields[setting].default
@@ -154,7 +159,7 @@ def test_a_weight_of_zero_removes_its_terms_and_a_double_weight_doubles_them(mak
     assert all(twice[name].item() == pytest.approx(2 * once[name].item()) for name in gone)
 
 
-def test_a_large_bank_is_scored_in_turn(make):
+def test_a_large_bank_is_scored_in_turn(make: Any) -> None:
     method = make(bank_slots=16, rescored_slots=6)
     bank, selectors = method.contrast.bank, method.learner.heads.bank_selectors
     bank.rows.normal_()
@@ -184,7 +189,7 @@ def test_a_large_bank_is_scored_in_turn(make):
     torch.testing.assert_close(bank.scores, expected)
 
 
-def test_rows_that_are_ranked_lowest_first_weigh_as_their_scores(make):
+def test_rows_that_are_ranked_lowest_first_weigh_as_their_scores(make: Any) -> None:
     method = make(bank_slots=16, rescored_slots=6, deviations={"lowest_ranked"})
     method.contrast.bank.filled.fill_(16)
     method.contrast.bank.scores.fill_(-0.123)  # as they were pushed
@@ -193,7 +198,9 @@ def test_rows_that_are_ranked_lowest_first_weigh_as_their_scores(make):
 
 
 @pytest.mark.parametrize(("num_labeled", "per_image"), [(4, 4), (10, 2), (100, 1)])
-def test_an_image_gives_its_part_of_the_slots_at_least_one_row(make, batch, num_labeled, per_image):
+def test_an_image_gives_its_part_of_the_slots_at_least_one_row(
+    make: Any, batch: Any, num_labeled: Any, per_image: Any
+) -> None:
     method = make(num_labeled=num_labeled, quality_filter=False)  # 16 slots
     method.step(batch, SETTLED)
     cells = batch.labeled.labels[:, ::STRIDE, ::STRIDE].flatten(1)
@@ -202,12 +209,12 @@ def test_an_image_gives_its_part_of_the_slots_at_least_one_row(make, batch, num_
         assert method.contrast.bank.filled[label] == expected
 
 
-def test_without_attention_all_rows_of_a_class_are_attended(make, batch):
+def test_without_attention_all_rows_of_a_class_are_attended(make: Any, batch: Any) -> None:
     method = make(attention=False, quality_filter=False)
     assert torch.equal(method.step(batch, SETTLED).watch["bank_attended"], (method.contrast.bank.filled > 0).float())
 
 
-def test_pixels_outside_the_image_have_neither_pseudo_label_nor_confidence(make, batch):
+def test_pixels_outside_the_image_have_neither_pseudo_label_nor_confidence(make: Any, batch: Any) -> None:
     method = make()
     pseudo_labels, confidence = method._pseudo_labels(method.teacher(batch.unlabeled.images), batch.unlabeled)
     assert torch.equal(pseudo_labels != IGNORE, batch.unlabeled.valid)
@@ -223,7 +230,9 @@ def test_pixels_outside_the_image_have_neither_pseudo_label_nor_confidence(make,
         ({"deviations": {"teacher_on_batch_statistics"}}, [2, 2]),
     ],
 )
-def test_the_teacher_reads_all_images_in_one_pass_where_it_can(make, batch, settings, passes):
+def test_the_teacher_reads_all_images_in_one_pass_where_it_can(
+    make: Any, batch: Any, settings: Any, passes: Any
+) -> None:
     method = make(**settings)
     found = []
     method.teacher.register_forward_hook(lambda net, images, output: found.append(len(images[0])))
@@ -232,7 +241,7 @@ def test_the_teacher_reads_all_images_in_one_pass_where_it_can(make, batch, sett
 
 
 @pytest.mark.parametrize("height", [-8, None], ids=["smaller", "same"])
-def test_one_pass_of_the_teacher_gives_what_two_give(make, batch, height):
+def test_one_pass_of_the_teacher_gives_what_two_give(make: Any, batch: Any, height: Any) -> None:
     one = make(quality_filter=False)
     two = deepcopy(one)
     two._teacher_outputs = lambda batch, fills_bank: (two.teacher(batch.unlabeled.images), None)
@@ -246,7 +255,7 @@ def test_one_pass_of_the_teacher_gives_what_two_give(make, batch, height):
     torch.testing.assert_close(losses, expected)
 
 
-def test_clusters_change_the_contrast_and_nothing_else(make, batch):
+def test_clusters_change_the_contrast_and_nothing_else(make: Any, batch: Any) -> None:
     paper, clustered = (make(**PLAIN, bank_clusters=number) for number in (1, 3))
     for method in (paper, clustered):
         method.contrast.bank.rows.copy_(
@@ -261,7 +270,7 @@ def test_clusters_change_the_contrast_and_nothing_else(make, batch):
     )  # a mean of fewer rows is longer, and the nearest is taken
 
 
-def test_clusters_and_turns_never_wait_for_the_device(make, batch):
+def test_clusters_and_turns_never_wait_for_the_device(make: Any, batch: Any) -> None:
     method = settled(make(bank_clusters=3, rescored_slots=6), batch)
     with HostReads() as reads:
         losses = method.step(batch, SETTLED).losses
@@ -269,11 +278,11 @@ def test_clusters_and_turns_never_wait_for_the_device(make, batch):
     assert losses["contrast_labeled"] > 0
 
 
-def with_labels(batch, labels):
+def with_labels(batch: Any, labels: Tensor) -> Any:
     return Batch(Labeled(batch.labeled.images, labels), batch.unlabeled)
 
 
-def test_the_filter_lets_in_what_the_teacher_predicts_with_confidence(make, batch):
+def test_the_filter_lets_in_what_the_teacher_predicts_with_confidence(make: Any, batch: Any) -> None:
     method = make(num_labeled=1)  # 16 of an image, that is all the slots
     logits = method.teacher(batch.labeled.images).logits
     predicted = logits.argmax(dim=1)
@@ -285,7 +294,7 @@ def test_the_filter_lets_in_what_the_teacher_predicts_with_confidence(make, batc
     assert method.contrast.bank.filled.tolist() == [min(16, count) for count in expected]
 
 
-def test_the_bank_takes_nothing_of_the_source(make, batch):
+def test_the_bank_takes_nothing_of_the_source(make: Any, batch: Any) -> None:
     alone, beside = make(num_labeled=1), make(num_labeled=1)
     first = Labeled(batch.labeled.images[:1], batch.labeled.labels[:1])
     alone._fill_bank(first, None)
@@ -295,7 +304,7 @@ def test_the_bank_takes_nothing_of_the_source(make, batch):
     assert losses["contrast_labeled"] > 0
 
 
-def test_the_filter_lets_nothing_in_that_is_wrong_or_unsure(make, batch):
+def test_the_filter_lets_nothing_in_that_is_wrong_or_unsure(make: Any, batch: Any) -> None:
     wrong, unsure = make(), make(quality_threshold=1.0)
     predicted = wrong.teacher(batch.labeled.images).logits.argmax(dim=1)
     wrong.step(with_labels(batch, (predicted + 1) % 4), SETTLED)
@@ -304,7 +313,7 @@ def test_the_filter_lets_nothing_in_that_is_wrong_or_unsure(make, batch):
     assert not unsure.contrast.bank.filled.any()
 
 
-def test_the_threshold_is_that_of_the_teachers_confidence_which_has_to_pass_it(make, batch):
+def test_the_threshold_is_that_of_the_teachers_confidence_which_has_to_pass_it(make: Any, batch: Any) -> None:
     confidence, predicted = make().teacher(batch.labeled.images).logits.softmax(dim=1).max(dim=1)
     cells = confidence[:, ::STRIDE, ::STRIDE]
     sixth = cells.flatten().topk(6).values[-1].item()
@@ -324,7 +333,9 @@ def test_the_threshold_is_that_of_the_teachers_confidence_which_has_to_pass_it(m
         ({"mode": "released"}, "prediction_selectors", -1),
     ],
 )
-def test_the_bank_takes_the_rows_that_the_mode_ranks_first(make, batch, settings, selectors, sign):
+def test_the_bank_takes_the_rows_that_the_mode_ranks_first(
+    make: Any, batch: Any, settings: Any, selectors: Any, sign: Any
+) -> None:
     method = make(num_labeled=1000, quality_filter=False, **settings)  # one row of an image and class
     method.step(batch, SETTLED)
     expected = best_rows(method.teacher, method.average_learner.heads, batch, selectors, sign)
@@ -332,12 +343,12 @@ def test_the_bank_takes_the_rows_that_the_mode_ranks_first(make, batch, settings
         assert_same_rows(method.contrast.bank.rows[label, : method.contrast.bank.filled[label]], rows)
 
 
-def assert_same_rows(found, expected):
+def assert_same_rows(found: Any, expected: Any) -> None:
     by_first = [rows[rows[:, 0].argsort()] for rows in (found, expected)]
     torch.testing.assert_close(*by_first, rtol=1e-3, atol=1e-5)
 
 
-def test_without_teacher_features_the_students_enter_the_bank(make, batch):
+def test_without_teacher_features_the_students_enter_the_bank(make: Any, batch: Any) -> None:
     method = make(num_labeled=1000, quality_filter=False, teacher_features=False)
     for parameter in method.average.parameters():
         parameter.data += 1.0
@@ -348,7 +359,7 @@ def test_without_teacher_features_the_students_enter_the_bank(make, batch):
 
 
 @pytest.mark.parametrize("teacher_features", [True, False])
-def test_filling_the_bank_leaves_no_trace_in_the_student(make, batch, teacher_features):
+def test_filling_the_bank_leaves_no_trace_in_the_student(make: Any, batch: Any, teacher_features: Any) -> None:
     method = make(warmup_share=0.4, quality_filter=False, teacher_features=teacher_features)
     other = make(warmup_share=0.4, contrast_weight=0.0)
     other.learner.load_state_dict(method.learner.state_dict())
@@ -360,7 +371,7 @@ def test_filling_the_bank_leaves_no_trace_in_the_student(make, batch, teacher_fe
         assert torch.equal(buffer, same), name
 
 
-def test_released_is_all_deviations_at_once_and_paper_none():
+def test_released_is_all_deviations_at_once_and_paper_none() -> None:
     config = ClassBankMethod.Config
     for deviation in get_args(Deviation):
         assert not config().deviates(deviation)
@@ -369,7 +380,7 @@ def test_released_is_all_deviations_at_once_and_paper_none():
         assert [other for other in get_args(Deviation) if alone.deviates(other)] == [deviation]
 
 
-def reached(method, batch):
+def reached(method: Any, batch: Any) -> Any:
     """The parts of the heads that the contrast's gradient reaches."""
     losses = method.step(batch, SETTLED).losses
     found = gradients(method, losses["contrast_labeled"] + losses["contrast_unlabeled"])
@@ -380,7 +391,7 @@ def reached(method, batch):
     }
 
 
-def test_the_contrast_trains_both_heads_and_both_sets_of_selectors(make, batch):
+def test_the_contrast_trains_both_heads_and_both_sets_of_selectors(make: Any, batch: Any) -> None:
     everything = {"projector", "predictor", "prediction_selectors", "bank_selectors"}
     method = make(quality_filter=False)
     assert reached(method, batch) == everything
@@ -389,7 +400,7 @@ def test_the_contrast_trains_both_heads_and_both_sets_of_selectors(make, batch):
     assert reached(constant, batch) == everything - {"bank_selectors"}
 
 
-def test_the_teacher_normalizes_with_running_statistics_unless_it_deviates(make, batch):
+def test_the_teacher_normalizes_with_running_statistics_unless_it_deviates(make: Any, batch: Any) -> None:
     images = batch.unlabeled.images
     for deviations, depends_on_the_batch in ((set(), False), ({"teacher_on_batch_statistics"}, True)):
         method = make(deviations=deviations)
@@ -403,7 +414,7 @@ def test_the_teacher_normalizes_with_running_statistics_unless_it_deviates(make,
 
 
 @pytest.mark.parametrize("teacher_features", [True, False])
-def test_the_heads_that_fill_the_bank_normalize_as_asked(make, batch, teacher_features):
+def test_the_heads_that_fill_the_bank_normalize_as_asked(make: Any, batch: Any, teacher_features: Any) -> None:
     for deviations, normalizes in ((set(), False), ({"heads_on_batch_statistics"}, True)):
         one = make(quality_filter=False, teacher_features=teacher_features, deviations=deviations)
         other = deepcopy(one)
@@ -419,7 +430,9 @@ def test_the_heads_that_fill_the_bank_normalize_as_asked(make, batch, teacher_fe
 @pytest.mark.parametrize(
     ("steps", "setting", "momentum"), [(1000, None, 0.99), (150_000, None, 0.9975), (150_000, 0.5, 0.75)]
 )
-def test_the_teachers_momentum_starts_by_the_length_of_the_run(make, steps, setting, momentum):
+def test_the_teachers_momentum_starts_by_the_length_of_the_run(
+    make: Any, steps: int, setting: Any, momentum: Any
+) -> None:
     method = make(teacher_momentum=setting)
     for parameter in method.learner.parameters():
         parameter.data += 1.0
@@ -429,7 +442,7 @@ def test_the_teachers_momentum_starts_by_the_length_of_the_run(make, steps, sett
         torch.testing.assert_close(now, was + (1 - momentum), rtol=0, atol=1e-5)
 
 
-def test_where_labels_are_sampled_comes_with_the_weights():
+def test_where_labels_are_sampled_comes_with_the_weights() -> None:
     """Caffe's layout, which is part of a state, pads no image; of 41 pixels its grid is another."""
     net = NetConfig(arch="deeplabv2", encoder="test_resnet", weights="none")
     saved, loaded = (build(ClassBankMethod, net, num_labeled=1, quality_filter=False) for _ in range(2))
@@ -445,7 +458,7 @@ def test_where_labels_are_sampled_comes_with_the_weights():
     assert torch.equal(rows[0].classes, labels[:, pixels[:, None], pixels].flatten())
 
 
-def test_a_coarse_feature_map_is_contrasted_whole(batch):
+def test_a_coarse_feature_map_is_contrasted_whole(batch: Any) -> None:
     net = NetConfig(arch="deeplabv2", encoder="test_resnet", weights="none")  # a grid of 4 x 6
     method = build(ClassBankMethod, net, num_labeled=1, quality_filter=False)
     method.step(batch, SETTLED)

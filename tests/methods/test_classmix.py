@@ -1,19 +1,23 @@
 """ClassMix: its term against a plain twin of the released loop, what is pasted, what scales it, and its teacher."""
 
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from contract import OFF, SETTLED, build, toy_batch, train
 from fewmask.methods import ClassMix, Supervised
+from fewmask.models.build import NetConfig
 from fewmask.ops.mix import draw_class_mask
 from fewmask.shapes import IGNORE
 
-MIX_ONLY = {"weak": OFF, "strong": OFF.model_copy(update={"classmix_probability": 1.0})}
+MIX_ONLY: dict[str, Any] = {"weak": OFF, "strong": OFF.model_copy(update={"classmix_probability": 1.0})}
 
 
 @pytest.fixture
-def batch():
+def batch() -> Any:
     """Three unlabeled images, the first of them with padding on its right."""
     batch = toy_batch(ClassMix, num_images=3)
     batch.unlabeled.valid[0, :, 30:] = False
@@ -21,7 +25,7 @@ def batch():
 
 
 @pytest.fixture(scope="module")
-def learned(tiny_net):
+def learned(tiny_net: NetConfig) -> Any:
     """The state after forty steps, when the teacher sees several classes in an image."""
     method = build(ClassMix, tiny_net)
     list(train(method, toy_batch(ClassMix, num_images=3), 40))
@@ -29,8 +33,8 @@ def learned(tiny_net):
 
 
 @pytest.fixture
-def make(tiny_net, learned):
-    def built(**settings):
+def make(tiny_net: NetConfig, learned: Any) -> Any:
+    def built(**settings: Any) -> Any:
         method = build(ClassMix, tiny_net, **MIX_ONLY | settings)
         method.load_state_dict(learned)
         return method
@@ -38,26 +42,26 @@ def make(tiny_net, learned):
     return built
 
 
-def step(method, batch):
+def step(method: Any, batch: Any) -> Any:
     """Losses and what is watched, as numbers; the mask is the first draw of a step."""
     torch.manual_seed(3)
     losses, watch = method.step(batch, SETTLED)
     return {name: value.item() for name, value in [*losses.items(), *watch.items()]}
 
 
-def teacher_maps(method, images):
+def teacher_maps(method: Any, images: Tensor) -> Any:
     """Class probabilities of the images as they are [b k h w]."""
     with torch.no_grad():
         return method.teacher(images).logits.softmax(dim=1)
 
 
-def released_mix(mask, maps):
+def released_mix(mask: Any, maps: Any) -> Any:
     """The loop of the released code: the classes of an image, and the next image around them."""
     mask = mask.float()
     return torch.stack([mask[i] * maps[i] + (1 - mask[i]) * maps[(i + 1) % len(maps)] for i in range(len(maps))])
 
 
-def test_the_term_equals_a_plain_twin_that_mixes_soft_maps(make, batch):
+def test_the_term_equals_a_plain_twin_that_mixes_soft_maps(make: Any, batch: Any) -> None:
     images, valid = batch.unlabeled
     soft = teacher_maps(make(), images)
     threshold = soft.amax(dim=1).median().item()
@@ -74,7 +78,7 @@ def test_the_term_equals_a_plain_twin_that_mixes_soft_maps(make, batch):
     assert found["pseudo"] == pytest.approx(0.5 * found["confidence"] * each[exists].mean().item(), rel=1e-3)
 
 
-def test_pasted_pixels_carry_the_labels_of_their_image_and_the_rest_its_own(make, batch):
+def test_pasted_pixels_carry_the_labels_of_their_image_and_the_rest_its_own(make: Any, batch: Any) -> None:
     method = make()
     images, valid = batch.unlabeled
     confidence, classes = teacher_maps(method, images).max(dim=1)
@@ -93,7 +97,7 @@ def test_pasted_pixels_carry_the_labels_of_their_image_and_the_rest_its_own(make
     assert num_pasted > 0
 
 
-def test_color_changes_the_images_and_nothing_of_their_labels(make, batch):
+def test_color_changes_the_images_and_nothing_of_their_labels(make: Any, batch: Any) -> None:
     views = []
     for settings in (MIX_ONLY, {"strong": ClassMix.Config().strong}):
         torch.manual_seed(3)
@@ -104,7 +108,7 @@ def test_color_changes_the_images_and_nothing_of_their_labels(make, batch):
     assert (plain.images - colored.images).abs().mean() > 0.01
 
 
-def test_the_share_of_sure_pixels_scales_the_term(make, batch):
+def test_the_share_of_sure_pixels_scales_the_term(make: Any, batch: Any) -> None:
     middle = teacher_maps(make(), batch.unlabeled.images).amax(dim=1).median().item()
     whole, part, none = (step(make(confidence_threshold=threshold), batch) for threshold in (0.0, middle, 1.0))
     assert whole["confidence"] == 1
@@ -113,19 +117,19 @@ def test_the_share_of_sure_pixels_scales_the_term(make, batch):
     assert none["pseudo"] == none["confidence"] == 0
 
 
-def test_class_weights_are_for_the_labeled_term_alone(make, batch):
+def test_class_weights_are_for_the_labeled_term_alone(make: Any, batch: Any) -> None:
     plain, weighted = (step(make(class_balance=balance), batch) for balance in (False, True))
     assert plain["pseudo"] == weighted["pseudo"]
     assert plain["sup"] != weighted["sup"]
 
 
-def test_the_labeled_term_is_that_of_supervised_training(tiny_net, batch):
+def test_the_labeled_term_is_that_of_supervised_training(tiny_net: NetConfig, batch: Any) -> None:
     ours = build(ClassMix, tiny_net, weak=OFF)
     theirs = build(Supervised, tiny_net, weak=OFF, class_balance=False)
     assert step(ours, batch)["sup"] == step(theirs, batch)["sup"]
 
 
-def test_the_teacher_is_a_true_average_at_first_and_an_exponential_one_later(make):
+def test_the_teacher_is_a_true_average_at_first_and_an_exponential_one_later(make: Any) -> None:
     method = make(teacher_momentum=0.9)
     student, teacher = (next(net.parameters()) for net in (method.student, method.teacher))
     for now, weight, expected in (
@@ -138,5 +142,5 @@ def test_the_teacher_is_a_true_average_at_first_and_an_exponential_one_later(mak
         assert teacher.flatten()[0].item() == pytest.approx(expected)
 
 
-def test_the_student_is_shipped():
+def test_the_student_is_shipped() -> None:
     assert ClassMix.predictor == "student"

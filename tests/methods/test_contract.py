@@ -8,6 +8,7 @@ import copy
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from contract import SETTLED, HostReads, build, gradients, last_steps, settled, 
 from fewmask.data.batch import Labeled, Unlabeled
 from fewmask.methods import METHODS, course
 from fewmask.models import bank
+from fewmask.models.build import NetConfig
 from fewmask.ops import losses as pixel_losses
 from fewmask.ops import self_training
 from fewmask.shapes import IGNORE
@@ -28,43 +30,43 @@ from fewmask.training import device
 
 GOLDEN = Path(__file__).parent / "golden"
 
-SAME_EVERYWHERE = {"ecs": 3, "patch_contrast": 5, "label_contrast": 6, "s4gan": 6, "cac": 8}
+SAME_EVERYWHERE: dict[str, Any] = {"ecs": 3, "patch_contrast": 5, "label_contrast": 6, "s4gan": 6, "cac": 8}
 """Steps of the golden file that every processor repeats; after them, a difference of 1e-7 in the weights has grown to
 1e-3 of the losses (ecs: BatchNorm over two images of one pixel is close to their sign). The others do so to the end."""
 
 
 @pytest.fixture(scope="module", params=METHODS, ids=lambda method: method.name)
-def method_type(request):
+def method_type(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
 @pytest.fixture(scope="module")
-def settled_method(method_type, tiny_net):
+def settled_method(method_type: Any, tiny_net: NetConfig) -> Any:
     return settled(build(method_type, tiny_net), toy_batch(method_type))
 
 
 @pytest.fixture
-def method(settled_method):
+def method(settled_method: Any) -> Any:
     """Past all that a method does only at first."""
     return copy.deepcopy(settled_method)
 
 
 @pytest.fixture
-def batch(method_type):
+def batch(method_type: Any) -> Any:
     return toy_batch(method_type)
 
 
-def teachers(method):
+def teachers(method: Any) -> Any:
     """The networks that can be scored and do not learn."""
     return [network for network in method.networks().values() if network is not method.student]
 
 
-def test_names_are_one_of_a_kind_and_that_of_the_config():
+def test_names_are_one_of_a_kind_and_that_of_the_config() -> None:
     assert len({method.name for method in METHODS}) == len(METHODS)
     assert all(method.Config().name == method.name for method in METHODS)
 
 
-def test_a_config_is_frozen_and_refuses_what_it_does_not_know(method_type):
+def test_a_config_is_frozen_and_refuses_what_it_does_not_know(method_type: Any) -> None:
     config = method_type.Config()
     with pytest.raises(ValidationError, match="frozen"):
         config.name = "other"
@@ -72,19 +74,19 @@ def test_a_config_is_frozen_and_refuses_what_it_does_not_know(method_type):
         method_type.Config(weihgt=1.0)
 
 
-def test_stages_share_the_run(method):
+def test_stages_share_the_run(method: Any) -> None:
     assert sum(stage.share for stage in method.stages()) == pytest.approx(1)
     assert len({stage.name for stage in method.stages()}) == len(method.stages())
 
 
-def test_networks_are_those_that_the_settings_name_the_shipped_one_first(method):
+def test_networks_are_those_that_the_settings_name_the_shipped_one_first(method: Any) -> None:
     networks = method.networks()
     assert tuple(networks) == method.needs(method.config).networks
     assert len({id(network) for network in networks.values()}) == len(networks)
     assert any(network is method.student for network in networks.values())
 
 
-def test_a_method_is_compared_with_a_baseline_that_is_one(method_type):
+def test_a_method_is_compared_with_a_baseline_that_is_one(method_type: Any) -> None:
     names = {other.name: other for other in METHODS}
     if method_type.baseline is None:
         assert not method_type.needs(method_type.Config()).unlabeled
@@ -92,14 +94,14 @@ def test_a_method_is_compared_with_a_baseline_that_is_one(method_type):
         assert names[method_type.baseline].baseline is None
 
 
-def test_phases_rise_and_lie_within_the_stage(method):
+def test_phases_rise_and_lie_within_the_stage(method: Any) -> None:
     for stage in method.stages():
         found = method.phases(stage.name, 100)
         assert found == sorted(found)
         assert all(0 <= step <= 100 for step in found)
 
 
-def test_replicated_buffers_and_alarms_name_what_there_is(method, batch):
+def test_replicated_buffers_and_alarms_name_what_there_is(method: Any, batch: Any) -> None:
     buffers = dict(method.named_buffers())
     assert all(name in buffers for name in method.replicated_buffers())
     curves = method.step(batch, last_steps(method)[-1]).watch
@@ -110,13 +112,13 @@ def test_replicated_buffers_and_alarms_name_what_there_is(method, batch):
             assert "car" in sentence.format(name="car", value=2.0)
 
 
-def test_losses_are_finite_at_every_step(method_type, tiny_net, batch):
+def test_losses_are_finite_at_every_step(method_type: Any, tiny_net: NetConfig, batch: Any) -> None:
     for losses in train(build(method_type, tiny_net), batch, 10):
         assert losses
         assert all(map(math.isfinite, losses.values())), losses
 
 
-def test_what_is_watched_is_finite_and_a_scalar_or_one_value_per_class(method, batch):
+def test_what_is_watched_is_finite_and_a_scalar_or_one_value_per_class(method: Any, batch: Any) -> None:
     for now in last_steps(method):
         for name, value in method.step(batch, now).watch.items():
             assert value.isfinite().all(), name
@@ -124,13 +126,13 @@ def test_what_is_watched_is_finite_and_a_scalar_or_one_value_per_class(method, b
             assert not value.requires_grad, name
 
 
-def test_every_loss_term_reaches_a_weight_on_its_own(method, batch):
+def test_every_loss_term_reaches_a_weight_on_its_own(method: Any, batch: Any) -> None:
     for now in last_steps(method):
         for name, loss in method.step(batch, now).losses.items():
             assert any(found is not None and found.any() for found in gradients(method, loss).values()), name
 
 
-def test_every_parameter_gets_a_finite_gradient_once_the_method_has_settled(method, batch):
+def test_every_parameter_gets_a_finite_gradient_once_the_method_has_settled(method: Any, batch: Any) -> None:
     reached = set()
     for now in last_steps(method):
         found = gradients(method, sum(method.step(batch, now).losses.values()))
@@ -139,7 +141,7 @@ def test_every_parameter_gets_a_finite_gradient_once_the_method_has_settled(meth
     assert reached == {name for name, parameter in method.named_parameters() if parameter.requires_grad}
 
 
-def test_parameter_groups_hold_what_trains_once_and_nothing_of_the_teacher(method):
+def test_parameter_groups_hold_what_trains_once_and_nothing_of_the_teacher(method: Any) -> None:
     grouped = [id(parameter) for group in method.parameter_groups() for parameter in group.parameters]
     assert len(grouped) == len(set(grouped))
     assert set(grouped) == {id(parameter) for parameter in method.parameters() if parameter.requires_grad}
@@ -147,14 +149,14 @@ def test_parameter_groups_hold_what_trains_once_and_nothing_of_the_teacher(metho
         assert not set(grouped) & {id(parameter) for parameter in teacher.parameters()}
 
 
-def test_the_teacher_gets_no_gradient(method, batch):
+def test_the_teacher_gets_no_gradient(method: Any, batch: Any) -> None:
     sum(method.step(batch, SETTLED).losses.values()).backward()
     assert all(parameter.grad is not None for parameter in method.student.parameters())
     for teacher in teachers(method):
         assert all(parameter.grad is None for parameter in teacher.parameters())
 
 
-def test_an_update_moves_the_teacher_and_never_the_student(method):
+def test_an_update_moves_the_teacher_and_never_the_student(method: Any) -> None:
     student = [parameter.clone() for parameter in method.student.parameters()]
     for parameter in method.student.parameters():
         parameter.data += 0.1
@@ -165,19 +167,19 @@ def test_an_update_moves_the_teacher_and_never_the_student(method):
         assert any(not torch.equal(*pair) for pair in zip(teacher.parameters(), was, strict=True))
 
 
-def test_the_supervised_loss_falls(method_type, tiny_net, batch):
+def test_the_supervised_loss_falls(method_type: Any, tiny_net: NetConfig, batch: Any) -> None:
     losses = [step["sup"] for step in train(build(method_type, tiny_net), batch, 30) if "sup" in step]
     assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
 
 
-def test_a_step_leaves_its_batch_alone(method, batch):
+def test_a_step_leaves_its_batch_alone(method: Any, batch: Any) -> None:
     copy = toy_batch(type(method))
     method.step(batch, SETTLED)
     for part, copied in zip(batch[:2], copy[:2], strict=True):
         assert part is copied is None or all(torch.equal(*pair) for pair in zip(part, copied, strict=True))
 
 
-def test_a_state_dict_carries_everything_on(method, method_type, tiny_net, batch):
+def test_a_state_dict_carries_everything_on(method: Any, method_type: Any, tiny_net: NetConfig, batch: Any) -> None:
     other = build(method_type, tiny_net, seed=1)
     other.load_state_dict(method.state_dict())
     found = []
@@ -191,12 +193,14 @@ def test_a_state_dict_carries_everything_on(method, method_type, tiny_net, batch
     )
 
 
-def test_no_tensor_is_kept_under_two_names(method):
+def test_no_tensor_is_kept_under_two_names(method: Any) -> None:
     tensors = method.state_dict(keep_vars=True)
     assert len({id(tensor) for tensor in tensors.values()}) == len(tensors)
 
 
-def test_the_first_ten_losses_equal_the_golden_file(method_type, tiny_net, batch, request):
+def test_the_first_ten_losses_equal_the_golden_file(
+    method_type: Any, tiny_net: NetConfig, batch: Any, request: pytest.FixtureRequest
+) -> None:
     losses = list(train(build(method_type, tiny_net), batch, 10))
     file = GOLDEN / f"{method_type.name}.json"
     if request.config.getoption("--write-golden") and not file.exists():
@@ -211,7 +215,7 @@ def test_the_first_ten_losses_equal_the_golden_file(method_type, tiny_net, batch
         assert found == pytest.approx(expected, rel=1e-3, abs=1e-6), f"step {step}"
 
 
-def test_images_without_any_label_or_valid_pixel_give_finite_losses_and_gradients(method, batch):
+def test_images_without_any_label_or_valid_pixel_give_finite_losses_and_gradients(method: Any, batch: Any) -> None:
     labeled = Labeled(batch.labeled.images, torch.full_like(batch.labeled.labels, IGNORE))
     unlabeled = batch.unlabeled and Unlabeled(batch.unlabeled.images, torch.zeros_like(batch.unlabeled.valid))
     for now in last_steps(method):
@@ -221,7 +225,7 @@ def test_images_without_any_label_or_valid_pixel_give_finite_losses_and_gradient
         assert all(gradient.isfinite().all() for gradient in found.values() if gradient is not None)
 
 
-def test_bfloat16_autocast_gives_nearly_the_same_losses_in_float32(method, batch):
+def test_bfloat16_autocast_gives_nearly_the_same_losses_in_float32(method: Any, batch: Any) -> None:
     for now in last_steps(method):
         found = []
         for precision in (torch.float32, torch.bfloat16):
@@ -237,7 +241,7 @@ def test_bfloat16_autocast_gives_nearly_the_same_losses_in_float32(method, batch
     assert all(parameter.grad.isfinite().all() for parameter in method.parameters() if parameter.requires_grad)
 
 
-def test_a_step_and_its_update_never_wait_for_the_device(method, batch):
+def test_a_step_and_its_update_never_wait_for_the_device(method: Any, batch: Any) -> None:
     with HostReads() as reads:
         for now in last_steps(method):
             method.step(batch, now)
@@ -248,18 +252,20 @@ def test_a_step_and_its_update_never_wait_for_the_device(method, batch):
 class Float64Found(TorchDispatchMode):
     """Notes what makes a tensor of float64, which Apple's mps lacks."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.found = []
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         if any(isinstance(each, torch.Tensor) and each.dtype == torch.float64 for each in pytree.tree_leaves(made)):
             self.found.append(str(func))
         return made
 
 
-def test_a_step_makes_no_float64_where_the_device_has_none(method, batch, monkeypatch):
+def test_a_step_makes_no_float64_where_the_device_has_none(
+    method: Any, batch: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for module in (bank, course, device, pixel_losses, self_training):
         monkeypatch.setattr(module, "exact_dtype", lambda _: torch.float32)
     device.fit_to_device(method, Fabric(accelerator="cpu", devices=1))
@@ -270,7 +276,7 @@ def test_a_step_makes_no_float64_where_the_device_has_none(method, batch, monkey
     assert mode.found == []
 
 
-def test_waiting_for_the_device_is_noticed():
+def test_waiting_for_the_device_is_noticed() -> None:
     values = torch.arange(4)
     with HostReads() as reads:
         _ = values[values.argmax()], values[values > 1], values.tolist(), bool(values.any())

@@ -1,19 +1,23 @@
 """CutMix and CutOut: their term against plain twins, what counts, what scales it, and the teacher that is shipped."""
 
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 
 from contract import OFF, SETTLED, HostReads, build, gradients, settled, toy_batch
 from fewmask.methods import CutMix, Supervised
 from fewmask.methods.cutmix import _consistency, _Cut
+from fewmask.models.build import NetConfig
 from fewmask.ops.mix import draw_box_mask
 
 MASKS = ("cutmix", "cutout")
-AREAS = {"cutmix": (0.5, 0.5), "cutout": (0.0, 1.0)}
+AREAS: dict[str, Any] = {"cutmix": (0.5, 0.5), "cutout": (0.0, 1.0)}
 
 
 @pytest.fixture
-def batch():
+def batch() -> Any:
     """Three unlabeled images, the first of them with padding on its right."""
     batch = toy_batch(CutMix, num_images=3)
     batch.unlabeled.valid[0, :, 30:] = False
@@ -21,14 +25,14 @@ def batch():
 
 
 @pytest.fixture(scope="module")
-def learned(tiny_net):
+def learned(tiny_net: NetConfig) -> Any:
     """The state after ten steps, when the teacher is sure of a part of the pixels."""
     return settled(build(CutMix, tiny_net), toy_batch(CutMix, num_images=3)).state_dict()
 
 
 @pytest.fixture
-def make(tiny_net, learned):
-    def built(**settings):
+def make(tiny_net: NetConfig, learned: Any) -> Any:
+    def built(**settings: Any) -> Any:
         method = build(CutMix, tiny_net, **{"weak": OFF} | settings)
         method.load_state_dict(learned)
         return method
@@ -36,20 +40,20 @@ def make(tiny_net, learned):
     return built
 
 
-def step(method, batch):
+def step(method: Any, batch: Any) -> Any:
     """Losses and what is watched, as numbers; the box is the first draw of a step."""
     torch.manual_seed(3)
     losses, watch = method.step(batch, SETTLED)
     return {name: value.item() for name, value in [*losses.items(), *watch.items()]}
 
 
-def teacher_logits(method, images):
+def teacher_logits(method: Any, images: Tensor) -> Any:
     with torch.no_grad():
         return method.teacher(images).logits
 
 
 @pytest.mark.parametrize("mask", MASKS)
-def test_the_term_equals_a_plain_twin(make, batch, mask):
+def test_the_term_equals_a_plain_twin(make: Any, batch: Any, mask: Any) -> None:
     images, valid = batch.unlabeled
     logits = teacher_logits(make(), images)
     threshold = logits.softmax(dim=1).amax(dim=1).median().item()
@@ -68,17 +72,17 @@ def test_the_term_equals_a_plain_twin(make, batch, mask):
             cut.append(normalized[index] * inside)
             targets.append(logits[index])
             counts.append(valid[index] & inside)
-    targets, counts = torch.stack(targets).softmax(dim=1), torch.stack(counts)
+    wanted, counted = torch.stack(targets).softmax(dim=1), torch.stack(counts)
     predicted = method.student(torch.stack(cut) * method.net.std + method.net.mean).logits.softmax(dim=1)
-    share = (targets.amax(dim=1) >= threshold).float().mean().item()
-    distances = ((predicted - targets) ** 2).sum(dim=1)
+    share = (wanted.amax(dim=1) >= threshold).float().mean().item()
+    distances = ((predicted - wanted) ** 2).sum(dim=1)
     assert 0.1 < share < 0.9
     assert found["confidence"] == pytest.approx(share, abs=0.005)
-    expected = 0.5 * found["confidence"] * (distances[counts].sum() / counts.numel()).item()
+    expected = 0.5 * found["confidence"] * (distances[counted].sum() / counted.numel()).item()
     assert found["consistency"] == pytest.approx(expected, rel=1e-3)
 
 
-def test_opposite_predictions_are_two_apart_and_only_counted_pixels_add_to_the_mean():
+def test_opposite_predictions_are_two_apart_and_only_counted_pixels_add_to_the_mean() -> None:
     target = torch.zeros(1, 4, 2, 2)
     target[:, 1] = 1.0
     counts = torch.tensor([[[True, False], [False, False]]])
@@ -87,7 +91,7 @@ def test_opposite_predictions_are_two_apart_and_only_counted_pixels_add_to_the_m
     assert _consistency(logits, _Cut(torch.rand(1, 3, 2, 2), target, counts)).item() == pytest.approx(2 / 4)
 
 
-def test_cutout_shows_the_mean_color_outside_of_the_box_and_counts_nothing_there(make, batch):
+def test_cutout_shows_the_mean_color_outside_of_the_box_and_counts_nothing_there(make: Any, batch: Any) -> None:
     method = make(mask="cutout")
     cut = method._cut(batch.unlabeled)
     kept = (cut.images == batch.unlabeled.images).all(dim=1)
@@ -96,7 +100,7 @@ def test_cutout_shows_the_mean_color_outside_of_the_box_and_counts_nothing_there
     assert torch.equal(cut.images, torch.where(kept[:, None], batch.unlabeled.images, method.net.mean))
 
 
-def test_cutmix_shows_half_of_the_neighbor_and_counts_where_either_is_an_image(make, batch):
+def test_cutmix_shows_half_of_the_neighbor_and_counts_where_either_is_an_image(make: Any, batch: Any) -> None:
     images, valid = batch.unlabeled
     cut = make()._cut(batch.unlabeled)
     pasted = (cut.images != images).any(dim=1)
@@ -106,7 +110,7 @@ def test_cutmix_shows_half_of_the_neighbor_and_counts_where_either_is_an_image(m
 
 
 @pytest.mark.parametrize("mask", MASKS)
-def test_the_share_of_sure_pixels_scales_the_term(make, batch, mask):
+def test_the_share_of_sure_pixels_scales_the_term(make: Any, batch: Any, mask: Any) -> None:
     middle = teacher_logits(make(), batch.unlabeled.images).softmax(dim=1).amax(dim=1).median().item()
     whole, part, none = (step(make(mask=mask, confidence_threshold=each), batch) for each in (0.0, middle, 1.0))
     assert whole["confidence"] == 1
@@ -115,7 +119,7 @@ def test_the_share_of_sure_pixels_scales_the_term(make, batch, mask):
     assert none["consistency"] == none["confidence"] == 0
 
 
-def test_cutout_holds_what_the_contract_asks_of_the_default(make, batch):
+def test_cutout_holds_what_the_contract_asks_of_the_default(make: Any, batch: Any) -> None:
     method = make(mask="cutout", confidence_threshold=0.0)
     with HostReads() as reads:
         losses = method.step(batch, SETTLED).losses
@@ -127,15 +131,15 @@ def test_cutout_holds_what_the_contract_asks_of_the_default(make, batch):
     assert all(found.isfinite().all() for found in gradients(method, empty).values() if found is not None)
 
 
-def test_the_labeled_term_is_that_of_supervised_training(tiny_net, batch):
+def test_the_labeled_term_is_that_of_supervised_training(tiny_net: NetConfig, batch: Any) -> None:
     ours = build(CutMix, tiny_net, weak=OFF)
     theirs = build(Supervised, tiny_net, weak=OFF, class_balance=False)
     assert step(ours, batch)["sup"] == step(theirs, batch)["sup"]
 
 
-def test_the_teacher_averages_parameters_and_buffers_and_is_shipped(make):
+def test_the_teacher_averages_parameters_and_buffers_and_is_shipped(make: Any) -> None:
     method = make(teacher_momentum=0.9)
-    assert CutMix.predictor == "teacher"
+    assert next(iter(CutMix.needs(CutMix.Config()).networks)) == "teacher"
     pairs = [
         *zip(method.student.parameters(), method.teacher.parameters(), strict=True),
         *zip(method.student.buffers(), method.teacher.buffers(), strict=True),

@@ -1,6 +1,8 @@
 """DMT: two networks by turns; who learns, who labels, and what stays as it was."""
 
 import copy
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,26 +10,29 @@ from torch.nn import functional as F
 
 from contract import OFF, begin, build, group_named, nudge, pretrained, stage_named, toy_batch
 from fewmask.methods import DMT, Supervised
+from fewmask.models.build import NetConfig
 from fewmask.run.checkpoint import state_bytes
 from fewmask.shapes import IGNORE
 
 
-def state(module):
+def state(module: Any) -> Any:
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 
-def equal(one, other):
+def equal(one: Any, other: Any) -> Any:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_networks_take_turns_in_stages_that_share_the_run(tiny_net):
+def test_networks_take_turns_in_stages_that_share_the_run(tiny_net: NetConfig) -> None:
     stages = build(DMT, tiny_net, num_phases=2, first_share=0.4).stages()
     names = ["train", "train_other", "phase1_other", "phase1", "phase2_other", "phase2"]
     assert [stage.name for stage in stages] == names
     assert [stage.share for stage in stages] == pytest.approx([0.2, 0.2, 0.15, 0.15, 0.15, 0.15])
 
 
-def test_networks_start_differently_and_the_second_may_have_weights_of_its_own(tiny_net, tmp_path):
+def test_networks_start_differently_and_the_second_may_have_weights_of_its_own(
+    tiny_net: NetConfig, tmp_path: Path
+) -> None:
     method = build(DMT, tiny_net)
     pairs = zip(method.net.parameters(), method.other.parameters(), strict=True)
     assert any(not torch.equal(*pair) for pair in pairs)
@@ -38,14 +43,14 @@ def test_networks_start_differently_and_the_second_may_have_weights_of_its_own(t
     assert equal(state(method.student), state(build(Supervised, tiny_net).student))
 
 
-def test_only_a_second_start_of_its_own_is_a_path_to_change():
+def test_only_a_second_start_of_its_own_is_a_path_to_change() -> None:
     config = DMT.Config(other_weights="net.pth")
     assert config.with_weights(lambda path: f"/data/{path}") == DMT.Config(other_weights="/data/net.pth")
     assert DMT.Config().with_weights(lambda path: f"/data/{path}") == DMT.Config()
 
 
 @pytest.mark.parametrize("stage", ["train", "train_other", "phase1", "phase1_other"])
-def test_the_network_that_does_not_learn_stays_bit_identical(tiny_net, stage):
+def test_the_network_that_does_not_learn_stays_bit_identical(tiny_net: NetConfig, stage: str) -> None:
     method, batch = build(DMT, tiny_net), toy_batch(DMT)
     trained = [parameter for group in method.parameter_groups() for parameter in group.parameters]
     optimizer = torch.optim.AdamW(trained, lr=0.01, weight_decay=0.1)
@@ -70,7 +75,7 @@ def test_the_network_that_does_not_learn_stays_bit_identical(tiny_net, stage):
     assert method.other.training
 
 
-def test_in_a_phase_each_learns_from_the_other_as_it_was_before_the_phase(tiny_net):
+def test_in_a_phase_each_learns_from_the_other_as_it_was_before_the_phase(tiny_net: NetConfig) -> None:
     method, batch = build(DMT, tiny_net), toy_batch(DMT)
     nudge(method.other)
     begin(method, stage_named(method, "phase1_other"), batch)
@@ -84,7 +89,7 @@ def test_in_a_phase_each_learns_from_the_other_as_it_was_before_the_phase(tiny_n
     assert not equal(state(method.former.network), second)
 
 
-def test_the_network_that_is_scored_learns_in_the_last_stage(tiny_net):
+def test_the_network_that_is_scored_learns_in_the_last_stage(tiny_net: NetConfig) -> None:
     """Looks at val are in that stage."""
     method, batch = build(DMT, tiny_net), toy_batch(DMT)
     last = method.stages()[-1]
@@ -94,9 +99,9 @@ def test_the_network_that_is_scored_learns_in_the_last_stage(tiny_net):
 
 
 @pytest.mark.parametrize("stage", ["phase1", "phase1_other"])
-def test_a_phase_weights_pseudo_labels_by_agreement_and_probability(tiny_net, stage):
-    settings = {"weak": OFF, "agreed_gamma": 2.0, "disputed_gamma": 3.0}
-    method, batch = build(DMT, tiny_net, **settings), toy_batch(DMT)
+def test_a_phase_weights_pseudo_labels_by_agreement_and_probability(tiny_net: NetConfig, stage: str) -> None:
+    method = build(DMT, tiny_net, weak=OFF, agreed_gamma=2.0, disputed_gamma=3.0)
+    batch = toy_batch(DMT)
     batch.unlabeled.valid[:, -6:] = False
     for net in (method.net, method.other):
         nudge(net)
@@ -125,7 +130,7 @@ def test_a_phase_weights_pseudo_labels_by_agreement_and_probability(tiny_net, st
     torch.testing.assert_close(found.watch["kept"], kept.sum() / batch.unlabeled.valid.sum())
 
 
-def test_a_phase_goes_on_from_a_state_dict(tiny_net):
+def test_a_phase_goes_on_from_a_state_dict(tiny_net: NetConfig) -> None:
     method, batch = build(DMT, tiny_net), toy_batch(DMT)
     begin(method, stage_named(method, "phase1_other"), batch)
     nudge(method.other)
@@ -139,11 +144,12 @@ def test_a_phase_goes_on_from_a_state_dict(tiny_net):
     assert found[0] == found[1]
 
 
-def test_both_encoders_are_in_the_group_of_the_encoder_also_after_a_stage_before(tiny_net):
+def test_both_encoders_are_in_the_group_of_the_encoder_also_after_a_stage_before(tiny_net: NetConfig) -> None:
     method = build(DMT, tiny_net)
     expected = {id(p) for net in (method.net, method.other) for p in net.network.encoder.parameters()}
-    for prepare in (lambda: method, lambda: pretrained(method)):
-        each = prepare()
-        assert {id(parameter) for parameter in group_named(each, "encoder")} == expected
-        held = [id(parameter) for group in each.parameter_groups() for parameter in group.parameters]
-        assert len(held) == len(set(held)) == len([p for p in each.parameters() if p.requires_grad])
+    for has_prelude in (False, True):
+        if has_prelude:
+            pretrained(method)
+        assert {id(parameter) for parameter in group_named(method, "encoder")} == expected
+        held = [id(parameter) for group in method.parameter_groups() for parameter in group.parameters]
+        assert len(held) == len(set(held)) == len([p for p in method.parameters() if p.requires_grad])

@@ -1,5 +1,7 @@
 """The three baselines of domain adaptation: which images each of them learns from."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -7,15 +9,16 @@ from torch.nn import functional as F
 from contract import OFF, SETTLED, build, critics, pretrained, toy_batch
 from fewmask.data.batch import Labeled
 from fewmask.methods import Joint, SemanticShift, SourceOnly, Supervised, TargetOnly
+from fewmask.models.build import NetConfig
 
 
-def loss_of(kind, net, batch, **settings):
+def loss_of(kind: Any, net: Any, batch: Any, **settings: Any) -> Any:
     method = build(kind, net, **settings)
     torch.manual_seed(1)
     return method.step(batch, SETTLED).losses["sup"]
 
 
-def changed(batch, part):
+def changed(batch: Any, part: Any) -> Any:
     """Other images and labels on one side."""
     count = len(batch.labeled.images) - batch.num_source
     images, labels = batch.labeled.images.clone(), batch.labeled.labels.clone()
@@ -25,27 +28,27 @@ def changed(batch, part):
 
 
 @pytest.mark.parametrize("part", ["target", "source"])
-def test_joint_looks_at_both(tiny_net, part):
+def test_joint_looks_at_both(tiny_net: NetConfig, part: Any) -> None:
     batch = toy_batch(Joint)
     assert loss_of(Joint, tiny_net, batch) != loss_of(Joint, tiny_net, changed(batch, part))
 
 
 @pytest.mark.parametrize("kind", [SourceOnly, TargetOnly])
-def test_on_one_domain_it_is_supervised_training(tiny_net, kind):
+def test_on_one_domain_it_is_supervised_training(tiny_net: NetConfig, kind: Any) -> None:
     """Which domain it is, the engine sees to."""
     batch = toy_batch(kind)
     assert batch.num_source == 0
     assert loss_of(kind, tiny_net, batch) == loss_of(Supervised, tiny_net, batch)
 
 
-def test_joint_is_the_mean_over_the_pixels_of_both(tiny_net):
-    batch, settings = toy_batch(Joint), {"weak": OFF, "class_balance": False}
-    logits = build(Joint, tiny_net, **settings).student(batch.labeled.images).logits
+def test_joint_is_the_mean_over_the_pixels_of_both(tiny_net: NetConfig) -> None:
+    batch = toy_batch(Joint)
+    logits = build(Joint, tiny_net, weak=OFF, class_balance=False).student(batch.labeled.images).logits
     expected = F.cross_entropy(logits, batch.labeled.labels)
     torch.testing.assert_close(loss_of(Joint, tiny_net, batch, **settings), expected)
 
 
-def test_joint_pastes_nothing_from_one_domain_into_the_other(tiny_net):
+def test_joint_pastes_nothing_from_one_domain_into_the_other(tiny_net: NetConfig) -> None:
     method, batch = build(Joint, tiny_net, weak=OFF.model_copy(update={"classmix_probability": 1.0})), toy_batch(Joint)
     black = batch._replace(labeled=Labeled(batch.labeled.images.clone(), batch.labeled.labels))
     black.source.images.zero_()
@@ -55,7 +58,7 @@ def test_joint_pastes_nothing_from_one_domain_into_the_other(tiny_net):
     assert not torch.equal(view.images[:2], black.target.images)  # so that there was something to paste
 
 
-def test_what_each_wants_of_the_source():
+def test_what_each_wants_of_the_source() -> None:
     kinds = (Supervised, SourceOnly, TargetOnly, Joint, SemanticShift)
     assert [kind.needs(kind.Config()).source for kind in kinds] == [
         "optional",
@@ -66,7 +69,7 @@ def test_what_each_wants_of_the_source():
     ]
 
 
-def test_a_pre_trained_method_keeps_its_critics(tiny_net):
+def test_a_pre_trained_method_keeps_its_critics(tiny_net: NetConfig) -> None:
     method = build(SemanticShift, tiny_net, discriminator_rate=0.3)
     before = list(map(id, critics(method)))
     pretrained(method)

@@ -4,12 +4,14 @@ import copy
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
 
 from contract import build, last_steps, settled, toy_batch
 from fewmask.methods import METHODS
+from fewmask.models.build import NetConfig
 from fewmask.models.heads import ClassSelectors
 from fewmask.ops.contrast import bank_contrast
 from grad_of import grad_of
@@ -33,7 +35,7 @@ def waits_are_errors() -> Iterator[None]:
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("method_type", METHODS, ids=lambda method: method.name)
-def test_a_step_and_its_update_never_wait_for_the_gpu(method_type, precision, tiny_net):
+def test_a_step_and_its_update_never_wait_for_the_gpu(method_type: Any, precision: Any, tiny_net: NetConfig) -> None:
     batch = toy_batch(method_type).to(torch.device("cuda"))
     method = settled(build(method_type, tiny_net).cuda(), batch)
     with waits_are_errors():
@@ -45,7 +47,7 @@ def test_a_step_and_its_update_never_wait_for_the_gpu(method_type, precision, ti
     assert all(grad_of(parameter).isfinite().all() for parameter in method.parameters() if parameter.grad is not None)
 
 
-def test_selectors_and_contrast_are_those_of_the_cpu():
+def test_selectors_and_contrast_are_those_of_the_cpu() -> None:
     selectors = ClassSelectors(3, 16)
     rows, classes, bank = torch.randn(200, 16), torch.randint(0, 4, (200,)), torch.randn(3, 8, 16)
     found = []

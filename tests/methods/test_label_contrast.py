@@ -1,9 +1,11 @@
 """Pre-training by label contrast: its loss, its stages, its pseudo-labels, and as a stage before another method."""
 
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from contract import NUM_CLASSES, OFF, begin, build, group_named, last_steps, pretrained, stage_named, toy_batch, train
@@ -19,12 +21,12 @@ from fewmask.shapes import IGNORE
 
 
 @pytest.fixture
-def net(tiny_net):
+def net(tiny_net: NetConfig) -> Any:
     torch.manual_seed(0)
     return build(Supervised, tiny_net).student
 
 
-def labeled_images():
+def labeled_images() -> Any:
     labeled = toy_batch(Supervised, num_images=3).labeled
     labeled.labels[:, -5:] = IGNORE
     return labeled
@@ -32,7 +34,7 @@ def labeled_images():
 
 @pytest.mark.parametrize("variant", ["paper", "released"])
 @pytest.mark.parametrize("loss", ["within", "cross", "batch"])
-def test_the_loss_is_that_of_the_grid_of_images_and_their_distorted_copies(net, loss, variant):
+def test_the_loss_is_that_of_the_grid_of_images_and_their_distorted_copies(net: Any, loss: str, variant: Any) -> None:
     labeled = labeled_images()
     config = ContrastConfig(loss=loss, variant=variant, temperature=0.3, dim=16, stride=4)
     pretraining = Pretraining(config, net.feature_dim, NUM_CLASSES)
@@ -43,20 +45,21 @@ def test_the_loss_is_that_of_the_grid_of_images_and_their_distorted_copies(net, 
     features = net(torch.cat([labeled.images, copies])).features[:, :, ::4, ::4]
     one, other = pretraining.projector(features).chunk(2)
     labels = labeled.labels[:, ::4, ::4]
-    expected = {
+    definitions: dict[str, Any] = {
         "within": lambda: within_image_contrast(one, other, labels, 0.3, variant),
         "cross": lambda: cross_image_contrast(one, other, labels, torch.tensor([2, 0, 1]), 0.3, variant),
         "batch": lambda: batch_contrast(one, other, labels, 0.3),
-    }[loss]()
+    }
+    expected = definitions[loss]()
     torch.testing.assert_close(found, expected)
     assert found > 0
 
 
-def test_the_label_of_a_cell_is_that_of_the_pixel_where_the_classifier_puts_it(monkeypatch):
+def test_the_label_of_a_cell_is_that_of_the_pixel_where_the_classifier_puts_it(monkeypatch: pytest.MonkeyPatch) -> Any:
     coarse = build_net(NetConfig(arch="fpn", encoder="test_resnet", weights="none"), NUM_CLASSES)
     labeled, seen = labeled_images(), []
 
-    def looked_at(one, other, labels, temperature):
+    def looked_at(one: Any, other: Any, labels: Tensor, temperature: Any) -> Any:
         seen.append(labels)
         return batch_contrast(one, other, labels, temperature)
 
@@ -68,7 +71,7 @@ def test_the_label_of_a_cell_is_that_of_the_pixel_where_the_classifier_puts_it(m
     assert torch.equal(seen[0], expected)
 
 
-def test_a_batch_that_the_fine_tuning_could_not_train_on_is_refused_before_it():
+def test_a_batch_that_the_fine_tuning_could_not_train_on_is_refused_before_it() -> None:
     net = build_net(NetConfig(arch="deeplabv3plus", encoder="test_resnet", weights="none"), NUM_CLASSES)
     pretraining = Pretraining(ContrastConfig(dim=16), net.feature_dim, NUM_CLASSES)
     one = Labeled(*(maps[:1] for maps in labeled_images()))
@@ -76,7 +79,7 @@ def test_a_batch_that_the_fine_tuning_could_not_train_on_is_refused_before_it():
         pretraining(net, [one])
 
 
-def test_weak_views_are_made_before_the_copies_and_by_domain(net):
+def test_weak_views_are_made_before_the_copies_and_by_domain(net: Any) -> None:
     domains = [labeled_images(), toy_batch(Supervised, num_images=2).labeled]
     settings = {"dim": 16, "stride": 4, "loss": "batch"}
     torch.manual_seed(1)
@@ -90,7 +93,7 @@ def test_weak_views_are_made_before_the_copies_and_by_domain(net):
     torch.testing.assert_close(found, as_they_are(net, [Labeled(view.images, view.labels)]))
 
 
-def test_a_copy_differs_in_color_and_in_nothing_else():
+def test_a_copy_differs_in_color_and_in_nothing_else() -> None:
     labels = toy_batch(Supervised, num_images=2).labeled.labels
     images = torch.rand(3, NUM_CLASSES)[:, labels].movedim(1, 0)  # of one color a class
     torch.manual_seed(0)
@@ -101,7 +104,7 @@ def test_a_copy_differs_in_color_and_in_nothing_else():
             assert len(copy[:, own == label].unique(dim=1)[0]) == 1  # still one color, in every pixel of the class
 
 
-def test_a_batch_of_one_has_no_other_image_to_cross(net):
+def test_a_batch_of_one_has_no_other_image_to_cross(net: Any) -> None:
     one = Labeled(*(maps[:1] for maps in labeled_images()))
     for loss, refused in (("within", False), ("batch", False), ("cross", True)):
         pretraining = Pretraining(ContrastConfig(loss=loss, dim=16, stride=4), net.feature_dim, NUM_CLASSES)
@@ -109,14 +112,14 @@ def test_a_batch_of_one_has_no_other_image_to_cross(net):
             assert pretraining(net, [one]).isfinite()
 
 
-def test_a_map_of_one_cell_is_refused(net):
+def test_a_map_of_one_cell_is_refused(net: Any) -> None:
     pretraining = Pretraining(ContrastConfig(stride=1000), net.feature_dim, NUM_CLASSES)
     with pytest.raises(UserError, match=r"one cell.*data\.crop"):
         pretraining(net, [labeled_images()])
 
 
 @pytest.mark.parametrize("variant", ["paper", "released"])
-def test_the_head_has_three_layers_or_as_released_two_with_batchnorm(variant):
+def test_the_head_has_three_layers_or_as_released_two_with_batchnorm(variant: Any) -> None:
     kinds = [type(module).__name__ for module in Pretraining(ContrastConfig(variant=variant), 8, NUM_CLASSES).projector]
     assert (
         kinds
@@ -142,14 +145,16 @@ def test_the_head_has_three_layers_or_as_released_two_with_batchnorm(variant):
         ),
     ],
 )
-def test_stages_share_the_budget_and_fine_tuning_has_a_rate_of_its_own(tiny_net, pseudo_labels, expected):
+def test_stages_share_the_budget_and_fine_tuning_has_a_rate_of_its_own(
+    tiny_net: NetConfig, pseudo_labels: Any, expected: Any
+) -> None:
     contrast = {"share": 0.25, "finetune_rate": 0.5}
     method = build(LabelContrast, tiny_net, pseudo_labels=pseudo_labels, contrast=contrast)
     assert [tuple(stage)[:3] for stage in method.stages()] == expected
     assert [stage.name.startswith("contrast") for stage in method.stages()] == [s.pretrains for s in method.stages()]
 
 
-def test_fine_tuning_is_supervised_training(tiny_net):
+def test_fine_tuning_is_supervised_training(tiny_net: NetConfig) -> None:
     batch = Batch(toy_batch(Supervised).labeled, None)
     found = []
     for kind in (LabelContrast, Supervised):
@@ -159,7 +164,7 @@ def test_fine_tuning_is_supervised_training(tiny_net):
     assert found[0] == found[1]
 
 
-def test_pre_training_leaves_the_classifier_alone_and_fine_tuning_the_projector(tiny_net):
+def test_pre_training_leaves_the_classifier_alone_and_fine_tuning_the_projector(tiny_net: NetConfig) -> None:
     method, batch = build(LabelContrast, tiny_net), toy_batch(LabelContrast)
     classifier = method.student.parameter_groups()["classifier"]
     projector = list(method.pretraining.projector.parameters())
@@ -171,7 +176,9 @@ def test_pre_training_leaves_the_classifier_alone_and_fine_tuning_the_projector(
         assert all(parameter.grad is None for parameter in untouched)
 
 
-def test_the_second_round_adds_the_pool_with_the_labels_of_the_network_that_ended_the_first(tiny_net):
+def test_the_second_round_adds_the_pool_with_the_labels_of_the_network_that_ended_the_first(
+    tiny_net: NetConfig,
+) -> None:
     method, batch = build(LabelContrast, tiny_net, weak=OFF, class_balance=False), toy_batch(LabelContrast)
     batch.unlabeled.valid[:, -6:] = False
     with torch.no_grad():
@@ -199,16 +206,21 @@ def test_the_second_round_adds_the_pool_with_the_labels_of_the_network_that_ende
     torch.testing.assert_close(again, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_second_round_keeps_the_domains_apart(tiny_net):
+def test_the_second_round_keeps_the_domains_apart(tiny_net: NetConfig) -> None:
     method, batch = build(LabelContrast, tiny_net), toy_batch(LabelContrast, num_images=4)._replace(num_source=2)
-    seen = []
-    method.view = lambda batch: seen.append(batch) or Supervised.view(method, batch)
+    seen: list[Any] = []
+
+    def view(batch: Any) -> Any:
+        seen.append(batch)
+        return Supervised.view(method, batch)
+
+    method.view = view
     method.step(batch, method.now(2, 10, "train_again"))
     assert torch.equal(seen[0].source.images, batch.source.images)
     assert torch.equal(seen[0].target.images, torch.cat([batch.target.images, batch.unlabeled.images]))
 
 
-def test_as_a_stage_before_another_method_it_takes_its_share_of_the_steps(tiny_net):
+def test_as_a_stage_before_another_method_it_takes_its_share_of_the_steps(tiny_net: NetConfig) -> None:
     method = pretrained(build(ClassBankMethod, tiny_net), share=0.5, finetune_rate=0.3)
     assert method.course() == (Stage("pretrain", 0.5, pretrains=True), Stage("train", 0.5, 0.3))
     steps = list(train(method, toy_batch(ClassBankMethod), 10))
@@ -217,7 +229,7 @@ def test_as_a_stage_before_another_method_it_takes_its_share_of_the_steps(tiny_n
     assert [set(losses) for losses in steps[5:]] == [set(losses) for losses in alone]
 
 
-def test_the_teacher_of_a_pre_trained_method_starts_as_its_student(tiny_net):
+def test_the_teacher_of_a_pre_trained_method_starts_as_its_student(tiny_net: NetConfig) -> None:
     method = pretrained(build(ClassBankMethod, tiny_net))
     with torch.no_grad():
         for parameter in method.student.parameters():
@@ -233,7 +245,7 @@ def test_the_teacher_of_a_pre_trained_method_starts_as_its_student(tiny_net):
     assert all(torch.equal(*pair) for pair in pairs)
 
 
-def test_a_pre_trained_method_trains_every_parameter_in_one_of_its_stages(tiny_net):
+def test_a_pre_trained_method_trains_every_parameter_in_one_of_its_stages(tiny_net: NetConfig) -> None:
     method, batch = pretrained(build(Supervised, tiny_net)), toy_batch(Supervised)
     for now in last_steps(method):
         sum(method.take(batch, now).losses.values()).backward()
@@ -242,7 +254,7 @@ def test_a_pre_trained_method_trains_every_parameter_in_one_of_its_stages(tiny_n
     assert all(parameter.grad is not None for parameter in method.parameters())
 
 
-def test_before_a_method_with_a_contrast_of_its_own_both_are_trained(tiny_net):
+def test_before_a_method_with_a_contrast_of_its_own_both_are_trained(tiny_net: NetConfig) -> None:
     method = pretrained(build(LabelContrast, tiny_net))
     assert [stage.name for stage in method.course()][:3] == ["pretrain", "contrast", "train"]
     for now in last_steps(method):
@@ -250,7 +262,7 @@ def test_before_a_method_with_a_contrast_of_its_own_both_are_trained(tiny_net):
     assert all(parameter.grad is not None for parameter in method.parameters() if parameter.requires_grad)
 
 
-def test_a_pre_trained_method_begins_its_own_stages_alone(tiny_net):
+def test_a_pre_trained_method_begins_its_own_stages_alone(tiny_net: NetConfig) -> None:
     method, begun = pretrained(build(Supervised, tiny_net)), []
     method.begin = lambda stage, pool: begun.append(stage.name)
     for stage in method.course():
@@ -258,7 +270,7 @@ def test_a_pre_trained_method_begins_its_own_stages_alone(tiny_net):
     assert begun == ["train"]
 
 
-def test_before_class_bank_the_selectors_keep_their_own_group(tiny_net):
+def test_before_class_bank_the_selectors_keep_their_own_group(tiny_net: NetConfig) -> None:
     method = build(ClassBankMethod, tiny_net)
     alone = list(map(id, group_named(method, "attention")))
     assert alone

@@ -1,24 +1,29 @@
 """Patch-wise contrast: its term against the operators, its pseudo-labels, and the patches that take no part."""
 
+from typing import Any
+
 import pytest
 import torch
-from contract import OFF, SETTLED, build, gradients, settled, toy_batch
 from torch import nn
 from torch.nn import functional as F
 
+from contract import OFF, SETTLED, build, gradients, settled, toy_batch
 from fewmask.methods import PatchContrast
+from fewmask.models.build import NetConfig
 from fewmask.ops.contrast import disparity, info_nce, label_patches
 from fewmask.shapes import IGNORE
 
-PLAIN = {"weak": OFF, "class_balance": False}
+PLAIN: dict[str, Any] = {"weak": OFF, "class_balance": False}
 
 
 @pytest.fixture
-def batch():
+def batch() -> Any:
     return toy_batch(PatchContrast)
 
 
-def test_the_term_is_the_contrast_of_source_patches_and_target_patches_in_both_directions(tiny_net, batch):
+def test_the_term_is_the_contrast_of_source_patches_and_target_patches_in_both_directions(
+    tiny_net: NetConfig, batch: Any
+) -> None:
     batch.labeled.labels[:, -5:] = IGNORE
     batch.unlabeled.valid[:, :, :20] = False
     method = settled(build(PatchContrast, tiny_net, **PLAIN), toy_batch(PatchContrast, seed=1))
@@ -43,7 +48,7 @@ def test_the_term_is_the_contrast_of_source_patches_and_target_patches_in_both_d
     assert losses["patch"].item() == pytest.approx(0.1 * expected.item(), rel=1e-3)
 
 
-def test_a_patch_is_a_quarter_of_the_shorter_side(tiny_net, batch):
+def test_a_patch_is_a_quarter_of_the_shorter_side(tiny_net: NetConfig, batch: Any) -> None:
     step = build(PatchContrast, tiny_net, patch_size=None, **PLAIN).step(batch, SETTLED)
     expected = build(PatchContrast, tiny_net, patch_size=8, **PLAIN).step(batch, SETTLED)  # of 32 x 48 pixels
     other = build(PatchContrast, tiny_net, patch_size=16, **PLAIN).step(batch, SETTLED)
@@ -53,7 +58,7 @@ def test_a_patch_is_a_quarter_of_the_shorter_side(tiny_net, batch):
     assert 0 < step.watch["patches_contrasted"] <= step.watch["patches_source"]
 
 
-def test_images_smaller_than_a_patch_are_one_patch_each(tiny_net, batch):
+def test_images_smaller_than_a_patch_are_one_patch_each(tiny_net: NetConfig, batch: Any) -> None:
     method = build(PatchContrast, tiny_net, patch_size=128, positive_disparity=1.0, **PLAIN)
     features = torch.rand(2, method.net.feature_dim, 32, 48)
     patches = method._patches(features, batch.target.labels)
@@ -62,7 +67,7 @@ def test_images_smaller_than_a_patch_are_one_patch_each(tiny_net, batch):
     assert method.step(batch, SETTLED).losses["patch"].isfinite()
 
 
-def test_a_patch_has_the_features_of_its_own_pixels_where_the_network_pads_the_image(tiny_net):
+def test_a_patch_has_the_features_of_its_own_pixels_where_the_network_pads_the_image(tiny_net: NetConfig) -> None:
     method = build(PatchContrast, tiny_net, patch_size=8)
     method.projector = nn.Identity()
     labels = torch.randint(0, 2, (2, 36, 52))
@@ -73,7 +78,7 @@ def test_a_patch_has_the_features_of_its_own_pixels_where_the_network_pads_the_i
     torch.testing.assert_close(vectors.view(2, 5, 7)[inside], shares.view(2, 5, 7)[inside])
 
 
-def test_pseudo_labels_are_the_sure_pixels_inside_the_image(tiny_net, batch):
+def test_pseudo_labels_are_the_sure_pixels_inside_the_image(tiny_net: NetConfig, batch: Any) -> None:
     method = build(PatchContrast, tiny_net, confidence_threshold=0.9)
     logits = torch.zeros(2, 4, 32, 48)
     logits[:, 2, :16] = 6.0  # a confidence of 0.99
@@ -86,7 +91,9 @@ def test_pseudo_labels_are_the_sure_pixels_inside_the_image(tiny_net, batch):
 
 
 @pytest.mark.parametrize("empty", ["no positives", "no negatives", "no labels"])
-def test_without_pairs_the_term_is_zero_and_its_gradients_are_finite(tiny_net, batch, empty):
+def test_without_pairs_the_term_is_zero_and_its_gradients_are_finite(
+    tiny_net: NetConfig, batch: Any, empty: Any
+) -> None:
     settings = {"no positives": {"positive_disparity": 0.0}, "no negatives": {"negative_disparity": 1.0}}.get(empty, {})
     if empty == "no labels":
         batch.source.labels.fill_(IGNORE)
@@ -98,7 +105,7 @@ def test_without_pairs_the_term_is_zero_and_its_gradients_are_finite(tiny_net, b
     assert not any(gradient.any() for gradient in found)  # which a NaN would be too
 
 
-def test_a_step_of_the_contrast_draws_alike_patches_together(tiny_net, batch):
+def test_a_step_of_the_contrast_draws_alike_patches_together(tiny_net: NetConfig, batch: Any) -> None:
     method = build(PatchContrast, tiny_net, **PLAIN, contrast_weight=1.0)
     optimizer, found = torch.optim.SGD(method.parameters(), lr=0.05), []
     for _ in range(8):

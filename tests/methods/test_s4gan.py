@@ -1,6 +1,7 @@
 """s4GAN: its terms against their definitions, which images pass, and who trains whom."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -8,11 +9,12 @@ from torch.nn import functional as F
 
 from contract import OFF, SETTLED, build, critics, gradients, toy_batch
 from fewmask.methods import S4GAN
+from fewmask.models.build import NetConfig
 from fewmask.shapes import IGNORE
 
 
 @pytest.fixture
-def batch():
+def batch() -> Any:
     """Two labeled and two unlabeled images; some pixels have no label, some are padding."""
     batch = toy_batch(S4GAN)
     batch.labeled.labels[:, -5:] = IGNORE
@@ -20,7 +22,7 @@ def batch():
     return batch
 
 
-def without_dropout(tiny_net, **settings):
+def without_dropout(tiny_net: NetConfig, **settings: Any) -> Any:
     """The method with a discriminator that scores an image the same twice, and two images differently."""
     method = build(S4GAN, tiny_net, weak=OFF, **settings)
     for parameter in critics(method):
@@ -29,7 +31,7 @@ def without_dropout(tiny_net, **settings):
     return method
 
 
-def test_every_term_is_its_definition(tiny_net, batch):
+def test_every_term_is_its_definition(tiny_net: NetConfig, batch: Any) -> None:
     method = without_dropout(tiny_net, feature_matching_weight=0.5, self_training_weight=0.25)
     (images, labels), (more, valid), _ = batch
     labeled_logits, logits = method.student(images).logits, method.student(more).logits
@@ -55,7 +57,7 @@ def test_every_term_is_its_definition(tiny_net, batch):
     assert watch["passed_images"] == 0.5
 
 
-def test_an_image_passes_above_the_threshold_and_not_at_it(tiny_net, batch):
+def test_an_image_passes_above_the_threshold_and_not_at_it(tiny_net: NetConfig, batch: Any) -> None:
     for threshold, passed in ((0.499, 1), (0.5, 0)):
         method = build(S4GAN, tiny_net, threshold=threshold)
         for parameter in method.discriminator.classify.parameters():
@@ -66,13 +68,13 @@ def test_an_image_passes_above_the_threshold_and_not_at_it(tiny_net, batch):
         assert losses["disc"].item() == pytest.approx(math.log(2))
 
 
-def test_where_no_image_passes_the_term_is_0_and_still_a_term(tiny_net, batch):
+def test_where_no_image_passes_the_term_is_0_and_still_a_term(tiny_net: NetConfig, batch: Any) -> None:
     losses = build(S4GAN, tiny_net, threshold=1.0).step(batch, SETTLED).losses
     assert losses["self_training"] == 0
     losses["self_training"].backward()
 
 
-def test_segmenter_and_discriminator_do_not_train_each_other(tiny_net, batch):
+def test_segmenter_and_discriminator_do_not_train_each_other(tiny_net: NetConfig, batch: Any) -> None:
     method = without_dropout(tiny_net)
     losses = method.step(batch, SETTLED).losses
     assert set(losses) == {"sup", "feature_matching", "self_training", "disc"}
@@ -82,7 +84,7 @@ def test_segmenter_and_discriminator_do_not_train_each_other(tiny_net, batch):
         assert reached == critics if name == "disc" else reached and not reached & critics, name
 
 
-def test_what_lies_outside_of_an_unlabeled_image_is_no_prediction(tiny_net, batch):
+def test_what_lies_outside_of_an_unlabeled_image_is_no_prediction(tiny_net: NetConfig, batch: Any) -> None:
     method = without_dropout(tiny_net, threshold=0.0)
     batch.unlabeled.valid.zero_()
     losses = method.step(batch, SETTLED).losses
@@ -94,7 +96,7 @@ def test_what_lies_outside_of_an_unlabeled_image_is_no_prediction(tiny_net, batc
     assert losses["self_training"] == 0
 
 
-def test_the_discriminator_learns_to_tell_predictions_from_labels(tiny_net, batch):
+def test_the_discriminator_learns_to_tell_predictions_from_labels(tiny_net: NetConfig, batch: Any) -> None:
     method = build(S4GAN, tiny_net, weak=OFF)
     method.discriminator.eval()
     optimizer = torch.optim.Adam(critics(method), lr=1e-3)

@@ -1,17 +1,20 @@
 """The baseline: weighted cross-entropy on weakly augmented labeled images, and nothing else."""
 
+from typing import Any
+
 import pytest
 import torch
-from contract import OFF, SETTLED, build, toy_batch
 from torch.nn import functional as F
 
+from contract import OFF, SETTLED, build, toy_batch
 from fewmask.data.batch import Batch, Labeled
 from fewmask.methods import ClassBankMethod, Supervised
+from fewmask.models.build import NetConfig
 from fewmask.shapes import IGNORE
 
 
 @pytest.mark.parametrize("class_balance", [True, False])
-def test_the_only_term_is_equation_3_over_the_labels(tiny_net, class_balance):
+def test_the_only_term_is_equation_3_over_the_labels(tiny_net: NetConfig, class_balance: Any) -> None:
     method = build(Supervised, tiny_net, weak=OFF, class_balance=class_balance)
     batch = toy_batch(Supervised)
     batch.labeled.labels[:, -5:] = IGNORE
@@ -24,7 +27,7 @@ def test_the_only_term_is_equation_3_over_the_labels(tiny_net, class_balance):
     assert losses["sup"].item() == pytest.approx((summed / (labels != IGNORE).sum()).item(), rel=1e-4)
 
 
-def test_unlabeled_images_change_nothing(tiny_net):
+def test_unlabeled_images_change_nothing(tiny_net: NetConfig) -> None:
     labeled, unlabeled, _ = toy_batch(ClassBankMethod)
     found = []
     for batch in (Batch(labeled, unlabeled), Batch(labeled, None)):
@@ -34,16 +37,16 @@ def test_unlabeled_images_change_nothing(tiny_net):
     assert found[0] == found[1]
 
 
-def test_it_starts_from_the_network_that_the_class_bank_starts_from(tiny_net):
+def test_it_starts_from_the_network_that_the_class_bank_starts_from(tiny_net: NetConfig) -> None:
     ours, theirs = (build(method, tiny_net).student.state_dict() for method in (Supervised, ClassBankMethod))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_there_is_no_teacher(tiny_net):
+def test_there_is_no_teacher(tiny_net: NetConfig) -> None:
     assert build(Supervised, tiny_net).teacher is None
 
 
-def test_the_view_is_the_weak_one_of_the_config(tiny_net):
+def test_the_view_is_the_weak_one_of_the_config(tiny_net: NetConfig) -> None:
     images, labels = toy_batch(Supervised).labeled
     flip = OFF.model_copy(update={"flip_probability": 1.0})
     flipped = build(Supervised, tiny_net, weak=flip).step(Batch(Labeled(images, labels), None), SETTLED)

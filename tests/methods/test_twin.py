@@ -1,16 +1,19 @@
 """The twin that benchmarks/step.py compares a step with: it computes the same, or the comparison means nothing."""
 
+from typing import Any
+
 import pytest
 import torch
-from contract import OFF, build, toy_batch, train
 
+from contract import OFF, build, toy_batch, train
 from fewmask.methods import ClassBankMethod
+from fewmask.models.build import NetConfig
 from twin import TwinClassBank
 
-SETTINGS = {"weak": OFF, "strong": OFF, "num_labeled": 4}
+SETTINGS: dict[str, Any] = {"weak": OFF, "strong": OFF, "num_labeled": 4}
 
 
-def test_a_run_of_the_twin_has_the_losses_of_the_method(tiny_net):
+def test_a_run_of_the_twin_has_the_losses_of_the_method(tiny_net: NetConfig) -> None:
     batch = toy_batch(ClassBankMethod)
     found, expected = (
         list(train(build(kind, tiny_net, **SETTINGS), batch, 10)) for kind in (TwinClassBank, ClassBankMethod)
@@ -20,7 +23,7 @@ def test_a_run_of_the_twin_has_the_losses_of_the_method(tiny_net):
         assert own == pytest.approx(other, rel=1e-3, abs=1e-6)
 
 
-def test_the_twins_bank_holds_the_same_rows(tiny_net):
+def test_the_twins_bank_holds_the_same_rows(tiny_net: NetConfig) -> None:
     batch, methods = toy_batch(ClassBankMethod), []
     for kind in (TwinClassBank, ClassBankMethod):
         methods.append(build(kind, tiny_net, **SETTINGS))
