@@ -11,6 +11,7 @@ from contract import OFF, SETTLED, build, gradients, settled, toy_batch
 from fewmask.errors import UserError
 from fewmask.methods import ContextConsistency, cac
 from fewmask.models.build import NetConfig
+from fewmask.ops.contrast import Pixels
 from fewmask.ops.windows import Windows
 from fewmask.shapes import IGNORE
 
@@ -36,7 +37,8 @@ def literal_term(method: Any, batch: Any, places: Any, temperature: Any = 0.1, t
     vectors = F.normalize(method.projector(features), dim=1)
     confidence, classes = method.net.classify_cells(features).softmax(dim=1).max(dim=1)
 
-    seen, number = [{}, {}], len(batch.unlabeled.images)
+    seen: list[dict[Any, Any]] = [{}, {}]
+    number = len(batch.unlabeled.images)
     for index, inside in enumerate(valid):
         which, image = divmod(index, number)
         top, left, flipped = (part[image] for part in places[which])
@@ -70,7 +72,7 @@ def test_the_term_is_that_of_the_cells_that_both_windows_show(
         batch.unlabeled.valid[:, :, :12] = False
         batch.unlabeled.valid[0, -1, -1] = False
     places = [([0, 1], [0, 2], [False, True]), ([1, 0], [1, 0], [True, True])]
-    prepared = iter([Windows(*(torch.tensor(part) for part in place), (24, 32), 8) for place in places])
+    prepared = iter([Windows(*map(torch.tensor, place), (24, 32), 8)  # type: ignore[call-arg, arg-type] for place in places])
     monkeypatch.setattr(cac, "draw_windows", lambda *_: next(prepared))
     found = method.step(batch, SETTLED)
     expected, active_share = literal_term(method, batch, places)
@@ -145,7 +147,7 @@ def test_cells_have_8_pixels_or_as_many_as_coarser_features(arch: Any, options: 
 
 def test_negatives_are_at_most_so_many_cells_of_a_window_none_of_them_twice(tiny_net: NetConfig) -> None:
     vectors, labels = torch.arange(20.0)[:, None], torch.arange(20)
-    pixels = cac.Pixels(vectors, labels, torch.rand(20))
+    pixels = Pixels(vectors, labels, torch.rand(20))
     for number in (20, 30):
         assert build(ContextConsistency, tiny_net, num_negatives=number)._some(pixels) is pixels
     some = build(ContextConsistency, tiny_net, num_negatives=5)._some(pixels)

@@ -247,7 +247,8 @@ def test_one_pass_of_the_teacher_gives_what_two_give(make: Any, batch: Any, heig
     two._teacher_outputs = lambda batch, fills_bank: (two.teacher(batch.unlabeled.images), None)
     images, valid = batch.unlabeled
     batch = batch._replace(unlabeled=Unlabeled(images[:, :, :height], valid[:, :height]))
-    losses, expected = [], []
+    losses: list[Any] = []
+    expected: list[Any] = []
     for method, into in ((one, losses), (two, expected)):
         torch.manual_seed(0)
         into += method.step(batch, SETTLED).losses.values()

@@ -143,4 +143,4 @@ def test_the_teacher_is_a_true_average_at_first_and_an_exponential_one_later(mak
 
 
 def test_the_student_is_shipped() -> None:
-    assert ClassMix.predictor == "student"
+    assert ClassMix.needs(ClassMix.Config(name=ClassMix.name)).networks[0] == "student"

