@@ -72,7 +72,8 @@ def test_the_term_is_that_of_the_cells_that_both_windows_show(
         batch.unlabeled.valid[:, :, :12] = False
         batch.unlabeled.valid[0, -1, -1] = False
     places = [([0, 1], [0, 2], [False, True]), ([1, 0], [1, 0], [True, True])]
-    prepared = iter([Windows(*map(torch.tensor, place), (24, 32), 8)  # type: ignore[call-arg, arg-type] for place in places])
+    drawn: Any = [[*map(torch.tensor, place), (24, 32), 8] for place in places]
+    prepared = iter([Windows(*window) for window in drawn])
     monkeypatch.setattr(cac, "draw_windows", lambda *_: next(prepared))
     found = method.step(batch, SETTLED)
     expected, active_share = literal_term(method, batch, places)
