@@ -27,7 +27,7 @@ def _denied(*_: object, **__: object) -> None:
     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def test_one_line_of_yaml_is_enough(tmp_path):
+def test_one_line_of_yaml_is_enough(tmp_path: Path) -> None:
     classes = _yaml(tmp_path, "names: [background, cat, dog]\n")
     assert len(classes) == 3
     assert classes.values == (0, 1, 2)
@@ -35,20 +35,20 @@ def test_one_line_of_yaml_is_enough(tmp_path):
     assert classes.encoding == "index"
 
 
-def test_yaml_names_may_map_values_to_names(tmp_path):
+def test_yaml_names_may_map_values_to_names(tmp_path: Path) -> None:
     classes = _yaml(tmp_path, "names: {7: road, 8: sidewalk}\nignore: 3\n")
     assert classes.names == ("road", "sidewalk")
     assert classes.values == (7, 8)
     assert classes.ignore == (3, 255)
 
 
-def test_binary_masks_hold_0_and_255_and_ignore_nothing(tmp_path):
+def test_binary_masks_hold_0_and_255_and_ignore_nothing(tmp_path: Path) -> None:
     classes = _yaml(tmp_path, "names: [background, cat]\nencoding: binary\n")
     assert classes.values == (0, 255)
     assert classes.ignore == ()
 
 
-def test_void_line_of_classes_txt_is_ignored_and_no_class(tmp_path):
+def test_void_line_of_classes_txt_is_ignored_and_no_class(tmp_path: Path) -> None:
     classes = _text(tmp_path, "# value name\n0 Sky 1 2 3\n5 traffic light 9 9 9\n\n2 VOID 0 0 0\n")
     assert classes.names == ("Sky", "traffic light")
     assert classes.values == (0, 5)
@@ -57,17 +57,17 @@ def test_void_line_of_classes_txt_is_ignored_and_no_class(tmp_path):
     assert classes.ignore_colors == ((0, 0, 0),)
 
 
-def test_classes_txt_needs_no_colors(tmp_path):
+def test_classes_txt_needs_no_colors(tmp_path: Path) -> None:
     classes = _text(tmp_path, "0 background\n1 class 1\n")
     assert classes.names == ("background", "class 1")
     assert classes.colors == default_palette(2)
 
 
-def test_two_lines_of_values_0_and_255_mean_binary_masks(tmp_path):
+def test_two_lines_of_values_0_and_255_mean_binary_masks(tmp_path: Path) -> None:
     assert _text(tmp_path, "0 background\n255 cat\n").encoding == "binary"
 
 
-def test_yaml_without_names_completes_classes_txt(tmp_path):
+def test_yaml_without_names_completes_classes_txt(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("0 background 0 0 0\n1 cat 255 0 0\n")
     assert _yaml(tmp_path, "encoding: rgb\n").colors == ((0, 0, 0), (255, 0, 0))
     assert _yaml(tmp_path, "encoding: binary\n").values == (0, 255)
@@ -84,18 +84,18 @@ def test_yaml_without_names_completes_classes_txt(tmp_path):
         ),
     ],
 )
-def test_written_classes_are_read_back_the_same(tmp_path, classes):
+def test_written_classes_are_read_back_the_same(tmp_path: Path, classes: Classes) -> None:
     write_classes(classes, tmp_path / "new")
     assert read_classes(tmp_path / "new") == classes
     write_classes(classes, tmp_path / "dataset.yaml")
     assert read_classes(tmp_path) == classes
 
 
-def test_default_palette_is_distinct():
+def test_default_palette_is_distinct() -> None:
     assert len(set(default_palette(MAX_CLASSES))) == MAX_CLASSES
 
 
-def test_folder_without_classes_shows_the_shortest_yaml(tmp_path):
+def test_folder_without_classes_shows_the_shortest_yaml(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"names: \[background, cat, dog\]"):
         read_classes(tmp_path)
 
@@ -135,7 +135,7 @@ def test_folder_without_classes_shows_the_shortest_yaml(tmp_path):
         ("- a\n- b", "no list of keys"),
     ],
 )
-def test_wrong_yaml_names_the_file_and_the_mistake(tmp_path, text, message):
+def test_wrong_yaml_names_the_file_and_the_mistake(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         _yaml(tmp_path, text)
     assert caught.value.where == str(tmp_path / "dataset.yaml")
@@ -151,32 +151,32 @@ def test_wrong_yaml_names_the_file_and_the_mistake(tmp_path, text, message):
         ("0 a\n0 b\n", "value 0 is given to two classes"),
     ],
 )
-def test_wrong_classes_txt_names_the_line(tmp_path, text, message):
+def test_wrong_classes_txt_names_the_line(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         _text(tmp_path, text)
 
 
-def test_yaml_of_another_name_is_pointed_out(tmp_path):
+def test_yaml_of_another_name_is_pointed_out(tmp_path: Path) -> None:
     (tmp_path / "data.yml").write_text("names: [a, b]")
     with pytest.raises(UserError, match=r"If data.yml names the classes, call it dataset.yaml"):
         read_classes(tmp_path)
 
 
-def test_classes_file_that_cannot_be_opened_is_named(tmp_path, monkeypatch):
+def test_classes_file_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "dataset.yaml").write_text("names: [a, b]")
     monkeypatch.setattr(Path, "read_text", _denied)
     with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
         read_classes(tmp_path)
 
 
-def test_classes_file_that_is_not_text_is_named(tmp_path):
+def test_classes_file_that_is_not_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_bytes(b"0 caf\xe9\n1 cat")
     with pytest.raises(UserError, match="UTF-8"):
         read_classes(tmp_path)
 
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not beside the repository")
-def test_camvid_has_11_classes_and_void_is_ignored():
+def test_camvid_has_11_classes_and_void_is_ignored() -> None:
     classes = read_classes(CAMVID)
     assert len(classes) == 11
     assert classes.names[0] == "Sky"

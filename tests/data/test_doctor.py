@@ -28,7 +28,7 @@ def _mask(path: Path, pixels: np.ndarray = HALVES) -> None:
 
 
 @pytest.fixture
-def healthy(tmp_path):
+def healthy(tmp_path: Path) -> Path:
     """Six labeled train images, one without a mask, two val images."""
     (tmp_path / "dataset.yaml").write_text("names: [background, cat]\n")
     for index in range(7):
@@ -45,7 +45,7 @@ def _found(diagnosis: Diagnosis) -> list[tuple[str, str]]:
     return [(problem.level, problem.file) for problem in diagnosis.problems]
 
 
-def test_healthy_dataset_has_no_problems(healthy):
+def test_healthy_dataset_has_no_problems(healthy: Path) -> None:
     diagnosis = examine(healthy)
     assert diagnosis.problems == ()
     assert diagnosis.num_images == {"train": 7, "unlabeled": 0, "val": 2, "test": 0}
@@ -59,7 +59,7 @@ def test_healthy_dataset_has_no_problems(healthy):
     assert diagnosis.exit_code(strict=True) == 0
 
 
-def test_all_problems_are_found_in_one_go(healthy):
+def test_all_problems_are_found_in_one_go(healthy: Path) -> None:
     whole = (healthy / "train/images/0.png").read_bytes()
     (healthy / "train/images/0.png").write_bytes(whole[: len(whole) // 2])
     _mask(healthy / "train/masks/1.png", HALVES * 23)
@@ -78,7 +78,7 @@ def test_all_problems_are_found_in_one_go(healthy):
     assert all(problem.fix for problem in diagnosis.problems)
 
 
-def test_mask_drawn_before_exif_rotation_is_recognized(healthy):
+def test_mask_drawn_before_exif_rotation_is_recognized(healthy: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     _picture(healthy / "train/images/0.png", seed=0, exif=exif)
@@ -87,7 +87,7 @@ def test_mask_drawn_before_exif_rotation_is_recognized(healthy):
     assert "EXIF" in problem.fix
 
 
-def test_train_picture_in_val_is_an_error_whatever_its_name_and_format(healthy):
+def test_train_picture_in_val_is_an_error_whatever_its_name_and_format(healthy: Path) -> None:
     _picture(healthy / "val/images/leak.bmp", seed=3)
     _mask(healthy / "val/masks/leak.png")
     diagnosis = examine(healthy)
@@ -96,7 +96,7 @@ def test_train_picture_in_val_is_an_error_whatever_its_name_and_format(healthy):
 
 
 @pytest.mark.parametrize("copy", ["train/images/copy.png", "unlabeled/copy.png"])
-def test_train_picture_twice_is_a_warning(healthy, copy):
+def test_train_picture_twice_is_a_warning(healthy: Path, copy: str) -> None:
     _picture(healthy / copy, seed=3)
     diagnosis = examine(healthy)
     assert _found(diagnosis) == [("warning", copy)]
@@ -104,13 +104,13 @@ def test_train_picture_twice_is_a_warning(healthy, copy):
     assert diagnosis.exit_code(strict=True) == 1
 
 
-def test_flat_pictures_are_warned_of_and_not_taken_for_copies(healthy):
+def test_flat_pictures_are_warned_of_and_not_taken_for_copies(healthy: Path) -> None:
     for file in ("train/images/6.png", "val/images/9.png"):
         Image.new("RGB", (16, 12), "black").save(healthy / file)
     assert _found(examine(healthy)) == [("warning", "train/images/6.png"), ("warning", "val/images/9.png")]
 
 
-def test_12_bit_levels_in_16_bits_are_warned_of(healthy):
+def test_12_bit_levels_in_16_bits_are_warned_of(healthy: Path) -> None:
     levels = np.random.default_rng(0).integers(0, 4096, (12, 16)).astype(np.uint16)
     Image.fromarray(levels).save(healthy / "train/images/0.png")
     (problem,) = examine(healthy).problems
@@ -118,7 +118,7 @@ def test_12_bit_levels_in_16_bits_are_warned_of(healthy):
     assert "12-bit" in problem.fix
 
 
-def test_binary_masks_read_as_indices_are_recognized(healthy):
+def test_binary_masks_read_as_indices_are_recognized(healthy: Path) -> None:
     for index in range(6):
         _mask(healthy / f"train/masks/{index}.png", HALVES * 255)
     (problem,) = examine(healthy).problems
@@ -126,7 +126,7 @@ def test_binary_masks_read_as_indices_are_recognized(healthy):
     assert "encoding: binary" in problem.fix
 
 
-def test_binary_masks_among_masks_of_indices_are_warned_of(healthy):
+def test_binary_masks_among_masks_of_indices_are_warned_of(healthy: Path) -> None:
     _mask(healthy / "train/masks/3.png", HALVES * 255)
     (problem,) = examine(healthy).problems
     assert problem.level == "warning"
@@ -134,7 +134,7 @@ def test_binary_masks_among_masks_of_indices_are_warned_of(healthy):
     assert "train/masks/3.png" in problem.fix
 
 
-def test_class_without_labels_is_a_warning_and_a_rare_one_a_note(healthy):
+def test_class_without_labels_is_a_warning_and_a_rare_one_a_note(healthy: Path) -> None:
     (healthy / "dataset.yaml").write_text("names: [background, cat, dog, bird]\n")
     _mask(healthy / "train/masks/0.png", HALVES * 3)
     _mask(healthy / "val/masks/8.png", HALVES * 3)
@@ -142,12 +142,12 @@ def test_class_without_labels_is_a_warning_and_a_rare_one_a_note(healthy):
     assert problems == {"class dog has no labels": "warning", "class bird is labeled in only 1 image": "note"}
 
 
-def test_mask_without_any_label_is_a_warning(healthy):
+def test_mask_without_any_label_is_a_warning(healthy: Path) -> None:
     _mask(healthy / "train/masks/0.png", np.full((12, 16), 255))
     assert _found(examine(healthy)) == [("warning", "train/masks/0.png")]
 
 
-def test_masks_without_any_label_at_all_are_an_error(healthy):
+def test_masks_without_any_label_at_all_are_an_error(healthy: Path) -> None:
     (healthy / "dataset.yaml").write_text("names: [background, cat, dog]\n")
     for mask in (healthy / "train/masks").iterdir():
         _mask(mask, HALVES * 0 + 255)
@@ -155,12 +155,12 @@ def test_masks_without_any_label_at_all_are_an_error(healthy):
     assert errors == ["every pixel of every mask is ignored, so there is nothing to learn"]
 
 
-def test_jpeg_mask_is_named_once(healthy):
+def test_jpeg_mask_is_named_once(healthy: Path) -> None:
     _mask(healthy / "train/masks/6.jpg")
     assert _found(examine(healthy)) == [("error", "train/masks/6.jpg")]
 
 
-def test_a_file_of_several_pictures_is_a_warning(healthy):
+def test_a_file_of_several_pictures_is_a_warning(healthy: Path) -> None:
     pages = [Image.fromarray(np.full((12, 16, 3), level, np.uint8)) for level in (10, 200)]
     pages[0].putpixel((0, 0), (255, 255, 255))
     pages[0].save(healthy / "train/images/stack.tif", save_all=True, append_images=pages[1:])
@@ -170,19 +170,19 @@ def test_a_file_of_several_pictures_is_a_warning(healthy):
     ]
 
 
-def test_files_of_systems_are_not_worth_a_word(healthy):
+def test_files_of_systems_are_not_worth_a_word(healthy: Path) -> None:
     for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "._0.png"):
         (healthy / "train/masks" / name).touch()
     assert examine(healthy).problems == ()
 
 
-def test_files_that_are_not_read_are_told(healthy):
+def test_files_that_are_not_read_are_told(healthy: Path) -> None:
     (healthy / "train/images/photo.heic").touch()
     (healthy / "train/masks/6.webp").touch()
     assert _found(examine(healthy)) == [("warning", "train/masks"), ("note", "train/images")]
 
 
-def test_dataset_without_val_or_with_all_masks_gets_notes(healthy):
+def test_dataset_without_val_or_with_all_masks_gets_notes(healthy: Path) -> None:
     (healthy / "train/images/6.png").unlink()
     for file in sorted((healthy / "val").rglob("*.png")):
         file.unlink()
@@ -191,7 +191,7 @@ def test_dataset_without_val_or_with_all_masks_gets_notes(healthy):
     assert "there is no val" in {problem.text for problem in diagnosis.problems}
 
 
-def test_missing_masks_of_val_are_a_warning_and_no_masks_in_train_an_error(healthy):
+def test_missing_masks_of_val_are_a_warning_and_no_masks_in_train_an_error(healthy: Path) -> None:
     (healthy / "val/masks/8.png").unlink()
     for file in (healthy / "train/masks").iterdir():
         file.unlink()
@@ -200,7 +200,7 @@ def test_missing_masks_of_val_are_a_warning_and_no_masks_in_train_an_error(healt
     assert diagnosis.problems[1].text == "1 of 2 images have no mask"
 
 
-def test_without_classes_the_files_are_read_and_the_values_told(healthy):
+def test_without_classes_the_files_are_read_and_the_values_told(healthy: Path) -> None:
     (healthy / "dataset.yaml").unlink()
     (healthy / "train/images/6.png").write_bytes(b"")
     diagnosis = examine(healthy)
@@ -210,12 +210,12 @@ def test_without_classes_the_files_are_read_and_the_values_told(healthy):
     assert _found(diagnosis) == [("error", ""), ("error", "train/images/6.png")]
 
 
-def test_missing_folder_is_a_user_error(tmp_path):
+def test_missing_folder_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
         examine(tmp_path / "nowhere")
 
 
-def test_progress_reaches_its_end(healthy):
+def test_progress_reaches_its_end(healthy: Path) -> None:
     with Progress(console=Console(file=io.StringIO())) as progress:
         examine(healthy, progress)
     assert progress.finished
@@ -232,7 +232,7 @@ def _printed(diagnosis: Diagnosis, width: int = 80, encoding: str = "utf-8") -> 
     return file.read()
 
 
-def test_print_shows_splits_shares_and_problems_in_80_columns(healthy):
+def test_print_shows_splits_shares_and_problems_in_80_columns(healthy: Path) -> None:
     _mask(healthy / "train/masks/1.png", HALVES * 23)
     text = _printed(examine(healthy))
     assert "size 16 x 12" in text
@@ -245,7 +245,7 @@ def test_print_shows_splits_shares_and_problems_in_80_columns(healthy):
     assert max(len(line) for line in text.splitlines()) <= 80
 
 
-def test_print_shortens_many_problems_with_one_remedy(healthy):
+def test_print_shortens_many_problems_with_one_remedy(healthy: Path) -> None:
     for index in range(6):
         (healthy / f"train/masks/{index}.png").write_bytes(b"")
     text = _printed(examine(healthy))
@@ -255,11 +255,11 @@ def test_print_shortens_many_problems_with_one_remedy(healthy):
     assert text.count("-> Copy it again, save it as png") == 1
 
 
-def test_print_keeps_to_the_terminal_of_windows(healthy):
+def test_print_keeps_to_the_terminal_of_windows(healthy: Path) -> None:
     assert "50.00% #####" in _printed(examine(healthy), encoding="cp1252")
 
 
-def test_print_takes_names_with_brackets_literally(healthy):
+def test_print_takes_names_with_brackets_literally(healthy: Path) -> None:
     (healthy / "dataset.yaml").write_text("names: ['[red]background', '[/]cat', dog]\n")
     (healthy / "train/images/[bold]x.png").write_bytes(b"")
     text = _printed(examine(healthy), width=100)
@@ -268,7 +268,7 @@ def test_print_takes_names_with_brackets_literally(healthy):
 
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not beside the repository")
-def test_camvid_is_healthy():
+def test_camvid_is_healthy() -> None:
     diagnosis = examine(CAMVID)
     assert diagnosis.exit_code(strict=True) == 0
     assert diagnosis.num_images == {"train": 367, "unlabeled": 0, "val": 101, "test": 233}

@@ -19,19 +19,19 @@ def _dataset(root: Path, *files: str) -> Path:
     return root
 
 
-def test_masks_pair_with_images_by_stem_in_sorted_order(tmp_path):
+def test_masks_pair_with_images_by_stem_in_sorted_order(tmp_path: Path) -> None:
     folder = read_folder(_dataset(tmp_path, "train/images/b.JPG", "train/images/a.v2.tif", "train/masks/b.PNG"))
     images, masks = tmp_path / "train/images", tmp_path / "train/masks"
     assert folder.train == (Sample("a.v2", images / "a.v2.tif", None), Sample("b", images / "b.JPG", masks / "b.PNG"))
     assert folder.classes.names == ("background", "cat")
 
 
-def test_absent_splits_are_empty(tmp_path):
+def test_absent_splits_are_empty(tmp_path: Path) -> None:
     folder = read_folder(str(_dataset(tmp_path, "train/images/a.png")))
     assert (folder.unlabeled, folder.val, folder.test) == ((), (), ())
 
 
-def test_val_and_test_are_read_like_train(tmp_path):
+def test_val_and_test_are_read_like_train(tmp_path: Path) -> None:
     files = ("train/images/a.png", "val/images/a.png", "val/masks/a.bmp", "test/images/c.png")
     folder = read_folder(_dataset(tmp_path, *files))
     assert folder.val == (Sample("a", tmp_path / "val/images/a.png", tmp_path / "val/masks/a.bmp"),)
@@ -39,13 +39,13 @@ def test_val_and_test_are_read_like_train(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["unlabeled", "unlabeled/images"])
-def test_unlabeled_images_lie_in_either_place(tmp_path, place):
+def test_unlabeled_images_lie_in_either_place(tmp_path: Path, place: str) -> None:
     folder = read_folder(_dataset(tmp_path, "train/images/a.png", f"{place}/z.webp", f"{place}/b.jpeg"))
     assert [sample.name for sample in folder.unlabeled] == ["b", "z"]
     assert all(sample.mask is None for sample in folder.unlabeled)
 
 
-def test_hidden_and_foreign_files_are_left_out(tmp_path):
+def test_hidden_and_foreign_files_are_left_out(tmp_path: Path) -> None:
     files = ("train/images/a.png", "train/images/._a.png", "train/images/notes.txt", "train/masks/Thumbs.db")
     assert [sample.name for sample in read_folder(_dataset(tmp_path, *files)).train] == ["a"]
 
@@ -76,13 +76,13 @@ def test_hidden_and_foreign_files_are_left_out(tmp_path):
         (("train/images/a.png", "unlabeled/b.png", "unlabeled/b.bmp"), "unlabeled.*has the same name"),
     ],
 )
-def test_wrong_layout_is_named(tmp_path, files, message):
+def test_wrong_layout_is_named(tmp_path: Path, files: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         read_folder(_dataset(tmp_path, *files))
     assert caught.value.fix
 
 
-def test_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+def test_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _dataset(tmp_path, "train/images/a.png", "train/masks/a.png")
 
     def denied(_: Path) -> None:
@@ -93,6 +93,6 @@ def test_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
         read_folder(tmp_path)
 
 
-def test_missing_folder_is_named(tmp_path):
+def test_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
         read_folder(tmp_path / "nowhere")

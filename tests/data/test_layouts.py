@@ -3,7 +3,6 @@
 import io
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -333,7 +332,7 @@ def test_masks_of_other_classes_in_a_public_dataset_are_to_be_got_again(
     assert error.fix.startswith("Unpack leftImg8bit_trainvaltest.zip")
 
 
-def test_a_public_dataset_trains(cityscapes: Any) -> None:
+def test_a_public_dataset_trains(cityscapes: Path) -> None:
     settings = {f"net.{key}": value for key, value in NET.items()}
     settings |= {f"training.{key}": value for key, value in TRAINING.items()} | {"training.steps": 2}
     run = fewmask.train(cityscapes, cityscapes / "run", method="supervised", labels=1, settings=settings)

@@ -1,5 +1,9 @@
 """A batch is a function of its step: any step can be asked for alone, on any rank."""
 
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -18,13 +22,13 @@ DRAWS = Draws(seed=3, stage=0, crop=(16, 24), num_labeled=2, num_unlabeled=3)
 
 
 @pytest.fixture(scope="module")
-def stores(dataset):
+def stores(dataset: Path) -> tuple[MemoryStore, ...]:
     folder = read_folder(dataset)
     return tuple(MemoryStore(FileStore(samples, folder.classes)) for samples in (folder.train, folder.unlabeled))
 
 
 @pytest.fixture(scope="module")
-def marked(tmp_path_factory):
+def marked(tmp_path_factory: pytest.TempPathFactory) -> MemoryStore:
     """Seven images of one level each, 10 for the first to 70 for the last, each a class of its own."""
     folder = tmp_path_factory.mktemp("marked")
     samples = []
@@ -37,7 +41,7 @@ def marked(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def ramp(tmp_path_factory):
+def ramp(tmp_path_factory: pytest.TempPathFactory) -> MemoryStore:
     """One image whose red and green are the column and row of a pixel, as is its mask, the column."""
     folder = tmp_path_factory.mktemp("ramp")
     rows, columns = np.mgrid[:20, :30].astype(np.uint8)
@@ -47,63 +51,65 @@ def ramp(tmp_path_factory):
     return MemoryStore(FileStore([sample], Classes(names=tuple(map(str, range(30))))))
 
 
-def same(one, other):
+def same(one: Any, other: Any) -> bool:
     return all(torch.equal(*pair) for part in range(2) for pair in zip(one[part], other[part], strict=True))
 
 
-def seen(store, draws, steps):
+def seen(store: MemoryStore, draws: Draws, steps: Iterable[int]) -> list[int]:
     """Which images the labeled batches of these steps hold, in order."""
     batches = StepBatches(store, None, draws)
     return [int(level) // 10 - 1 for step in steps for level in batches[step].labeled.images[:, 0, 0, 0]]
 
 
-def test_two_loaders_agree_and_order_of_access_does_not_matter(stores):
+def test_two_loaders_agree_and_order_of_access_does_not_matter(stores: tuple[MemoryStore, ...]) -> None:
     forward = [StepBatches(*stores, DRAWS)[step] for step in range(6)]
     backward = [StepBatches(*stores, DRAWS)[step] for step in reversed(range(6))][::-1]
     assert all(map(same, forward, backward))
     assert not same(forward[0], forward[1])
 
 
-def test_a_loader_started_late_goes_on_as_the_unbroken_one(stores):
+def test_a_loader_started_late_goes_on_as_the_unbroken_one(stores: tuple[MemoryStore, ...]) -> None:
     batches = StepBatches(*stores, DRAWS)
     unbroken = list(step_loader(batches, 0, 5, workers=0, pinned=False))
     assert all(map(same, unbroken[3:], step_loader(batches, 3, 5, workers=0, pinned=False)))
     assert len(unbroken) == 5
 
 
-def test_workers_give_what_this_process_gives(stores):
+def test_workers_give_what_this_process_gives(stores: tuple[MemoryStore, ...]) -> None:
     batches = StepBatches(*stores, DRAWS)
     assert all(map(same, step_loader(batches, 0, 4, 2, pinned=False), [batches[step] for step in range(4)]))
 
 
 @pytest.mark.parametrize("change", [{"seed": 4}, {"stage": 1}])
-def test_another_seed_or_stage_is_another_order(marked, change):
+def test_another_seed_or_stage_is_another_order(marked: MemoryStore, change: dict[str, int]) -> None:
     steps = range(14)
     assert seen(marked, DRAWS, steps) != seen(marked, DRAWS._replace(**change), steps)
 
 
-def test_every_image_is_seen_once_before_any_is_seen_again(marked):
+def test_every_image_is_seen_once_before_any_is_seen_again(marked: MemoryStore) -> None:
     order = seen(marked, DRAWS._replace(num_labeled=3, crop=(4, 4)), range(14))  # 42 = six epochs, across batches
     epochs = [order[start : start + 7] for start in range(0, 42, 7)]
     assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) > 1
 
 
-def test_ranks_share_the_work_of_one(marked):
+def test_ranks_share_the_work_of_one(marked: MemoryStore) -> None:
     alone = DRAWS._replace(num_labeled=4, crop=(4, 4))
     ranks = [alone._replace(num_labeled=2, rank=rank, num_ranks=2) for rank in range(2)]
     for step in range(8):
         assert seen(marked, alone, [step]) == [index for draws in ranks for index in seen(marked, draws, [step])]
 
 
-def test_a_batch_may_be_larger_than_the_store(ramp):
+def test_a_batch_may_be_larger_than_the_store(ramp: MemoryStore) -> None:
     labeled = StepBatches(ramp, None, DRAWS._replace(num_labeled=5))[0].labeled
     assert len(labeled.images) == 5
     assert not torch.equal(labeled.images[0], labeled.images[1])  # crops differ
 
 
 @pytest.mark.parametrize("size", [4, 5])
-def test_labeled_batches_are_drawn_evenly_from_target_and_source(marked, ramp, size):
+def test_labeled_batches_are_drawn_evenly_from_target_and_source(
+    marked: MemoryStore, ramp: MemoryStore, size: int
+) -> None:
     """The source, one image whose blue is its row, is told from the target, whose images are of one level each."""
     batches = StepBatches(marked, None, DRAWS._replace(num_labeled=size, crop=(4, 4)), source=ramp)
     held = [batches[step] for step in range(14)]
@@ -117,11 +123,11 @@ def test_labeled_batches_are_drawn_evenly_from_target_and_source(marked, ramp, s
     assert sorted(levels[:7]) == sorted(levels[7:14]) == [10, 20, 30, 40, 50, 60, 70]  # each once before any again
 
 
-def test_ranks_share_the_source_as_one(marked, ramp):
+def test_ranks_share_the_source_as_one(marked: MemoryStore, ramp: MemoryStore) -> None:
     alone = DRAWS._replace(num_labeled=6, crop=(4, 4))
     ranks = [alone._replace(num_labeled=3, rank=rank, num_ranks=2) for rank in range(2)]
 
-    def levels(draws, step):
+    def levels(draws: Draws, step: int) -> Any:
         return StepBatches(ramp, None, draws, source=marked)[step].source.images[:, 0, 0, 0].tolist()
 
     for first in (0, 2):  # an odd share comes out even every two steps
@@ -130,7 +136,7 @@ def test_ranks_share_the_source_as_one(marked, ramp):
         assert together == [level for step in steps for draws in ranks for level in levels(draws, step)]
 
 
-def test_image_and_labels_are_cropped_at_the_same_place_and_everywhere(ramp):
+def test_image_and_labels_are_cropped_at_the_same_place_and_everywhere(ramp: MemoryStore) -> None:
     corners = set()
     for step in range(300):
         images, labels = StepBatches(ramp, None, DRAWS._replace(num_labeled=1, crop=(18, 27)))[step].labeled
@@ -140,7 +146,7 @@ def test_image_and_labels_are_cropped_at_the_same_place_and_everywhere(ramp):
     assert corners == {(top, left) for top in range(3) for left in range(4)}
 
 
-def test_a_crop_larger_than_the_image_pads_right_and_below(ramp):
+def test_a_crop_larger_than_the_image_pads_right_and_below(ramp: MemoryStore) -> None:
     batch = StepBatches(ramp, ramp, DRAWS._replace(num_labeled=1, num_unlabeled=1, crop=(24, 25)))[0]
     images, labels = batch.labeled
     for color, channel in zip((124, 116, 104), images[0], strict=True):  # SegNet's own padding, before normalization
@@ -152,19 +158,19 @@ def test_a_crop_larger_than_the_image_pads_right_and_below(ramp):
     assert not batch.unlabeled.valid[0, 20:].any()
 
 
-def test_unlabeled_images_have_no_labels_even_where_there_are_masks(ramp):
+def test_unlabeled_images_have_no_labels_even_where_there_are_masks(ramp: MemoryStore) -> None:
     assert Unlabeled._fields == ("images", "valid")
     assert StepBatches(ramp, ramp, DRAWS)[0].unlabeled._fields == ("images", "valid")
     assert StepBatches(ramp, None, DRAWS)[0].unlabeled is None
 
 
-def test_the_two_streams_are_drawn_apart(marked):
+def test_the_two_streams_are_drawn_apart(marked: MemoryStore) -> None:
     draws = DRAWS._replace(num_labeled=7, num_unlabeled=7, crop=(4, 4))
     batch = StepBatches(marked, marked, draws)[0]
     assert not torch.equal(batch.labeled.images, batch.unlabeled.images)
 
 
-def test_on_the_device_images_are_in_the_unit_range_and_labels_are_int64(stores):
+def test_on_the_device_images_are_in_the_unit_range_and_labels_are_int64(stores: tuple[MemoryStore, ...]) -> None:
     batch = StepBatches(*stores, DRAWS)[0]
     moved = batch.to(CPU)
     for images, bytes_ in (
@@ -178,7 +184,7 @@ def test_on_the_device_images_are_in_the_unit_range_and_labels_are_int64(stores)
     assert StepBatches(stores[0], None, DRAWS)[0].to(CPU).unlabeled is None
 
 
-def test_a_batch_that_is_on_the_device_stays_as_it_is():
+def test_a_batch_that_is_on_the_device_stays_as_it_is() -> None:
     labeled = Labeled(torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 2, 2, dtype=torch.int64))
     batch = Batch(labeled, None)
     assert (batch.to(CPU).to(CPU).labeled.images == 0.5).all()

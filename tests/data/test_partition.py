@@ -16,7 +16,9 @@ CAMVID = Path(__file__).parents[2].parent / "shared" / "data" / "camvid"
 COMMON = 1
 
 
-def _folder(root: Path, num_masks: int = 40, num_without: int = 3, classes_of: dict[int, list[int]] | None = None):
+def _folder(
+    root: Path, num_masks: int = 40, num_without: int = 3, classes_of: dict[int, list[int]] | None = None
+) -> Folder:
     """Masks of background, with further classes at some positions; images are never opened, so they need not exist."""
     samples = []
     for index in range(num_masks):
@@ -34,7 +36,7 @@ def _names(folder: Folder, labels: str | int | None, split_seed: int = 0) -> lis
 
 
 @pytest.mark.parametrize("labels", [None, "all", "40", 40, "1/1", "1.0"])
-def test_every_mask_is_labeled_by_default(tmp_path, labels):
+def test_every_mask_is_labeled_by_default(tmp_path: Path, labels: str | int | None) -> None:
     partition = draw_partition(_folder(tmp_path), labels, 0)
     assert len(partition.labeled) == 40
     assert [path.name for path in partition.unlabeled] == ["plain_0.jpg", "plain_1.jpg", "plain_2.jpg", "extra.jpg"]
@@ -43,11 +45,13 @@ def test_every_mask_is_labeled_by_default(tmp_path, labels):
 @pytest.mark.parametrize(
     ("labels", "count"), [("1/30", 1), ("1/16", 3), ("1/17", 2), ("0.5", 20), ("1/100", 1), ("7", 7), (7, 7)]
 )
-def test_share_is_of_the_masks_rounded_half_up_and_at_least_one(tmp_path, labels, count):
+def test_share_is_of_the_masks_rounded_half_up_and_at_least_one(
+    tmp_path: Path, labels: str | int | None, count: int
+) -> None:
     assert len(_names(_folder(tmp_path), labels)) == count
 
 
-def test_hidden_masks_join_the_unlabeled_pool_as_images_alone(tmp_path):
+def test_hidden_masks_join_the_unlabeled_pool_as_images_alone(tmp_path: Path) -> None:
     folder = _folder(tmp_path)
     partition = draw_partition(folder, 10, 0)
     assert len(partition.unlabeled) == 30 + 3 + 1
@@ -55,24 +59,24 @@ def test_hidden_masks_join_the_unlabeled_pool_as_images_alone(tmp_path):
     assert not {sample.image for sample in partition.labeled} & set(partition.unlabeled)
 
 
-def test_draw_depends_on_the_seed_alone(tmp_path):
+def test_draw_depends_on_the_seed_alone(tmp_path: Path) -> None:
     folder = _folder(tmp_path)
     assert _names(folder, 8, 3) == _names(folder, "8", 3) == sorted(_names(folder, 8, 3))
     assert len({tuple(_names(folder, 8, seed)) for seed in range(5)}) == 5
 
 
-def test_draw_is_the_same_for_ever(tmp_path):
+def test_draw_is_the_same_for_ever(tmp_path: Path) -> None:
     assert _names(_folder(tmp_path), 4, 0) == ["img_08", "img_19", "img_23", "img_25"]
 
 
-def test_new_images_do_not_reshuffle_the_draw(tmp_path):
+def test_new_images_do_not_reshuffle_the_draw(tmp_path: Path) -> None:
     before = set(_names(_folder(tmp_path, num_masks=30), 10))
     after = set(_names(_folder(tmp_path, num_masks=33), 10))
     assert len(before & after) >= 7
 
 
 @pytest.mark.parametrize("split_seed", range(10))
-def test_a_class_of_five_images_is_in_every_draw(tmp_path, split_seed):
+def test_a_class_of_five_images_is_in_every_draw(tmp_path: Path, split_seed: int) -> None:
     folder = _folder(tmp_path, classes_of={index: [COMMON] for index in range(COMMON_IMAGES)})
     held = [
         read_mask(sample.mask, folder.classes) == COMMON for sample in draw_partition(folder, 2, split_seed).labeled
@@ -81,13 +85,13 @@ def test_a_class_of_five_images_is_in_every_draw(tmp_path, split_seed):
     assert len(held) == 2
 
 
-def test_a_class_of_four_images_may_be_missing(tmp_path):
+def test_a_class_of_four_images_may_be_missing(tmp_path: Path) -> None:
     folder = _folder(tmp_path, classes_of={index: [COMMON] for index in range(COMMON_IMAGES - 1)})
     first_four = {f"img_{index:02}" for index in range(COMMON_IMAGES - 1)}
     assert any(not first_four & set(_names(folder, 2, seed)) for seed in range(10))
 
 
-def test_exchange_never_gives_up_a_class_that_is_held(tmp_path):
+def test_exchange_never_gives_up_a_class_that_is_held(tmp_path: Path) -> None:
     classes_of = {index: [1 + index // COMMON_IMAGES] for index in range(3 * COMMON_IMAGES)}  # each in five images
     folder = _folder(tmp_path, classes_of=classes_of)
     for split_seed in range(10):
@@ -95,7 +99,7 @@ def test_exchange_never_gives_up_a_class_that_is_held(tmp_path):
         assert {value for label in labels for value in label.unique().tolist()} == {0, 1, 2, 3}
 
 
-def test_too_few_images_for_all_classes_keep_their_number(tmp_path):
+def test_too_few_images_for_all_classes_keep_their_number(tmp_path: Path) -> None:
     classes_of = {index: [1 + index // COMMON_IMAGES] for index in range(3 * COMMON_IMAGES)}
     assert len(_names(_folder(tmp_path, classes_of=classes_of), 2)) == 2
 
@@ -110,7 +114,7 @@ def test_too_few_images_for_all_classes_keep_their_number(tmp_path):
         "img_07 # the best",
     ],
 )
-def test_published_lists_are_understood(tmp_path, line):
+def test_published_lists_are_understood(tmp_path: Path, line: str) -> None:
     (tmp_path / "list.txt").write_text(f"# ours\n\n{line}\nimg_01\nimg_07\n")
     assert _names(_folder(tmp_path), str(tmp_path / "list.txt")) == ["img_01", "img_07"]
 
@@ -126,7 +130,7 @@ def test_published_lists_are_understood(tmp_path, line):
         "image/aachen_000000_000019_leftImg8bit.png\tlabel/aachen_000000_000019_gtFine.png",
     ],
 )
-def test_listed_images_are_known_by_their_name_or_their_file(tmp_path, line):
+def test_listed_images_are_known_by_their_name_or_their_file(tmp_path: Path, line: str) -> None:
     folder = _folder(tmp_path, num_masks=2)
     image = Path("leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png")
     train = (folder.train[0]._replace(name="aachen_000000_000019", image=image), folder.train[1])
@@ -136,7 +140,7 @@ def test_listed_images_are_known_by_their_name_or_their_file(tmp_path, line):
 
 
 @pytest.mark.parametrize("line", ["images/my photo#1.v2.jpg # the best", "my photo#1.v2"])
-def test_listed_names_may_hold_spaces_dots_and_hashes(tmp_path, line):
+def test_listed_names_may_hold_spaces_dots_and_hashes(tmp_path: Path, line: str) -> None:
     folder = _folder(tmp_path, num_masks=2)
     first, second = folder.train[:2]
     train = (first._replace(name="my photo#1.v2"), second)
@@ -160,7 +164,7 @@ def test_listed_names_may_hold_spaces_dots_and_hashes(tmp_path, line):
         ),
     ],
 )
-def test_impossible_numbers_are_refused(tmp_path, labels, message):
+def test_impossible_numbers_are_refused(tmp_path: Path, labels: str | int | None, message: str) -> None:
     with pytest.raises(UserError, match=message):
         draw_partition(_folder(tmp_path), labels, 0)
 
@@ -180,19 +184,19 @@ def test_impossible_numbers_are_refused(tmp_path, labels, message):
         (b"\xff\xd8\xff", "not UTF-8"),
     ],
 )
-def test_wrong_lists_are_refused(tmp_path, text, message):
+def test_wrong_lists_are_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "list.txt").write_bytes(text)
     with pytest.raises(UserError, match=message):
         draw_partition(_folder(tmp_path), str(tmp_path / "list.txt"), 0)
 
 
-def test_dataset_without_masks_is_refused(tmp_path):
+def test_dataset_without_masks_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no train image has a mask"):
         draw_partition(_folder(tmp_path, num_masks=0), None, 0)
 
 
 @pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not beside the repository")
-def test_camvid_share_of_one_in_thirty_keeps_every_class():
+def test_camvid_share_of_one_in_thirty_keeps_every_class() -> None:
     folder = read_folder(CAMVID)
     for split_seed in range(3):
         partition = draw_partition(folder, "1/30", split_seed)
