@@ -51,7 +51,7 @@ def test_networks_are_those_whose_weights_are_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("method", "networks"),
-    [("class_bank", ["student"]), ("cutmix", ["student", "teacher"]), ("cutmix", ["teacher", "student"])],
+    [("supervised", ["student"]), ("cutmix", ["student", "teacher"]), ("cutmix", ["teacher", "student"])],
 )
 def test_a_run_is_finished_when_all_networks_of_its_recipe_are_there(
     method: str, networks: list[str], tmp_path: Path
