@@ -43,9 +43,10 @@ def add_row(table: ResultTable, run: Run, row: str, recipe: Recipe, folder: Path
     model = load(folder)
     scores: dict[Place, float | None] = {}
     for split in splits:
-        scores |= scores_of(model.evaluate(split))
+        evaluated = model.evaluate(split)
+        scores |= scores_of(evaluated)
     cost = Cost(round(seconds), *step_figures(folder))
-    table.append(ResultRow(run, row, model.shipped, scores, cost, origin(recipe.training.precision)))
+    table.append(ResultRow(run, row, evaluated["predictor"], scores, cost, origin(recipe.training.precision)))
 
 
 def _train(recipe: Recipe, folder: Path) -> None:

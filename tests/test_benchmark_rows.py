@@ -76,11 +76,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
             return type("Done", (), {"result": lambda self: None})()
 
     class Trained:
-        predictor = "student"
-
         def evaluate(self, split: str) -> dict[str, Any]:
             own = {"miou": 0.5, "per_class": {"sky": 0.5}}
-            return {"split": split, "student": own, "teacher": None}
+            return {"split": split, "predictor": "student", "networks": ["student"], "student": own}
 
     monkeypatch.setattr(runs, "ProcessPoolExecutor", Process)
     monkeypatch.setattr(runs, "load", lambda folder: Trained())

@@ -124,13 +124,13 @@ def test_a_row_that_cannot_be_read_is_named_by_its_line(tmp_path: Path) -> None:
 
 def test_scores_of_an_evaluation_are_those_of_every_network_that_it_has() -> None:
     student = {"miou": 0.40254, "per_class": {"sky": 0.5, "pole": None}}
-    evaluated = {"split": "val", **student, "student": student, "teacher": None}
+    evaluated = {"split": "val", **student, "networks": ["student"], "student": student}
     assert scores_of(evaluated) == {
         Place("val", "student"): 40.25,
         Place("val", "student", "sky"): 50.0,
         Place("val", "student", "pole"): None,
     }
-    assert len(scores_of(evaluated | {"teacher": student})) == 6
+    assert len(scores_of(evaluated | {"networks": ["student", "second"], "second": student})) == 6
 
 
 def test_columns_have_one_meaning_each() -> None:

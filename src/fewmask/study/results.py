@@ -12,7 +12,7 @@ classes. With pandas, `frame["scores"].str.extract(r"(?:^|; )test/student=([^;]*
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -118,16 +118,12 @@ class ResultTable:
         return True
 
 
-def scores_of(
-    evaluated: Mapping[str, Any], networks: Iterable[str] = ("student", "teacher")
-) -> dict[Place, float | None]:
-    """The scores of what `Model.evaluate` returns for a split."""
+def scores_of(evaluated: Mapping[str, Any]) -> dict[Place, float | None]:
+    """The scores of every network in what `Model.evaluate` returns for a split."""
     split, scores = evaluated["split"], {}
-    for network in networks:
-        own = evaluated.get(network)
-        if own:
-            scores[Place(split, network)] = _percent(own["miou"])
-            scores |= {Place(split, network, name): _percent(iou) for name, iou in own["per_class"].items()}
+    for network in evaluated["networks"]:
+        scores[Place(split, network)] = _percent(evaluated[network]["miou"])
+        scores |= {Place(split, network, name): _percent(iou) for name, iou in evaluated[network]["per_class"].items()}
     return scores
 
 
