@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ CAMVID = Path(__file__).parents[2].parent / "shared" / "data" / "camvid"
 HALVES = np.repeat(np.array([[0, 1]], dtype=np.uint8), 8, axis=1).repeat(12, axis=0)  # 12 x 16, half cat
 
 
-def _picture(path: Path, seed: int, size: tuple[int, int] = (12, 16), **options: object) -> None:
+def _picture(path: Path, seed: int, size: tuple[int, int] = (12, 16), **options: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)).save(path, **options)
 
@@ -272,5 +273,7 @@ def test_camvid_is_healthy() -> None:
     diagnosis = examine(CAMVID)
     assert diagnosis.exit_code(strict=True) == 0
     assert diagnosis.num_images == {"train": 367, "unlabeled": 0, "val": 101, "test": 233}
-    assert diagnosis.pixel_share["train"]["Road"] == pytest.approx(0.33, abs=0.01)
+    shares = diagnosis.pixel_share["train"]
+    assert shares is not None
+    assert shares["Road"] == pytest.approx(0.33, abs=0.01)
     assert "Bicyclist" in _printed(diagnosis)

@@ -23,7 +23,7 @@ COLORED = Classes(
 )
 
 
-def _save(path: Path, pixels: object, **options: object) -> Path:
+def _save(path: Path, pixels: object, **options: Any) -> Path:
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(np.asarray(pixels))
     image.save(path, **options)
     return path

@@ -16,15 +16,17 @@ from fewmask.data.loader import Draws, StepBatches, step_loader
 from fewmask.data.store import FileStore, MemoryStore
 from fewmask.shapes import IGNORE
 
+Stores = tuple[MemoryStore, MemoryStore]
 CPU = torch.device("cpu")
 CLASSES = Classes(names=("ground", "box"))
 DRAWS = Draws(seed=3, stage=0, crop=(16, 24), num_labeled=2, num_unlabeled=3)
 
 
 @pytest.fixture(scope="module")
-def stores(dataset: Path) -> tuple[MemoryStore, ...]:
+def stores(dataset: Path) -> Stores:
     folder = read_folder(dataset)
-    return tuple(MemoryStore(FileStore(samples, folder.classes)) for samples in (folder.train, folder.unlabeled))
+    labeled, unlabeled = (MemoryStore(FileStore(each, folder.classes)) for each in (folder.train, folder.unlabeled))
+    return labeled, unlabeled
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +35,10 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> MemoryStore:
     folder = tmp_path_factory.mktemp("marked")
     samples = []
     for index in range(7):
-        sample = Sample(str(index), folder / f"{index}.png", folder / f"{index}_mask.png")
+        mask = folder / f"{index}_mask.png"
+        sample = Sample(str(index), folder / f"{index}.png", mask)
         Image.fromarray(np.full((8, 8, 3), 10 * (index + 1), np.uint8)).save(sample.image)
-        Image.fromarray(np.full((8, 8), index, np.uint8)).save(sample.mask)
+        Image.fromarray(np.full((8, 8), index, np.uint8)).save(mask)
         samples.append(sample)
     return MemoryStore(FileStore(samples, Classes(names=tuple("abcdefg"))))
 
@@ -51,6 +54,12 @@ def ramp(tmp_path_factory: pytest.TempPathFactory) -> MemoryStore:
     return MemoryStore(FileStore([sample], Classes(names=tuple(map(str, range(30))))))
 
 
+def unlabeled_of(batch: Batch) -> Unlabeled:
+    """The unlabeled images of a batch that has some."""
+    assert batch.unlabeled is not None
+    return batch.unlabeled
+
+
 def same(one: Any, other: Any) -> bool:
     return all(torch.equal(*pair) for part in range(2) for pair in zip(one[part], other[part], strict=True))
 
@@ -61,22 +70,22 @@ def seen(store: MemoryStore, draws: Draws, steps: Iterable[int]) -> list[int]:
     return [int(level) // 10 - 1 for step in steps for level in batches[step].labeled.images[:, 0, 0, 0]]
 
 
-def test_two_loaders_agree_and_order_of_access_does_not_matter(stores: tuple[MemoryStore, ...]) -> None:
-    forward = [StepBatches(*stores, DRAWS)[step] for step in range(6)]
-    backward = [StepBatches(*stores, DRAWS)[step] for step in reversed(range(6))][::-1]
+def test_two_loaders_agree_and_order_of_access_does_not_matter(stores: Stores) -> None:
+    forward = [StepBatches(stores[0], stores[1], DRAWS)[step] for step in range(6)]
+    backward = [StepBatches(stores[0], stores[1], DRAWS)[step] for step in reversed(range(6))][::-1]
     assert all(map(same, forward, backward))
     assert not same(forward[0], forward[1])
 
 
-def test_a_loader_started_late_goes_on_as_the_unbroken_one(stores: tuple[MemoryStore, ...]) -> None:
-    batches = StepBatches(*stores, DRAWS)
+def test_a_loader_started_late_goes_on_as_the_unbroken_one(stores: Stores) -> None:
+    batches = StepBatches(stores[0], stores[1], DRAWS)
     unbroken = list(step_loader(batches, 0, 5, workers=0, pinned=False))
     assert all(map(same, unbroken[3:], step_loader(batches, 3, 5, workers=0, pinned=False)))
     assert len(unbroken) == 5
 
 
-def test_workers_give_what_this_process_gives(stores: tuple[MemoryStore, ...]) -> None:
-    batches = StepBatches(*stores, DRAWS)
+def test_workers_give_what_this_process_gives(stores: Stores) -> None:
+    batches = StepBatches(stores[0], stores[1], DRAWS)
     assert all(map(same, step_loader(batches, 0, 4, 2, pinned=False), [batches[step] for step in range(4)]))
 
 
@@ -154,33 +163,33 @@ def test_a_crop_larger_than_the_image_pads_right_and_below(ramp: MemoryStore) ->
     assert (labels[0, 20:] == IGNORE).all()
     assert torch.equal(images[0, 0, :20], labels[0, :20])
     assert labels[0, :20].max() < 30
-    assert batch.unlabeled.valid[0, :20].all()
-    assert not batch.unlabeled.valid[0, 20:].any()
+    assert unlabeled_of(batch).valid[0, :20].all()
+    assert not unlabeled_of(batch).valid[0, 20:].any()
 
 
 def test_unlabeled_images_have_no_labels_even_where_there_are_masks(ramp: MemoryStore) -> None:
     assert Unlabeled._fields == ("images", "valid")
-    assert StepBatches(ramp, ramp, DRAWS)[0].unlabeled._fields == ("images", "valid")
+    assert unlabeled_of(StepBatches(ramp, ramp, DRAWS)[0])._fields == ("images", "valid")
     assert StepBatches(ramp, None, DRAWS)[0].unlabeled is None
 
 
 def test_the_two_streams_are_drawn_apart(marked: MemoryStore) -> None:
     draws = DRAWS._replace(num_labeled=7, num_unlabeled=7, crop=(4, 4))
     batch = StepBatches(marked, marked, draws)[0]
-    assert not torch.equal(batch.labeled.images, batch.unlabeled.images)
+    assert not torch.equal(batch.labeled.images, unlabeled_of(batch).images)
 
 
-def test_on_the_device_images_are_in_the_unit_range_and_labels_are_int64(stores: tuple[MemoryStore, ...]) -> None:
-    batch = StepBatches(*stores, DRAWS)[0]
+def test_on_the_device_images_are_in_the_unit_range_and_labels_are_int64(stores: Stores) -> None:
+    batch = StepBatches(stores[0], stores[1], DRAWS)[0]
     moved = batch.to(CPU)
     for images, bytes_ in (
         (moved.labeled.images, batch.labeled.images),
-        (moved.unlabeled.images, batch.unlabeled.images),
+        (unlabeled_of(moved).images, unlabeled_of(batch).images),
     ):
         assert images.dtype == torch.float32
         torch.testing.assert_close(images, bytes_ / 255)
     assert moved.labeled.labels.dtype == torch.int64
-    assert torch.equal(moved.unlabeled.valid, batch.unlabeled.valid)
+    assert torch.equal(unlabeled_of(moved).valid, unlabeled_of(batch).valid)
     assert StepBatches(stores[0], None, DRAWS)[0].to(CPU).unlabeled is None
 
 

@@ -16,6 +16,12 @@ CAMVID = Path(__file__).parents[2].parent / "shared" / "data" / "camvid"
 COMMON = 1
 
 
+def mask_of(sample: Sample) -> Path:
+    """The mask of an image that has one."""
+    assert sample.mask is not None
+    return sample.mask
+
+
 def _folder(
     root: Path, num_masks: int = 40, num_without: int = 3, classes_of: dict[int, list[int]] | None = None
 ) -> Folder:
@@ -79,7 +85,7 @@ def test_new_images_do_not_reshuffle_the_draw(tmp_path: Path) -> None:
 def test_a_class_of_five_images_is_in_every_draw(tmp_path: Path, split_seed: int) -> None:
     folder = _folder(tmp_path, classes_of={index: [COMMON] for index in range(COMMON_IMAGES)})
     held = [
-        read_mask(sample.mask, folder.classes) == COMMON for sample in draw_partition(folder, 2, split_seed).labeled
+        read_mask(mask_of(sample), folder.classes) == COMMON for sample in draw_partition(folder, 2, split_seed).labeled
     ]
     assert any(mask.any() for mask in held)
     assert len(held) == 2
@@ -95,7 +101,9 @@ def test_exchange_never_gives_up_a_class_that_is_held(tmp_path: Path) -> None:
     classes_of = {index: [1 + index // COMMON_IMAGES] for index in range(3 * COMMON_IMAGES)}  # each in five images
     folder = _folder(tmp_path, classes_of=classes_of)
     for split_seed in range(10):
-        labels = [read_mask(sample.mask, folder.classes) for sample in draw_partition(folder, 3, split_seed).labeled]
+        labels = [
+            read_mask(mask_of(sample), folder.classes) for sample in draw_partition(folder, 3, split_seed).labeled
+        ]
         assert {value for label in labels for value in label.unique().tolist()} == {0, 1, 2, 3}
 
 
@@ -201,7 +209,9 @@ def test_camvid_share_of_one_in_thirty_keeps_every_class() -> None:
     for split_seed in range(3):
         partition = draw_partition(folder, "1/30", split_seed)
         held = {
-            value for sample in partition.labeled for value in read_mask(sample.mask, folder.classes).unique().tolist()
+            value
+            for sample in partition.labeled
+            for value in read_mask(mask_of(sample), folder.classes).unique().tolist()
         }
         assert len(partition.labeled) == 12
         assert len(partition.unlabeled) == 355

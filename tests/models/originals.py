@@ -141,13 +141,13 @@ class Original:
         ]
         pooled = self.block("aspp.global_avg_pool.1", "aspp.global_avg_pool.2", high.mean((2, 3), keepdim=True))
         context.append(pooled.expand_as(context[0]))
-        context = self.block("aspp.conv1", "aspp.bn1", torch.cat(context, dim=1))
+        joined = self.block("aspp.conv1", "aspp.bn1", torch.cat(context, dim=1))
         low = self.block("decoder.conv1", "decoder.bn1", low)
-        features = torch.cat([enlarged(context, low.shape[-2:]), low], dim=1)
+        features = torch.cat([enlarged(joined, low.shape[-2:]), low], dim=1)
         for i in (0, 3):
             features = self.block(f"decoder.pre_last_conv.{i}", f"decoder.pre_last_conv.{i + 1}", features)
         return self.convolve("decoder.last_conv", features), features
 
 
-def enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(maps, size, mode="bilinear", align_corners=True)
+def enlarged(maps: Tensor, size: Sequence[int]) -> Tensor:
+    return F.interpolate(maps, list(size), mode="bilinear", align_corners=True)

@@ -1,6 +1,7 @@
 """The bank against a plain queue per class, over many pushes."""
 
 from collections import deque
+from collections.abc import Sequence
 from itertools import groupby
 
 import pytest
@@ -27,7 +28,7 @@ class Queues:
     """What a bank is: per class a queue that forgets its oldest row."""
 
     def __init__(self) -> None:
-        self.rows = [deque(maxlen=SLOTS) for _ in range(K)]
+        self.rows: list[deque[float]] = [deque(maxlen=SLOTS) for _ in range(K)]
 
     def push(self, rows: list[tuple[float, int, float, int]], per_class: int) -> None:
         """Rows are (name, class, score, source)."""
@@ -37,7 +38,7 @@ class Queues:
                 queue.extend(name for name, *_ in list(of_one_source)[:per_class])
 
 
-def push(bank: ClassBank, names: list[float], rows: list[tuple[int, float, int]], per_class: int) -> None:
+def push(bank: ClassBank, names: Sequence[float], rows: list[tuple[int, float, int]], per_class: int) -> None:
     """Pushes rows whose vector is their name."""
     classes, scores, sources = ([row[part] for row in rows] for part in range(3))
     bank.push(
@@ -91,7 +92,7 @@ def test_the_last_stay_when_more_come_than_there_are_slots() -> None:
 
 def test_no_slot_is_written_twice_in_a_push(monkeypatch: pytest.MonkeyPatch) -> None:
     """A GPU writes in any order."""
-    written = []
+    written: list[list[int]] = []
     monkeypatch.setattr(bank_module, "_write", lambda slots, slot, rows, wanted: written.append(slot[wanted].tolist()))
     push(ClassBank(K, SLOTS, dim=2), range(6), [(0, -float(place), 0) for place in range(6)], per_class=6)
     assert [sorted(slots) for slots in written] == [[0, 1, 2, 3]] * 2

@@ -35,7 +35,7 @@ def test_layers_have_the_gradients_of_float32(arch: str, encoder: str, options: 
         if type(module).__name__ in ("Dropout", "Dropout2d", "DropPath"):
             module.eval()  # else two calls differ
         if hasattr(module, "inplace"):
-            module.inplace = False
+            module.inplace = False  # type: ignore[assignment]
     checked, worst = 0, (0.0, "")
     for name, layer, maps, slope in calls(net, torch.rand(2, 3, HEIGHT, WIDTH)):
         expected, got = gradients(layer, maps, slope, "32"), gradients(layer, maps, slope, "bf16")
@@ -66,7 +66,7 @@ def calls(net: nn.Module, images: Tensor) -> list[tuple[str, nn.Module, Tensor, 
     F.cross_entropy(logits.float(), torch.randint(0, 3, (2, HEIGHT, WIDTH))).backward()
     for hook in hooks:
         hook.remove()
-    return [tuple(call) for call in seen]  # type: ignore[misc]
+    return [(name, layer, maps, slope) for name, layer, maps, slope in seen]
 
 
 def gradients(layer: nn.Module, maps: Tensor, slope: Tensor, precision: str) -> tuple[Tensor, ...]:

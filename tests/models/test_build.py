@@ -103,7 +103,7 @@ def test_what_cannot_be_built_is_a_user_error(arch: str, encoder: str, options: 
 
 def test_a_misspelled_key_is_refused() -> None:
     with pytest.raises(ValidationError, match="encodr"):
-        NetConfig(encodr="resnet18")
+        NetConfig(encodr="resnet18")  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("encoder", ["resnet18", "mit_b0"])
@@ -112,7 +112,7 @@ def test_imagenet_without_network_fails_at_once_with_one_line(
 ) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    naps = []
+    naps: list[float] = []
     monkeypatch.setattr(time, "sleep", naps.append)  # as between retries
     with pytest.raises(UserError, match=r"net\.weights=PATH") as caught:
         build_net(NetConfig(arch="unet", encoder=encoder), num_classes=5)

@@ -37,11 +37,13 @@ def test_every_block_of_a_stage_has_the_dilation_of_the_stage() -> None:
 
 
 @pytest.mark.parametrize("rates", [(1,), (1, 2), (6, 12, 18, 24)])
-def test_the_classifier_sums_all_of_its_branches(rates: list[int]) -> None:
+def test_the_classifier_sums_all_of_its_branches(rates: tuple[int, ...]) -> None:
     head = DilatedSum(4, 3, rates)
     features = torch.randn(2, 4, 9, 9)
     expected = torch.zeros(2, 3, 9, 9)
     for rate, branch in zip(rates, head.branches, strict=True):
+        assert isinstance(branch, nn.Conv2d)
+        assert branch.bias is not None
         padded = nn.functional.pad(features, (rate,) * 4)
         for row in range(3):
             for column in range(3):
@@ -60,6 +62,7 @@ def test_the_switch_keeps_the_smallest_rates(aspp_branches: int, rates: list[int
 def test_the_classifier_starts_as_the_papers_does() -> None:
     torch.manual_seed(0)
     for branch in DilatedSum(2048, 19, (6, 12)).branches:
+        assert isinstance(branch, nn.Conv2d)
         assert branch.weight.mean().item() == pytest.approx(0, abs=1e-4)
         assert branch.weight.std().item() == pytest.approx(0.01, rel=0.01)
         assert branch.bias is not None

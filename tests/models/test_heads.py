@@ -1,6 +1,7 @@
 """Heads and selectors against one plain PyTorch module per class."""
 
 import copy
+from typing import Any, cast
 
 import pytest
 import torch
@@ -71,8 +72,8 @@ def test_grouped_batch_norm_equals_one_batch_norm_per_group(training: bool) -> N
             assert_close(gradient[own], plain_gradient[own])
             for found_gradient, expected_gradient in zip(weight_gradients, plain_weight_gradients, strict=True):
                 assert_close(found_gradient[group], expected_gradient)
-            assert_close(norm.running_mean[group], layer.running_mean)
-            assert_close(norm.running_var[group], layer.running_var)
+            assert_close(norm.running_mean[group], layer.get_buffer("running_mean"))
+            assert_close(norm.running_var[group], layer.get_buffer("running_var"))
 
 
 def test_a_group_of_one_row_becomes_beta_and_keeps_its_statistics_as_an_empty_one_does() -> None:
@@ -119,13 +120,13 @@ def test_selectors_equal_one_module_per_class(training: bool) -> None:
         own_rows = rows.detach()[own].requires_grad_()
         expected = module(own_rows).flatten()
         expected.backward(direction[own])
-        hidden, norm, _, out, _ = module
+        hidden, norm, _, out, _ = cast(tuple[Any, ...], tuple(module))
         assert_close(scores[own], expected)
-        assert_close(grad_of(rows)[own], own_rows.grad)
-        assert_close(grad_of(selectors.hidden_weight)[label], hidden.weight.grad)
-        assert_close(grad_of(selectors.hidden_bias)[label], hidden.bias.grad)
-        assert_close(grad_of(selectors.norm.weight)[label], norm.weight.grad)
-        assert_close(grad_of(selectors.norm.bias)[label], norm.bias.grad)
+        assert_close(grad_of(rows)[own], grad_of(own_rows))
+        assert_close(grad_of(selectors.hidden_weight)[label], grad_of(hidden.weight))
+        assert_close(grad_of(selectors.hidden_bias)[label], grad_of(hidden.bias))
+        assert_close(grad_of(selectors.norm.weight)[label], grad_of(norm.weight))
+        assert_close(grad_of(selectors.norm.bias)[label], grad_of(norm.bias))
         assert_close(grad_of(selectors.out_weight)[label], grad_of(out.weight)[0])
         assert_close(grad_of(selectors.out_bias)[label], grad_of(out.bias)[0])
         assert_close(selectors.norm.running_mean[label], norm.running_mean)
@@ -145,14 +146,14 @@ def test_selectors_of_slots_equal_those_of_the_same_rows_one_by_one(training: bo
     (scores * direction).sum().backward()
     (expected * direction.flatten()).sum().backward()
     for parameter, same in zip(selectors.parameters(), other.parameters(), strict=True):
-        assert_close(parameter.grad, same.grad)
-    for buffer, same in zip(selectors.buffers(), other.buffers(), strict=True):
-        assert_close(buffer, same)
+        assert_close(grad_of(parameter), grad_of(same))
+    for buffer, other_buffer in zip(selectors.buffers(), other.buffers(), strict=True):
+        assert_close(buffer, other_buffer)
 
 
-@pytest.mark.parametrize("classes", [[IGNORE] * 4, [K] * 4, [1], [IGNORE], []])
-def test_selectors_take_ignored_rows_one_row_and_none(classes: list[int]) -> None:
-    classes = torch.tensor(classes, dtype=torch.int64)
+@pytest.mark.parametrize("labels", [[IGNORE] * 4, [K] * 4, [1], [IGNORE], []])
+def test_selectors_take_ignored_rows_one_row_and_none(labels: list[int]) -> None:
+    classes = torch.tensor(labels, dtype=torch.int64)
     rows = torch.randn(len(classes), DIM, requires_grad=True)
     scores = ClassSelectors(K, DIM)(rows, classes)
     scores.sum().backward()
@@ -183,7 +184,7 @@ def test_pixel_head_equals_linear_norm_relu_linear_over_the_known_rows() -> None
         head.train(training)
         plain.train(training)
         assert_close(head(rows, classes, K)[known], plain(rows[known]))
-        assert_close(head.norm.running_var[0], plain[1].running_var)
+        assert_close(head.norm.running_var[0], plain.get_buffer("1.running_var"))
 
 
 def test_contrast_heads_map_features_to_scores_of_both_sides() -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import distributed, multiprocessing
+from torch import distributed
+from torch.multiprocessing.spawn import start_processes
 
 from fewmask.models.bank import ClassBank
 from fewmask.models.frequency import ClassFrequency
@@ -45,7 +46,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> States:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    multiprocessing.start_processes(run_rank, (port, folder), nprocs=NUM_RANKS, start_method="forkserver")
+    start_processes(run_rank, (port, folder), nprocs=NUM_RANKS, start_method="forkserver")  # type: ignore[no-untyped-call]
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(NUM_RANKS)]
 
 

@@ -106,6 +106,7 @@ def test_a_file_of_full_size_fills_the_network_to_the_last_tensor(
         )
     own = {name: tensor.shape for name, tensor in net.state_dict().items() if "num_batches" not in name}
     assert len(given) == num_tensors
+    assert found is not None
     assert {name: tensor.shape for name, tensor in found.items()} == own
 
 
@@ -151,14 +152,15 @@ def test_a_saved_network_keeps_the_layout_and_the_normalization_of_its_file(agai
 )
 def test_a_checkpoint_of_alonso_et_al_computes_what_its_network_computes(
     arch: str,
-    pretraining: str | None,
-    dataset: Path,
+    pretraining: str,
+    dataset: str,
     mean: Sequence[float],
     num_classes: int,
     prefix: str,
     tmp_path: Path,
 ) -> None:
     coco = pretraining == "COCO"
+    original: Callable[[Tensor], tuple[Tensor, Tensor]]
     if arch == "deeplabv2":
         tensors = deeplabv2(num_classes=num_classes)
         original = partial(Original(tensors).deeplabv2, caffe=coco)
@@ -180,7 +182,7 @@ def test_a_checkpoint_of_alonso_et_al_without_its_heads_is_still_theirs(tmp_path
 
 def plain_module(tensors: Mapping[str, Tensor], name: str, slope: float) -> nn.Sequential:
     layers = {number: tensors[f"{name}.{number}.weight"].shape for number in (0, 3)}
-    hidden, out = (nn.Linear(*reversed(shape)) for shape in layers.values())
+    hidden, out = (nn.Linear(shape[1], shape[0]) for shape in layers.values())
     module = nn.Sequential(hidden, nn.BatchNorm1d(DIM), nn.LeakyReLU(slope), out)
     own = {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
     module.load_state_dict(own)

@@ -1,6 +1,7 @@
 """SegNet on a network small enough to check by hand, and on timm's smallest ResNet."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import segmentation_models_pytorch as smp
@@ -13,7 +14,7 @@ from fewmask.models.grid import on_grid
 from fewmask.models.segnet import SegNet
 from grad_of import grad_of
 
-NEUTRAL = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+NEUTRAL: dict[str, Any] = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
 
 class EveryFourthPixel(nn.Module):
@@ -37,7 +38,7 @@ def plain_network() -> nn.Module:
     return network
 
 
-def small_net(arch: str = "fpn", **arguments: object) -> SegNet:
+def small_net(arch: str = "fpn", **arguments: Any) -> SegNet:
     torch.manual_seed(0)
     network = smp.create_model(arch, "tu-test_resnet", encoder_weights=None, classes=5)
     return SegNet(network, 5, **arguments)

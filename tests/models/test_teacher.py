@@ -13,7 +13,7 @@ def network() -> nn.Sequential:
     return nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 2))
 
 
-def moved(module: nn.Sequential) -> nn.Sequential:
+def moved(module: nn.Module) -> nn.Module:
     """A copy with other parameters and other statistics."""
     other = copy.deepcopy(module)
     for tensor in (*other.parameters(), *other.buffers()):
@@ -43,8 +43,8 @@ def test_without_buffers_only_parameters_follow() -> None:
     teacher.follow(student, 0.5)
     for name, found in teacher.network.named_parameters():
         assert_average(found, before.get_parameter(name), student.get_parameter(name), 0.5)
-    for name, found in teacher.network.named_buffers():
-        assert torch.equal(found, before.get_buffer(name))
+    for name, buffer in teacher.network.named_buffers():
+        assert torch.equal(buffer, before.get_buffer(name))
 
 
 def test_the_teacher_starts_as_the_student_and_shares_nothing_with_it() -> None:
@@ -81,8 +81,8 @@ def share(step: int, steps: int) -> torch.Tensor:
 def test_a_momentum_in_a_tensor_gives_the_same_teacher_as_a_number() -> None:
     start = network()
     teachers, student = [Teacher(start), Teacher(start)], moved(start)
-    for teacher, momentum in zip(teachers, (0.3, torch.tensor(0.3, dtype=torch.float64)), strict=True):
-        teacher.follow(student, momentum)
+    teachers[0].follow(student, 0.3)
+    teachers[1].follow(student, torch.tensor(0.3, dtype=torch.float64))
     found, expected = (teacher.network.state_dict() for teacher in teachers)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 

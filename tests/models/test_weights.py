@@ -36,7 +36,8 @@ def save(tensors: Mapping[str, Tensor], path: Path | str) -> str:
 
 def deepest(net: SegNet, images: Tensor) -> Tensor:
     encoded = net.eval().network.encoder((images - net.mean) / net.std)
-    return encoded[0][-1] if isinstance(encoded, tuple) else encoded[-1]
+    last: Tensor = encoded[0][-1] if isinstance(encoded, tuple) else encoded[-1]
+    return last
 
 
 @pytest.mark.skipif(not MOBILENET.exists(), reason=f"{MOBILENET.name} is not in ../shared/weights")

@@ -1,10 +1,10 @@
 """What one image gives to another: half of its classes, copies of some, or a box; and the pasting of any map."""
 
 import math
-from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from fewmask.ops.mix import cover, draw_box_mask, draw_class_mask, draw_copy_mask, draw_shaped_box_mask, paste
 from fewmask.shapes import IGNORE
@@ -12,7 +12,7 @@ from fewmask.shapes import IGNORE
 K = 6
 
 
-def random_labels(num_images: int = 20, side: Any = 8) -> Any:
+def random_labels(num_images: int = 20, side: int = 8) -> Tensor:
     """Images of 1 to 6 classes, a part of them ignored."""
     labels = torch.stack([torch.randint(0, 1 + image % K, (side, side)) for image in range(num_images)])
     return labels.masked_fill(torch.rand(labels.shape) < 0.2, IGNORE)
@@ -40,7 +40,7 @@ def test_the_probability_holds_per_image() -> None:
 
 
 @pytest.mark.parametrize("label", [0, 3, IGNORE])
-def test_an_image_of_one_class_or_none_gives_nothing(label: Any) -> None:
+def test_an_image_of_one_class_or_none_gives_nothing(label: int) -> None:
     assert not draw_class_mask(torch.full((3, 4, 4), label), K, probability=1.0).any()
     assert not draw_class_mask(torch.full((1, 1, 1), label), K, probability=1.0).any()
 
@@ -62,8 +62,8 @@ def test_ignored_images_give_no_copies() -> None:
     assert not draw_copy_mask(torch.full((3, 1, 1), IGNORE), torch.ones(K)).any()
 
 
-def draw_boxes(num_images: int, size: Any, *area_range: Any) -> Any:
-    return draw_box_mask(num_images, size, torch.device("cpu"), area_range)
+def draw_boxes(num_images: int, size: tuple[int, int], least: float, most: float) -> Tensor:
+    return draw_box_mask(num_images, size, torch.device("cpu"), (least, most))
 
 
 def test_a_mask_is_one_whole_box() -> None:
@@ -81,7 +81,7 @@ def test_a_box_covers_its_share_but_for_rounding() -> None:
 
 
 @pytest.mark.parametrize("size", [(500, 1), (1, 500)])
-def test_height_and_width_are_log_uniform_between_the_share_and_the_whole(size: Any) -> None:
+def test_height_and_width_are_log_uniform_between_the_share_and_the_whole(size: tuple[int, int]) -> None:
     shares = draw_boxes(4000, size, 0.5, 0.5).flatten(1).float().mean(dim=1)
     assert shares.min() >= 0.5
     tenths = torch.linspace(0.1, 0.9, 9)
