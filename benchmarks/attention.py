@@ -109,7 +109,7 @@ def train(still: Still, steps: int, build: Callable[[list[nn.Parameter]], Optimi
         predictions, classes = still.batches[step % BATCHES]
         optimizer.zero_grad()
         loss = 2 * method.config.contrast_weight * distance(method, heads, predictions, classes)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
     return heads
 

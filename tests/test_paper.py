@@ -22,7 +22,7 @@ from fewmask.study.results import Origin
 from fewmask.training.start import train_recipe
 from fewmask.use.model import load
 from miniatures import make_cityscapes, make_gta5, make_voc, save_mask
-from table import ROOT
+from table import ROOT, machine
 from toy import NET
 
 TABLES = {number: paper.read_table(number) for number in (2, 3, 4)}
@@ -300,7 +300,7 @@ def test_step_measured_once_is_not_measured_again(tmp_path: Path, monkeypatch: p
         return {"device": "cuda", "seconds": "1"}
 
     monkeypatch.setattr(paper, "measure_step", measure)
-    monkeypatch.setattr("table.origin", lambda _: Origin("command", "commit", paper.machine(), "date"))
+    monkeypatch.setattr("table.origin", lambda _: Origin("command", "commit", machine(), "date"))
     for number in (3, 4, 4):
         paper.add_steps(TABLES[number], tmp_path / "steps.csv", 5)
     counts = {number: len({(row.recipe, row.method) for row in TABLES[number].rows}) for number in (3, 4)}

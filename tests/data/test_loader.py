@@ -90,7 +90,7 @@ def test_workers_give_what_this_process_gives(stores: Stores) -> None:
 
 
 @pytest.mark.parametrize("change", [{"seed": 4}, {"stage": 1}])
-def test_another_seed_or_stage_is_another_order(marked: MemoryStore, change: dict[str, int]) -> None:
+def test_another_seed_or_stage_is_another_order(marked: MemoryStore, change: dict[str, Any]) -> None:
     steps = range(14)
     assert seen(marked, DRAWS, steps) != seen(marked, DRAWS._replace(**change), steps)
 

@@ -192,7 +192,7 @@ def test_impossible_numbers_are_refused(tmp_path: Path, labels: str | int | None
         (b"\xff\xd8\xff", "not UTF-8"),
     ],
 )
-def test_wrong_lists_are_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_wrong_lists_are_refused(tmp_path: Path, text: bytes, message: str) -> None:
     (tmp_path / "list.txt").write_bytes(text)
     with pytest.raises(UserError, match=message):
         draw_partition(_folder(tmp_path), str(tmp_path / "list.txt"), 0)

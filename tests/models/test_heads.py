@@ -1,7 +1,7 @@
 """Heads and selectors against one plain PyTorch module per class."""
 
 import copy
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
@@ -120,7 +120,8 @@ def test_selectors_equal_one_module_per_class(training: bool) -> None:
         own_rows = rows.detach()[own].requires_grad_()
         expected = module(own_rows).flatten()
         expected.backward(direction[own])
-        hidden, norm, _, out, _ = cast(tuple[Any, ...], tuple(module))
+        layers: Any = module
+        hidden, norm, _, out, _ = layers
         assert_close(scores[own], expected)
         assert_close(grad_of(rows)[own], grad_of(own_rows))
         assert_close(grad_of(selectors.hidden_weight)[label], grad_of(hidden.weight))

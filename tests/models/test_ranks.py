@@ -46,7 +46,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> States:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    start_processes(run_rank, (port, folder), nprocs=NUM_RANKS, start_method="forkserver")  # type: ignore[no-untyped-call]
+    start_processes(run_rank, (port, folder), nprocs=NUM_RANKS, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(NUM_RANKS)]
 
 

@@ -15,7 +15,7 @@ from fewmask.recipe import TrainingConfig
 from fewmask.training.trainer import Trainer
 
 
-def still(net: Any) -> Method:
+def still(net: Any) -> Any:
     """Supervised training whose step draws nothing and whose BatchNorm statistics stand still."""
     return build(Supervised, net, weak=OFF, class_balance=False).eval()
 

@@ -30,7 +30,8 @@ def test_every_form_of_an_image_gives_the_same_prediction(model: Model, dataset:
     forms: list[Any] = [path, str(path), picture, np.asarray(picture), np.asarray(picture)[:, ::-1][:, ::-1]]
     first, *others = model.predict(forms)
     assert first.labels.shape == first.confidence.shape == (48, 64)
-    assert (first.labels.dtype, first.confidence.dtype) == (np.uint8, np.float32)
+    assert first.labels.dtype == np.uint8
+    assert first.confidence.dtype == np.float32
     for other in others:
         assert np.array_equal(other.labels, first.labels)
         assert np.array_equal(other.confidence, first.confidence)
