@@ -87,7 +87,7 @@ class TrainingConfig(Settings):
     accumulate: PositiveInt = 1
     """Batches in a step, one after the other, whose gradients add up to their mean: large batches in little memory."""
     clip_norm: PositiveFloat | None = None
-    """The largest norm of all gradients of the recipe's optimizer together; larger ones are scaled down to it. None: any."""
+    """The largest norm of the gradients of the recipe's optimizer; larger ones are scaled down to it. None: any."""
     checkpoint_every: PositiveInt = 200
     """Steps between two checkpoints; the newest one is kept."""
     log_every: PositiveInt = 20
