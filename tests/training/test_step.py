@@ -17,7 +17,8 @@ from fewmask.training.trainer import Trainer
 
 def still(net: Any) -> Any:
     """Supervised training whose step draws nothing and whose BatchNorm statistics stand still."""
-    return build(Supervised, net, weak=OFF, class_balance=False).eval()
+    method: Method = build(Supervised, net, weak=OFF, class_balance=False).eval()
+    return method
 
 
 def trainer_of(
