@@ -5,9 +5,10 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -15,10 +16,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from fewmask import cli, load
+from fewmask.errors import UserError
 from fewmask.methods import Method
+from fewmask.run.folder import RunFolder
+from fewmask.run.validation import read_val_scores
 from fewmask.training import start
+from fewmask.training.hooks import validation
+from fewmask.use.evaluate import confusions
 from toy import Answer, Child, draw_scene, make_dataset, save, write_recipe
 
 CLASS_BANK = {"name": "class_bank", "quality_filter": False, "warmup_share": 0.3}
@@ -77,6 +84,22 @@ def test_two_ranks_that_see_equal_batches_train_the_model_of_one_rank(tmp_path: 
             assert torch.equal(state[name], times * tensor), name
 
 
+def test_ranks_share_the_scoring_of_val_and_find_what_one_process_finds(tmp_path: Path, dataset: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, CLASS_BANK, score_every=4)
+    scored = tmp_path / "scored"
+    train_by_ranks(tmp_path, recipe, main=partial(train_and_note_scored, scored))
+    assert sorted(file.read_text() for file in scored.iterdir()) == ["1", "2"]  # of three images
+    (row,) = read_val_scores(RunFolder(tmp_path / "run"))
+    found = load(tmp_path / "run").evaluate("val")
+    assert row.miou == pytest.approx({name: found[name]["miou"] for name in ("student", "teacher")})
+
+
+def test_a_rank_that_does_not_find_the_checkpoint_of_rank_0_says_so(tmp_path: Path) -> None:
+    fabric = SimpleNamespace(is_global_zero=False, global_rank=1, broadcast=lambda _: "stage0-step00000002")
+    with pytest.raises(UserError, match=r"rank 1 does not find the checkpoint of rank 0. Keep the run folder where"):
+        start._restore(fabric, RunFolder(tmp_path), nn.Linear(1, 1), [], None)  # type: ignore[arg-type]
+
+
 def test_torchrun_trains_one_model(tmp_path: Path, dataset: Path) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, CLASS_BANK)
     launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
@@ -104,7 +127,9 @@ def test_two_tasks_of_srun_train_one_model(tmp_path: Path, dataset: Path) -> Non
     assert load(tmp_path / "run").recipe.training.devices == 2
 
 
-def train_by_ranks(folder: Path, recipe: Path, *flags: str, num_ranks: int = 2) -> list[State]:
+def train_by_ranks(
+    folder: Path, recipe: Path, *flags: str, num_ranks: int = 2, main: Callable[[], None] | None = None
+) -> list[State]:
     """Trains the recipe in folder/run by warm processes that find what torchrun tells; the state of each at its end."""
     world = {"WORLD_SIZE": str(num_ranks), "LOCAL_WORLD_SIZE": str(num_ranks), "GROUP_RANK": "0"}
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "TORCHELASTIC_RUN_ID": "test"}
@@ -115,7 +140,7 @@ def train_by_ranks(folder: Path, recipe: Path, *flags: str, num_ranks: int = 2) 
             file.parent,
             *words,
             environment=world | meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            main=partial(train_and_keep, file),
+            main=partial(train_and_keep, file, main or train_alone),
         )
         for rank, file in enumerate(files)
     ]
@@ -123,7 +148,7 @@ def train_by_ranks(folder: Path, recipe: Path, *flags: str, num_ranks: int = 2) 
     return [torch.load(file, weights_only=True) for file in files]
 
 
-def train_and_keep(file: Path) -> None:
+def train_and_keep(file: Path, main: Callable[[], None]) -> None:
     """The command, then the state of the method that this rank trained."""
     methods: list[Method] = []
     build = start.build_method
@@ -134,9 +159,21 @@ def train_and_keep(file: Path) -> None:
 
     try:
         with patch.object(start, "build_method", build_and_remember):
-            train_alone()
+            main()
     finally:
         torch.save({name: tensor.cpu() for name, tensor in methods[-1].state_dict().items()}, file)
+
+
+def train_and_note_scored(folder: Path) -> None:
+    """The command; every process writes down how many images of val it scored."""
+    folder.mkdir(exist_ok=True)
+
+    def noted(networks: Any, samples: Sequence[Any], *others: Any) -> Any:
+        (folder / str(os.getpid())).write_text(str(len(samples)))
+        return confusions(networks, samples, *others)
+
+    with patch.object(validation, "confusions", noted):
+        train_alone()
 
 
 def train_alone() -> None:

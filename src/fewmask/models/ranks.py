@@ -1,5 +1,7 @@
 """What several ranks of one run share: rows gathered, counts summed; nothing to do where there is one rank."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, distributed
 
@@ -29,6 +31,14 @@ def summed_over_ranks(counts: Tensor) -> Tensor:
         counts = counts.clone()
         distributed.all_reduce(counts)
     return counts
+
+
+@torch.no_grad()
+def take_from_first_rank(tensors: Iterable[Tensor]) -> None:
+    """Gives every tensor the values that it has on rank 0, in place."""
+    if _several():
+        for tensor in tensors:
+            distributed.broadcast(tensor, src=0)
 
 
 def _several() -> bool:

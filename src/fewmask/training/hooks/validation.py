@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from fewmask.data.folder import Folder
 from fewmask.methods import Step
+from fewmask.models.ranks import take_from_first_rank
 from fewmask.recipe import Recipe
 from fewmask.run.atomic import write_bytes
 from fewmask.run.checkpoint import cannot_write, state_bytes
@@ -58,6 +59,8 @@ class Validation(Hook):
         fabric, classes, resize = trainer.fabric, self._folder.classes, self._recipe.data.resize
         samples = labeled_samples({"val": self._folder.val}, "val", self._folder.root)
         nets = {name: Deployed(net, resize, classes) for name, net in trainer.method.networks().items()}
+        for net in trainer.method.networks().values():
+            take_from_first_rank(net.buffers())  # BatchNorm follows the images of each rank between two steps
         own = confusions(nets, samples[fabric.global_rank :: fabric.world_size], classes)
         trainer.method.train()
         miou = {}
