@@ -58,7 +58,7 @@ clean:
 	$(PYTHON) -m venv .venv
 
 .venv/demo-ready: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet -c constraints.txt -e .
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[demo]'
 	touch $@
 
 .venv/test-ready: .venv/bin/python pyproject.toml constraints.txt
