@@ -88,7 +88,7 @@ def write_scenes(
     root.mkdir(parents=True, exist_ok=True)
     classes = {"names": list(SCENE_CLASSES), "colors": [list(color) for color in SCENE_COLORS]}
     (root / "dataset.yaml").write_text(yaml.safe_dump(classes, sort_keys=False, default_flow_style=None))
-    jobs = []
+    jobs: list[_Job] = []
     for split, count in zip(SPLITS, (train, val, test), strict=True):
         for index in range(count):
             has_mask = split != "train" or index < labeled
@@ -107,7 +107,7 @@ class _Job(NamedTuple):
     """A scene to draw, and where it goes."""
 
     folder: Path
-    index: int
+    number: int
     seed: int
     style: str
     size: tuple[int, int]
@@ -116,7 +116,7 @@ class _Job(NamedTuple):
 
 def _draw_and_save(job: _Job) -> None:
     image, label = draw_scene(job.seed, job.style, *job.size)
-    name = f"{job.index:04d}.png"
+    name = f"{job.number:04d}.png"
     _save(Image.fromarray(image.permute(1, 2, 0).numpy()), job.folder / "images" / name)
     if job.has_mask:
         mask = Image.fromarray(label.numpy())
