@@ -36,7 +36,7 @@ METHOD_SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 """For so short a run: one view of each image, a teacher of the last ten steps, a bank that fills early, strong colors.
-The supervised network has its defaults: stronger colors and other learning rates were no better (docs/results.md)."""
+The supervised network has its defaults: stronger colors, other learning rates and more steps did not make it better."""
 STORY = (
     f"{MASKS} masks drawn by day, {UNLABELED_IMAGES} photos taken at night without masks. "
     "Can the network learn to see at night?"
