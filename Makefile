@@ -9,7 +9,7 @@ FAST := tests/ops tests/models tests/data tests/methods/test_contract.py
 
 .PHONY: demo test fast test-one check lint types imports tests fast-tests tables golden format clean
 
-demo: .venv/demo-ready ## 8 masks, 200 images, two methods, a table and a picture
+demo: .venv/demo-ready ## 8 masks of the day, 200 photos of the night, two networks, a table and a picture
 	$(BIN)/fewmask demo --out demo
 
 test: .venv/test-ready ## everything that must hold before a change lands
@@ -58,7 +58,7 @@ clean:
 	$(PYTHON) -m venv .venv
 
 .venv/demo-ready: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet -c constraints.txt -e .
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[demo]'
 	touch $@
 
 .venv/test-ready: .venv/bin/python pyproject.toml constraints.txt

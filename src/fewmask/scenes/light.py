@@ -8,7 +8,7 @@ from numpy.random import Generator
 
 from fewmask.scenes.canvas import SKY, TILE, Array, Canvas, noise, rgb
 
-STYLES = ("day", "dusk", "fog")
+STYLES = ("day", "dusk", "fog", "night")
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,20 @@ def draw_light(style: str, rng: Generator) -> Light:
             mean=0.6 + 0.1 * bright,
             grain=0.004 + 0.01 * noisy,
             contrast=0.9,
+        )
+    if style == "night":
+        return Light(
+            sun=_direction(azimuth, 0.35 + 0.75 * height),
+            sunlight=np.zeros(3, np.float32),
+            skylight=tint * np.array([0.10, 0.115, 0.155], np.float32),
+            zenith=_blend("060912", "181d2c", cover),
+            rim=_blend("101626", "4a4038", cover),  # the clouds over a town throw back its light
+            visibility=160.0,
+            clouds=0.5 * cover,
+            lamps=1.1,
+            mean=0.23 + 0.07 * bright,
+            grain=0.035 + 0.025 * noisy,
+            contrast=0.95,
         )
     return Light(
         sun=_direction(azimuth, 0.35 + 0.75 * height),

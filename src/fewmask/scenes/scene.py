@@ -1,10 +1,14 @@
 """Procedural street scenes with exact masks: the data of the demo, the tests and the benchmarks, made from a seed.
 
 Colors overlap between classes and the layout varies, so neither color nor position alone tells a class; a person does
-not hesitate. The three styles show the same streets in other light, for transfer from one domain to another.
+not hesitate. The four styles show the same streets in other light, for transfer from one domain to another.
 """
 
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +35,8 @@ SCENE_COLORS = (
 )
 OVERSAMPLING = 2
 SPLITS = ("train", "val", "test")
+SCENES_PER_PROCESS = 32
+"""A process takes a few seconds to start; for fewer scenes it is not worth it."""
 
 
 def draw_scene(seed: int, style: str = "day", height: int = 128, width: int = 192) -> tuple[ByteImage, ByteLabel]:
@@ -57,11 +63,20 @@ def write_scenes(
     test: int = 0,
     seed: int = 0,
     style: str = "day",
+    target_style: str | None = None,
+    size: tuple[int, int] = (128, 192),
+    processes: int = 1,
 ) -> None:
     """Write a dataset folder of scenes; only the first `labeled` training images get a mask (default: all).
 
     Scenes are numbered through train, val and test, so no two splits share one; another `seed` gives other scenes.
     A folder that already holds a split is refused: masks left in it would label images that should have none.
+
+    Args:
+        style: of the labeled training scenes.
+        target_style: of all others, which are where the model is to work; None: `style`.
+        size: height and width of a scene.
+        processes: how many draw at the same time. A few scenes are drawn in this process.
     """
     labeled = train if labeled is None else labeled
     if not 0 <= labeled <= train:
@@ -73,17 +88,40 @@ def write_scenes(
     root.mkdir(parents=True, exist_ok=True)
     classes = {"names": list(SCENE_CLASSES), "colors": [list(color) for color in SCENE_COLORS]}
     (root / "dataset.yaml").write_text(yaml.safe_dump(classes, sort_keys=False, default_flow_style=None))
-    number = 0
+    jobs: list[_Job] = []
     for split, count in zip(SPLITS, (train, val, test), strict=True):
-        masks = labeled if split == "train" else count
         for index in range(count):
-            image, label = draw_scene(seed * 1_000_003 + number, style)
-            _save(Image.fromarray(image.permute(1, 2, 0).numpy()), root / split / "images" / f"{index:04d}.png")
-            if index < masks:
-                mask = Image.fromarray(label.numpy())
-                mask.putpalette([level for color in SCENE_COLORS for level in color])
-                _save(mask, root / split / "masks" / f"{index:04d}.png")
-            number += 1
+            has_mask = split != "train" or index < labeled
+            of_style = style if target_style is None or (split == "train" and has_mask) else target_style
+            jobs.append(_Job(root / split, index, seed * 1_000_003 + len(jobs), of_style, size, has_mask))
+    processes = min(processes, len(jobs) // SCENES_PER_PROCESS)
+    if processes < 2:
+        for job in jobs:
+            _draw_and_save(job)
+        return
+    with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        deque(pool.map(_draw_and_save, jobs, chunksize=8), maxlen=0)
+
+
+class _Job(NamedTuple):
+    """A scene to draw, and where it goes."""
+
+    folder: Path
+    number: int
+    seed: int
+    style: str
+    size: tuple[int, int]
+    has_mask: bool
+
+
+def _draw_and_save(job: _Job) -> None:
+    image, label = draw_scene(job.seed, job.style, *job.size)
+    name = f"{job.number:04d}.png"
+    _save(Image.fromarray(image.permute(1, 2, 0).numpy()), job.folder / "images" / name)
+    if job.has_mask:
+        mask = Image.fromarray(label.numpy())
+        mask.putpalette([level for color in SCENE_COLORS for level in color])
+        _save(mask, job.folder / "masks" / name)
 
 
 def _save(picture: Image.Image, path: Path) -> None:
