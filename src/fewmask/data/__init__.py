@@ -1,1 +1,1 @@
-"""From a folder of images to batches, and back to the person when something in it is wrong."""
+"""From a folder of images to batches, with a clear message where something in the folder is wrong."""

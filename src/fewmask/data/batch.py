@@ -1,4 +1,4 @@
-"""One training batch: labeled images with their labels, and unlabeled images, which have none by type."""
+"""One training batch: labeled images with their labels, and unlabeled images, whose type has no labels."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ class Labeled(NamedTuple):
 
 
 class Unlabeled(NamedTuple):
-    """Images [u 3 h w] and where they hold an image at all (False: padding) [u h w]."""
+    """Images [u 3 h w], and their valid pixels [u h w]: a pixel is False where it is padding outside the image."""
 
     images: UInt8[Tensor, "u 3 h w"] | Float[Tensor, "u 3 h w"]
     valid: Bool[Tensor, "u h w"]
@@ -26,7 +26,8 @@ class Unlabeled(NamedTuple):
 class Batch(NamedTuple):
     """What a method's step gets; `unlabeled` is None for methods that use labels only.
 
-    With a source domain, `labeled` holds images of both: first those of the target, then `num_source` of the source.
+    With a source domain, `labeled` holds images of both domains: first those of the target, then `num_source` images of
+    the source.
     """
 
     labeled: Labeled
@@ -35,19 +36,19 @@ class Batch(NamedTuple):
 
     @property
     def target(self) -> Labeled:
-        """The labeled images of the target domain; all of them where there is no other."""
+        """The labeled images of the target domain, which are all images if there is no source domain."""
         count = len(self.labeled.images) - self.num_source
         return Labeled(self.labeled.images[:count], self.labeled.labels[:count])
 
     @property
     def source(self) -> Labeled:
-        """The images of the source domain; none where there is no source."""
+        """The images of the source domain; empty without a source domain."""
         count = len(self.labeled.images) - self.num_source
         return Labeled(self.labeled.images[count:], self.labeled.labels[count:])
 
     @property
     def domains(self) -> tuple[Labeled, ...]:
-        """The labeled images apart: of the target, and of the source where there is one."""
+        """The labeled images of each domain: the target's, then the source's if there is a source domain."""
         return (self.target, self.source) if self.num_source else (self.labeled,)
 
     def to(self, device: torch.device) -> "Batch":

@@ -57,13 +57,13 @@ class Classes(BaseModel):
     """The classes of a dataset and how its masks write them; class c of the network is `names[c]`.
 
     Attributes:
-        encoding: `index`: a gray or palette mask holds `values`; `rgb`: it holds `colors`; `binary`: it holds 0 for
-            the first of two classes and 255 for the second.
-        values: the mask value of each class. They need not be consecutive; default 0..k-1.
+        encoding: what a mask holds. `index`: a gray or palette mask holds `values`. `rgb`: the mask holds `colors`.
+            `binary`: the mask holds 0 for the first of two classes and 255 for the second.
+        values: the mask value of each class; the values need not be consecutive. Default: 0..k-1.
         colors: (red, green, blue) of each class in 0..255; a default palette unless the encoding is `rgb`.
-        ignore: mask values that count for nothing. 255 is always one of them, unless the encoding is `binary`.
-        ignore_colors: the same for `rgb`.
-        more_colors: for `rgb`, where several colors mean one class: the further ones of each class, in order.
+        ignore: mask values that are ignored. 255 is always one of them, unless the encoding is `binary`.
+        ignore_colors: the colors that are ignored if the encoding is `rgb`.
+        more_colors: for `rgb`, if several colors mean one class: the additional colors of each class, in order.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -100,9 +100,9 @@ class Classes(BaseModel):
 def read_classes(root: Path | str) -> Classes:
     """The classes of the dataset in folder `root`.
 
-    `dataset.yaml` holds the fields of `Classes`; `names` may also be a mapping `{7: road, 8: sidewalk}` from mask value
-    to name, or be left out where `classes.txt` gives them. In `classes.txt`, with lines `value name [red green blue]`,
-    a line named void, ignore or unlabeled is an ignored value and no class.
+    `dataset.yaml` holds the fields of `Classes`. `names` may also be a mapping `{7: road, 8: sidewalk}` from mask value
+    to name, and may be left out if `classes.txt` gives the names. In `classes.txt`, with lines `value name [red green
+    blue]`, a line named void, ignore or unlabeled gives an ignored value and not a class.
     """
     yaml_path, text_path = (Path(root) / file for file in CLASS_FILES)
     if not yaml_path.is_file() and not text_path.is_file():
@@ -114,7 +114,7 @@ def read_classes(root: Path | str) -> Classes:
     if "names" not in fields and text_path.is_file():
         fields = {**_read_text(text_path), **fields}
         if fields.get("encoding") == "binary":
-            fields.pop("values")  # a list of two names counts 0, 1, but the masks hold 0, 255
+            fields.pop("values")  # a list of two names would count 0, 1, but the masks hold 0, 255
     try:
         return Classes(**fields)
     except UserError as error:
@@ -129,7 +129,7 @@ def read_classes(root: Path | str) -> Classes:
 
 
 def write_classes(classes: Classes, path: Path | str) -> None:
-    """Write `path` (a .yaml file, or the folder for `dataset.yaml`) so that `read_classes` gives the same back."""
+    """Write `path` (a .yaml file, or a folder for `dataset.yaml`) so that `read_classes` returns the same classes."""
     path = Path(path)
     file = path if path.suffix in {".yaml", ".yml"} else path / "dataset.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ DATA/ dataset.yaml or classes.txt
       unlabeled/* (or unlabeled/images/*)            optional
       val/images val/masks  test/images test/masks   optional
 
-A folder without dataset.yaml and classes.txt may be a public dataset as it is published: `layouts`.
+A folder without dataset.yaml and classes.txt may be a public dataset as it is published: see `layouts`.
 """
 
 from pathlib import Path
@@ -31,8 +31,8 @@ def read_folder(root: Path | str) -> Folder:
     """The samples of a dataset, without decoding an image.
 
     Raises:
-        UserError: no folder, no classes, no train/images, two files of one name, a mask without an image or in JPEG;
-            a public dataset of which a part is missing.
+        UserError: no folder, no classes, no train/images, two files with one name, a mask without an image, a mask in
+            JPEG, or a public dataset of which a part is missing.
     """
     root = Path(root)
     check_is_folder(root)
@@ -43,15 +43,15 @@ def read_folder(root: Path | str) -> Folder:
 
 
 def check_is_folder(root: Path) -> None:
-    """Raise where there is no folder at all."""
+    """Raises UserError if there is no folder."""
     if not root.is_dir():
         raise UserError("there is no such folder", root, "Give the folder that holds train/images.")
 
 
 def survey_folder(root: Path) -> tuple[Folder, list[UserError]]:
-    """The samples as far as they can be told, and every mistake in the names of the files.
+    """The samples as far as the names of the files tell them, and every mistake in these names.
 
-    The classes are UNKNOWN_CLASSES where they cannot be read, which is the first mistake then.
+    If the classes cannot be read, that is the first mistake, and the classes are UNKNOWN_CLASSES.
     """
     is_ours = any((root / file).is_file() for file in CLASS_FILES)
     layout = None if is_ours else layout_of(root)
@@ -72,7 +72,7 @@ def survey_folder(root: Path) -> tuple[Folder, list[UserError]]:
 
 
 def _in_no_layout(root: Path, mistake: UserError) -> UserError:
-    """The mistake of a folder without classes, with the way to a public dataset."""
+    """The mistake of a folder without classes, with advice on how to give a public dataset."""
     if whole := _whole_below(root):
         return whole
     below = _layouts_below(root)
@@ -90,7 +90,7 @@ def _layouts_below(root: Path) -> list[tuple[Path, Layout]]:
 
 
 def _whole_below(root: Path) -> UserError | None:
-    """The mistake of giving the folder above a public dataset, or above several."""
+    """The mistake of giving the folder above a public dataset, or above several of them."""
     whole = [(path, layout) for path, layout in _layouts_below(root) if not layout.missing(path)]
     if not whole:
         return None
@@ -101,7 +101,7 @@ def _whole_below(root: Path) -> UserError | None:
 
 
 def _guess(split: Path) -> str:
-    """What to do about a split that lies elsewhere, as far as that can be seen."""
+    """What to do about a split that may lie elsewhere, judged from the names of folders."""
     root = split.parent
     called = next((path.name for path in root.iterdir() if path.name.lower() == split.name and path != split), "")
     if called and not split.is_dir():
@@ -118,7 +118,7 @@ def _read_split(split: Path, mistakes: list[UserError]) -> tuple[Sample, ...]:
             mistakes.append(UserError("there is no folder `images`", split, _guess(split) or fix))
         return ()
     images = files_by_stem(split / "images", IMAGE_SUFFIXES, mistakes)
-    if not images and split.name == "train":  # the masks are not to blame for that
+    if not images and split.name == "train":  # in this case nothing is wrong with the masks
         fix = f"Put images there ({', '.join(sorted(IMAGE_SUFFIXES))}); deeper folders are not read."
         mistakes.append(UserError("the folder holds no image that can be read", split / "images", fix))
         return ()

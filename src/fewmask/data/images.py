@@ -1,4 +1,4 @@
-"""One image or mask file to a tensor: every bit depth, mode and mask encoding, and a clear line for what is broken."""
+"""Reads one image or mask file into a tensor: every bit depth, mode and mask encoding, and clear errors."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -15,21 +15,22 @@ from fewmask.errors import UserError
 from fewmask.shapes import IGNORE, ByteImage, ByteLabel
 
 UNKNOWN = 254  # in a lookup table: neither a class nor ignored
-MANY_VALUES = 20  # so many unknown values come from blended edges, not from forgotten classes
+MANY_VALUES = 20  # this many unknown values come from blended edges, not from forgotten classes
 GRAY_STEPS = {"L;2": 85, "L;4": 17}  # Pillow stretches 2- and 4-bit gray to 0..255 by this factor
 
 
 class ClassesError(UserError):
-    """A mask holds what is none of the classes; the fix is for a folder with a dataset.yaml."""
+    """A mask holds something that is none of the classes; the fix supposes a folder with a dataset.yaml."""
 
 
 def read_image(path: Path) -> ByteImage:
-    """The picture as RGB, upright by its EXIF orientation.
+    """The picture as RGB [3 h w], turned upright by its EXIF orientation.
 
-    Gray is repeated, transparency dropped, a palette looked up; 16-bit levels scale from their full range 0..65535.
+    Gray is repeated in all channels, transparency is dropped, and palette colors are looked up. 16-bit levels are
+    scaled from their full range 0..65535.
 
     Raises:
-        UserError: the file is missing, truncated, no image, or of floats.
+        UserError: the file is missing, truncated, not an image, or holds floats.
     """
     image, _ = _load(path)
     if image.mode == "F" or (image.mode == "I" and not _fits_16_bit(image)):
@@ -50,7 +51,7 @@ def read_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            # Image.Image's own getexif: the one for PNG would decode all pixels to look behind them.
+            # This is Image.Image's own getexif: the method for PNG would decode all pixels to look behind them.
             orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
             is_upright = image.format == "TIFF" or orientation < 5  # Pillow turns the size of a TIFF itself
     except Exception as error:
@@ -59,7 +60,7 @@ def read_size(path: Path) -> tuple[int, int]:
 
 
 def num_pictures(path: Path) -> int:
-    """How many pictures, pages or frames a file holds, of which the first is read; a camera's preview is none."""
+    """How many pictures, pages or frames a file holds; only the first is read. A camera's preview does not count."""
     try:
         with Image.open(path) as image:
             return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
@@ -68,11 +69,11 @@ def num_pictures(path: Path) -> int:
 
 
 def read_mask(path: Path, classes: Classes) -> ByteLabel:
-    """The label of each pixel, 0..k-1 or IGNORE, by `classes.encoding`.
+    """The label of each pixel, 0..k-1 or IGNORE, decoded according to `classes.encoding`.
 
     Raises:
         UserError: the file is unreadable or a JPEG.
-        ClassesError: it holds a value that is neither a class nor ignored.
+        ClassesError: the mask holds a value that is neither a class nor ignored.
     """
     image, gray_step = _load(path)
     if image.format == "JPEG":
@@ -94,9 +95,9 @@ def _load(path: Path) -> tuple[Image.Image, int]:
             raw_mode = tile_args[0] if isinstance(tile_args, tuple | list) else tile_args
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
-    except Exception as error:  # a broken file makes Pillow's readers raise nearly anything
+    except Exception as error:  # for a broken file, Pillow's readers raise nearly anything
         raise _unreadable(path, error) from error
-    image.info.pop("transparency", None)  # else Pillow warns about it in conversions
+    image.info.pop("transparency", None)  # otherwise Pillow warns about it in conversions
     return image, GRAY_STEPS.get(str(raw_mode), 1)
 
 
@@ -125,7 +126,7 @@ def _rgb_codes(image: Image.Image, path: Path) -> NDArray[Any]:
 
 
 def _index_codes(image: Image.Image, gray_step: int, path: Path, classes: Classes) -> NDArray[Any]:
-    """The mask values; -1 or 65536 for what no 16-bit file can hold."""
+    """The mask values; -1 or 65536 stands for a value that no 16-bit file can hold."""
     is_binary = classes.encoding == "binary"
     if is_binary and image.mode in {"1", "P"}:
         return np.asarray(image.convert("L"))
@@ -149,7 +150,7 @@ def _unusual_mode(image: Image.Image, path: Path) -> UserError:
 
 @lru_cache(maxsize=8)
 def _lookup_table(classes: Classes) -> NDArray[np.uint8]:
-    """From a code to 0..k-1, IGNORE or UNKNOWN. The last entry, also reached as -1, is for codes out of range."""
+    """A table from code to 0..k-1, IGNORE or UNKNOWN. The last entry, reached also as -1, is for codes out of range."""
     rgb = classes.encoding == "rgb"
     table = np.full(1 << 24 if rgb else 65537, UNKNOWN, dtype=np.uint8)
     table[[_pack(color) for color in classes.ignore_colors] if rgb else list(classes.ignore)] = IGNORE
@@ -164,7 +165,7 @@ def _pack(color: tuple[int, int, int]) -> int:
 
 
 def _outside(path: Path, classes: Classes, found: list[int], unknown: list[int], mode: str) -> ClassesError:
-    """The error for values outside the classes, with the likely way out."""
+    """The error for values outside the classes, with the likely remedy."""
     what = f"the mask holds {_listed(unknown, classes)}, but {_expected(classes)}"
     is_rgb, is_binary = classes.encoding == "rgb", classes.encoding == "binary"
     values = [value for value in found if value not in classes.ignore]

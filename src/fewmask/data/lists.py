@@ -1,4 +1,4 @@
-"""Lists of images as projects publish them: one image a line, by its name or its file, alone or with its mask."""
+"""Lists of images as projects publish them: each line names one image, by its name or file, alone or with its mask."""
 
 import difflib
 import re
@@ -15,13 +15,13 @@ def listed_names(path: Path, samples: Sequence[Sample], kind: str) -> list[str]:
     """The names of the samples that a text file lists.
 
     Args:
-        path: a UTF-8 text with one image a line, with or without folder and suffix, where `#` starts a comment and of
-            `image mask` pairs the first word counts.
-        samples: what may be listed.
-        kind: what they are, as in "train image".
+        path: a UTF-8 text with one image on each line, with or without folder and suffix. `#` starts a comment. In a
+            line `image mask`, the first word counts.
+        samples: the samples that may be listed.
+        kind: what the samples are, as in "train image".
 
     Raises:
-        UserError: no such file, not text, empty, or a line that is none of the samples.
+        UserError: the file is missing, not text or empty, or a line names none of the samples.
     """
     text = list_text(path)
     stripped = {number: re.split(r"(?:^|\s)#", line)[0].strip() for number, line in enumerate(text.splitlines(), 1)}
@@ -41,10 +41,10 @@ def listed_names(path: Path, samples: Sequence[Sample], kind: str) -> list[str]:
 
 
 def list_text(path: Path) -> str:
-    """What a list holds.
+    """The text of a list.
 
     Raises:
-        UserError: no such file, or not text.
+        UserError: the file is missing or not text.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -55,7 +55,7 @@ def list_text(path: Path) -> str:
 
 
 def _name_in(line: str, known: Mapping[str, str]) -> str | None:
-    """The known name a line means: as a whole (names may hold spaces), else its first word."""
+    """The known name that a line means: the whole line, because names may hold spaces, or else its first word."""
     for text in (line, line.split()[0]):
         path = PureWindowsPath(text)  # splits at / and at \
         for name in (path.name, path.stem):

@@ -1,4 +1,4 @@
-"""Batches by step number: which images, and which crop of each, follow from (seed, stage, position) alone."""
+"""Batches by step number: (seed, stage, position) alone decides on the images of a batch and their crops."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -17,26 +17,26 @@ from fewmask.ops.imagenet import IMAGENET_MEAN
 from fewmask.shapes import IGNORE
 
 _LABELED, _UNLABELED, _SOURCE = 0, 1, 2  # the streams of draws
-_MEAN_COLOR = torch.tensor([round(255 * mean) for mean in IMAGENET_MEAN], dtype=torch.uint8)  # as SegNet pads, nearly
+_MEAN_COLOR = torch.tensor([round(255 * mean) for mean in IMAGENET_MEAN], dtype=torch.uint8)  # about how SegNet pads
 
 
 class Draws(NamedTuple):
-    """What the batches of a stage are a function of, besides the step."""
+    """What the batches of a stage depend on, besides the step."""
 
     seed: int
     stage: int
     crop: tuple[int, int]  # height, width
-    num_labeled: int  # images of a batch on one rank, of target and source together
+    num_labeled: int  # images of a batch on one rank, target and source together
     num_unlabeled: int
     rank: int = 0
     num_ranks: int = 1
 
 
 class StepBatches(Dataset[Batch]):
-    """Batch number `step` of a stage; every image is seen once before any is seen again.
+    """Batch number `step` of a stage; every image is seen once before any image is seen again.
 
-    With a source domain the labeled images of a batch come evenly from both; of an odd number the domains take the
-    larger half in turn.
+    With a source domain, half of the labeled images of a batch come from each domain. If their number is odd, the
+    domains take turns with the larger half.
     """
 
     def __init__(self, labeled: Store, unlabeled: Store | None, draws: Draws, source: Store | None = None) -> None:
@@ -44,7 +44,7 @@ class StepBatches(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         total = self._draws.num_labeled
-        ends = [step * total, (step + 1) * total]  # of all labeled images before this step and with it
+        ends = [step * total, (step + 1) * total]  # number of labeled images before this step, and after it
         source_ends = [end // 2 if self._source else 0 for end in ends]
         images, labels, _ = self._stack(
             self._labeled, _LABELED, *(a - b for a, b in zip(ends, source_ends, strict=True))
@@ -60,7 +60,7 @@ class StepBatches(Dataset[Batch]):
         return Batch(Labeled(images, labels), Unlabeled(unlabeled_images, valid), num_source)
 
     def _stack(self, store: Store, stream: int, begin: int, end: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The pictures number begin..end-1 of one rank's stream."""
+        """The pictures number begin..end-1 of one rank's stream, cropped: images, labels and valid pixels."""
         seed, stage, crop, *_, rank, num_ranks = self._draws
         first = begin * num_ranks + rank * (end - begin)
         crops = []
@@ -74,7 +74,7 @@ class StepBatches(Dataset[Batch]):
 
 
 def step_loader(batches: StepBatches, first: int, last: int, workers: int, pinned: bool) -> Iterator[Batch]:
-    """The batches of the steps first..last-1 in order; `workers` processes read ahead, 0 reads in this one."""
+    """The batches of the steps first..last-1 in order. `workers` processes read ahead; with 0, this process reads."""
     loader: DataLoader[Batch] = DataLoader(
         batches,
         batch_size=None,
@@ -92,7 +92,7 @@ def _order(seed: int, stage: int, stream: int, epoch: int, count: int) -> np.nda
 
 
 def _random_crop(picture: Picture, crop: tuple[int, int], seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """A random window; an image smaller than the crop is padded right and below: mean color, IGNORE, not valid."""
+    """A random window. A smaller image is padded right and below with the mean color, IGNORE and False (not valid)."""
     generator = np.random.default_rng(seed)
     _, height, width = picture.image.shape
     top, left = (

@@ -1,4 +1,4 @@
-"""Which train images count as labeled: all that have masks, a seeded share or number of them, or a published list."""
+"""Which train images count as labeled: all that have masks, a seeded share or number of them, or those of a list."""
 
 import hashlib
 import os
@@ -20,15 +20,15 @@ from fewmask.data.lists import listed_names
 from fewmask.errors import UserError
 from fewmask.shapes import IGNORE, Bool, Int64
 
-COMMON_IMAGES = 5  # a class in at least so many images is kept in every draw
+COMMON_IMAGES = 5  # a class that is in at least this many images is kept in every draw
 _NUMBER, _SHARE = r"[+-]?\d+", r"[+-]?(\d+/\d+|\d*\.\d+)"
 FORMS = "Write a share (1/30), a number (12), `all`, or a text file with one image name per line."
 
 
 class Partition(NamedTuple):
-    """The images to learn from, in two parts.
+    """The images to learn from, as labeled samples and unlabeled images.
 
-    `unlabeled` holds paths of images alone, so no hidden mask can be reached from it.
+    `unlabeled` holds only paths of images, so no hidden mask can be reached from it.
     """
 
     labeled: tuple[Sample, ...]
@@ -39,19 +39,19 @@ def draw_partition(folder: Folder, labels: str | int | None, split_seed: int) ->
     """Hide all but the chosen masks of `folder.train`.
 
     Args:
-        folder: its train images without a chosen mask, and its unlabeled ones, form the unlabeled pool.
-        labels: None or `all`: every mask there is; `1/30`: that share of the images with masks, half rounded up, at
-            least one; 12: so many; else a list of images as `listed_names` reads it.
-        split_seed: of the draw of a share or number.
+        folder: its train images without a chosen mask and its unlabeled images form the unlabeled pool.
+        labels: which masks to choose. None or `all`: every mask. `1/30`: this share of the images with masks, with half
+            rounded up, but at least one. 12: this number of masks. Any other text: a list as `listed_names` reads it.
+        split_seed: the seed by which a share or number is drawn.
 
-    Images are drawn in the order of a hash of (seed, name): the same on every machine, a larger draw holds about the
-    smaller one, and an image that is added later does not reshuffle the others. Then, while a class that at least
-    COMMON_IMAGES images hold is missing, the next image of the order that holds it takes the place of the last chosen
-    image that can go without losing another such class. Where no such exchange is left (few images, many classes) the
-    class stays out.
+    Images are drawn in the order of a hash of (seed, name). So the draw is the same on every machine, a larger draw
+    holds about the images of a smaller one, and an image that is added later does not reshuffle the others. A class is
+    common if at least COMMON_IMAGES images hold it. While a common class is missing, the next image of the order that
+    holds it takes the place of the last chosen image that can go without losing another common class. If no such
+    exchange is left, which happens with few images and many classes, the class stays out.
 
     Raises:
-        UserError: no masks at all, more asked for than there are, unknown names, or `labels` of no known form.
+        UserError: there are no masks, fewer than were asked for, unknown names, or `labels` in an unknown form.
     """
     candidates = [sample for sample in folder.train if sample.mask is not None]
     if not candidates:
@@ -86,13 +86,13 @@ def _draw_key(split_seed: int, name: str) -> bytes:
 
 
 def is_list(labels: str | int | None) -> bool:
-    """Whether the labels of a recipe name a file."""
+    """Whether the setting `data.labels` names a file."""
     text = "all" if labels is None else str(labels).strip()
     return text != "all" and not re.fullmatch(f"{_NUMBER}|{_SHARE}", text)
 
 
 def _count(text: str, num_masks: int) -> int | None:
-    """How many masks a share or number means; None for anything else, which must be a file."""
+    """How many masks a share or number means; None for any other text, which must be a file."""
     if re.fullmatch(_NUMBER, text):
         count = int(text)
         if not 1 <= count <= num_masks:
@@ -107,7 +107,7 @@ def _count(text: str, num_masks: int) -> int | None:
 
 
 def _cover_classes(presence: Bool[Tensor, "n k"], count: int) -> list[int]:
-    """Rows of the table: the first `count`, with later ones exchanged in until every common class is held."""
+    """Rows of the table: the first `count` rows, with later rows exchanged in until every common class is held."""
     common = presence[:, presence.sum(0) >= COMMON_IMAGES].long()
     chosen = list(range(count))
     while exchange := _next_exchange(common, chosen):
@@ -117,10 +117,10 @@ def _cover_classes(presence: Bool[Tensor, "n k"], count: int) -> list[int]:
 
 
 def _next_exchange(common: Int64[Tensor, "n k"], chosen: list[int]) -> tuple[int, int] | None:
-    """The position in `chosen` to give up and the row to put there; None if every class is held or none can be won."""
+    """A position in `chosen` and the row to put there; None if every class is held or no missing class can be won."""
     held = common[chosen].sum(0)
     for row in torch.nonzero((common * (held == 0)).any(1)).flatten().tolist():
-        held_without = held - common[chosen] + common[row]  # one line for each chosen image that might leave
+        held_without = held - common[chosen] + common[row]  # one row for each chosen image that might leave
         can_leave = ~((held > 0) & (held_without == 0)).any(1)
         if can_leave.any():
             return int(torch.nonzero(can_leave)[-1]), row
@@ -128,7 +128,7 @@ def _next_exchange(common: Int64[Tensor, "n k"], chosen: list[int]) -> tuple[int
 
 
 def _presence(samples: Sequence[Sample], classes: Classes) -> Bool[Tensor, "n k"]:
-    """Whether each mask holds each class; reads them all."""
+    """Whether each mask holds each class; all masks are read for it."""
 
     def classes_in(sample: Sample) -> list[bool]:
         assert sample.mask is not None

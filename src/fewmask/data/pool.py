@@ -8,11 +8,11 @@ from fewmask.data.batch import Unlabeled, to_unit
 from fewmask.data.store import Store
 
 Pool = Iterable[Unlabeled]
-"""May be walked several times; images differ in size and come one by one, [1 3 h w]."""
+"""An iterable that may be walked several times; images differ in size and come one by one as [1 3 h w]."""
 
 
 class PicturePool:
-    """The images of a store at training size; none where there is no store. Every rank walks all of them."""
+    """The images of a store at training size; empty without a store. Every rank walks all of them."""
 
     def __init__(self, store: Store | None, device: torch.device) -> None:
         self._store, self._device = store, device

@@ -1,4 +1,4 @@
-"""What a dataset folder comes to: samples by split, made of images and masks that belong together by name."""
+"""The contents of a dataset folder: samples by split, each an image and a mask that belong together by name."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ IMAGE_SUFFIXES = {".png", ".bmp", ".tif", ".tiff", ".webp"} | JPEG_SUFFIXES
 MASK_SUFFIXES = {".png", ".bmp", ".tif", ".tiff"}
 
 UNKNOWN_CLASSES = Classes(names=tuple(f"value {value}" for value in range(MAX_CLASSES)))
-"""Stands for classes that cannot be read, so that the doctor can go on."""
+"""A stand-in for classes that cannot be read, so that the doctor can go on."""
 
 
 class Sample(NamedTuple):
-    """An image and its mask, None where there is none; no two samples of a split have the same name."""
+    """An image and its mask, or None without a mask; no two samples of a split have the same name."""
 
     name: str
     image: Path
@@ -29,11 +29,11 @@ class Folder:
     """What a dataset folder holds, each split sorted by name; a split that is absent is empty.
 
     Attributes:
-        layout: the public dataset it is laid out as; empty for our own layout.
-        guide: where to get that and how to lay it out; empty likewise.
-        published_bare: the splits of it that are published without masks.
-        left_out: pairs of two sizes, where that is known to occur: not in any split.
-        notes: what is worth knowing of it, though nothing is wrong.
+        layout: the name of the public dataset whose layout the folder has; empty for our own layout.
+        guide: where to get that dataset and how to lay it out; empty for our own layout.
+        published_bare: the splits that the dataset is published with, but without masks.
+        left_out: pairs of an image and a mask of different sizes, in datasets that are known to have them; in no split.
+        notes: what is worth knowing about the folder, though nothing is wrong.
     """
 
     root: Path
@@ -50,7 +50,7 @@ class Folder:
 
 
 def files_by_stem(folder: Path, suffixes: set[str], mistakes: list[UserError]) -> dict[str, Path]:
-    """Files by name without suffix, sorted by it; empty where there is no folder."""
+    """Files by their name without suffix, sorted by this name; empty if there is no folder."""
     found: dict[str, Path] = {}
     try:
         paths = list(folder.iterdir()) if folder.is_dir() else []
@@ -72,7 +72,7 @@ def files_by_stem(folder: Path, suffixes: set[str], mistakes: list[UserError]) -
 
 
 def _is_text(name: str) -> bool:
-    """False for a name of bytes that the system could not read as letters."""
+    """False for a name with bytes that the system cannot read as letters."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -81,7 +81,7 @@ def _is_text(name: str) -> bool:
 
 
 def paired(images: Mapping[str, Path], masks: Mapping[str, Path], mistakes: list[UserError]) -> tuple[Sample, ...]:
-    """A sample for each image, with the mask of its name if there is one."""
+    """A sample for each image, with the mask that has its name if there is one."""
     for name, mask in masks.items():
         if name not in images:
             near = next((image.name for stem, image in images.items() if name.startswith(stem)), "")

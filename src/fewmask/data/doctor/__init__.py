@@ -1,4 +1,4 @@
-"""The data doctor: reads every file of a dataset and names each that is wrong, and what to do about it."""
+"""The data doctor reads every file of a dataset, names each one that is wrong, and says what to do about it."""
 
 from fewmask.data.doctor.diagnosis import Diagnosis, Problem, examine
 

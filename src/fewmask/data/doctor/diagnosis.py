@@ -1,4 +1,4 @@
-"""Read every file of a dataset before training, and name each that is wrong and what to do about it."""
+"""Read every file of a dataset before training, name each one that is wrong, and say what to do about it."""
 
 import os
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ __all__ = ["Diagnosis", "Problem", "examine"]
 FEW_IMAGES = 5  # a class in fewer images than this is worth a note
 LEVELS = ("error", "warning", "note")
 SCORED = ("val", "test")
-SYSTEM_FILES = {"thumbs.db", "desktop.ini"}  # of Windows; those of other systems begin with a dot
+SYSTEM_FILES = {"thumbs.db", "desktop.ini"}  # of Windows; the hidden files of other systems start with a dot
 
 Splits = dict[str, tuple[Sample, ...]]
 
@@ -32,11 +32,12 @@ class Diagnosis:
     """What the doctor found.
 
     Attributes:
-        layout: the public dataset that the folder is; empty for our own layout.
-        classes: None if they cannot be read; then `pixel_share` names the mask values instead.
+        layout: the name of the public dataset whose layout the folder has; empty for our own layout.
+        classes: the classes of the dataset; None if they cannot be read. In that case `pixel_share` names the mask
+            values.
         problems: errors first, then warnings, then notes.
-        num_images, num_labeled: by split: train, unlabeled, val, test.
-        pixel_share: by split (train, val, test), the share of its labeled pixels in each class; None without any.
+        num_images, num_labeled: the counts for each split: train, unlabeled, val, test.
+        pixel_share: for each of train, val and test, the share of its labeled pixels in each class; None without any.
         size_range: the smallest and the largest (height, width), each side on its own; None without a readable image.
     """
 
@@ -50,7 +51,7 @@ class Diagnosis:
     size_range: tuple[tuple[int, int], tuple[int, int]] | None
 
     def exit_code(self, strict: bool = False) -> int:
-        """2 with errors, 1 with warnings if `strict`, else 0."""
+        """Returns 2 if there are errors, 1 if there are warnings and `strict` is set, and 0 otherwise."""
         levels = {problem.level for problem in self.problems}
         if "error" in levels:
             return 2
@@ -58,7 +59,7 @@ class Diagnosis:
 
 
 def examine(root: Path | str, progress: Progress | None = None) -> Diagnosis:
-    """Decode every image and mask of the dataset in `root`; a broken file is a problem in the list, and no stop.
+    """Decode every image and mask of the dataset in `root`. A broken file becomes a problem, and the work goes on.
 
     Raises:
         UserError: there is no such folder.
@@ -97,10 +98,10 @@ class _Tally:
     problems: list[Problem] = field(default_factory=list)
     smallest: tuple[int, int] = (1 << 31, 1 << 31)
     largest: tuple[int, int] = (0, 0)
-    pixels: dict[str, NDArray[np.int64]] = field(default_factory=dict)  # by split: of each label 0..255
+    pixels: dict[str, NDArray[np.int64]] = field(default_factory=dict)  # split: pixels of each label 0..255
     num_train_images: NDArray[np.int64] = field(default_factory=lambda: np.zeros(IGNORE + 1, dtype=np.int64))
-    foreground_ignored: list[str] = field(default_factory=list)  # train masks that may be written 0/255
-    first_seen: dict[bytes, tuple[str, Path]] = field(default_factory=dict)  # split and file of each picture
+    foreground_ignored: list[str] = field(default_factory=list)  # train masks that may be written as 0/255
+    first_seen: dict[bytes, tuple[str, Path]] = field(default_factory=dict)  # first split and file of each picture
 
     def add(self, split: str, sample: Sample, finding: Finding) -> None:
         self.problems += finding.problems
@@ -149,7 +150,7 @@ def _read_all(splits: Splits, folder: Folder, progress: Progress | None) -> _Tal
 
 def _split_problems(folder: Folder) -> Iterator[Problem]:
     num_labeled = _num_labeled(folder.train)
-    if folder.train and not num_labeled and not folder.layout:  # a public dataset's own line says where to get them
+    if folder.train and not num_labeled and not folder.layout:  # a public dataset has a line of its own
         fix = "Put at least one there (png, bmp, tif), with the name of its image."
         yield Problem("error", "train/masks", "no train image has a mask", fix)
     elif folder.train and num_labeled == len(folder.train) and not folder.unlabeled:
@@ -206,7 +207,7 @@ def _unused_files(root: Path) -> Iterator[Problem]:
     unlabeled = "unlabeled/images" if (root / "unlabeled" / "images").is_dir() else "unlabeled"
     for part in (unlabeled, *(f"{split}/{kind}" for split in ("train", *SCORED) for kind in ("images", "masks"))):
         suffixes = MASK_SUFFIXES | JPEG_SUFFIXES if part.endswith("masks") else IMAGE_SUFFIXES
-        readable = (root / part).is_dir() and os.access(root / part, os.R_OK)  # else the survey has named it
+        readable = (root / part).is_dir() and os.access(root / part, os.R_OK)  # the survey has named other folders
         names = sorted(path.name for path in (root / part).iterdir()) if readable else []
         kept = [name for name in names if not name.startswith(".") and name.lower() not in SYSTEM_FILES]
         unused = [name for name in kept if Path(name).suffix.lower() not in suffixes]

@@ -1,4 +1,4 @@
-"""The doctor's findings on a terminal: the splits, the share of each class, and the problems by what to do."""
+"""Prints the doctor's findings: a table of the splits, the share of each class, and the problems by remedy."""
 
 from math import ceil
 
@@ -13,12 +13,12 @@ from fewmask.data.classes import default_palette
 from fewmask.data.doctor import Diagnosis, Problem
 
 BAR_WIDTH = 10  # three columns fit into 80 characters
-MAX_FILES = 5  # shown of each group
+MAX_FILES = 5  # number of files that are shown for each group of problems
 STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
 def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
-    """Two tables, then the problems, those with the same remedy together."""
+    """Print two tables and then the problems; problems with the same remedy are printed together."""
     layout = (
         f": {diagnosis.layout} (a dataset.yaml there would make it a folder of your own)" if diagnosis.layout else ""
     )

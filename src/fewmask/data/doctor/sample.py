@@ -1,4 +1,4 @@
-"""One image and its mask, read in full: what is wrong with them, and what they add to the picture of the dataset."""
+"""Examine one image and its mask: decode both, find what is wrong with them, and count their pixels."""
 
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -19,7 +19,7 @@ FLAT_RANGE = 32  # a picture whose levels span less than this shows next to noth
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a file, named relative to the dataset, or with the whole of it where `file` is empty."""
+    """What is wrong with a file. `file` is relative to the dataset, and empty if the problem is the whole dataset."""
 
     level: Literal["error", "warning", "note"]
     file: str
@@ -28,10 +28,10 @@ class Problem:
 
 
 class Finding(NamedTuple):
-    """What is kept of a sample; None for what could not be read."""
+    """What the doctor keeps of a sample; a value is None if it could not be read."""
 
     size: tuple[int, int] | None  # height, width of the image
-    digest: bytes | None  # of its pixels; None for a flat picture, which may equal others by chance
+    digest: bytes | None  # hash of its pixels; None for a flat picture, which may equal others by chance
     counts: NDArray[np.int64] | None  # pixels of the mask with each label 0..255
     problems: list[Problem]
 
@@ -39,7 +39,8 @@ class Finding(NamedTuple):
 def examine_sample(sample: Sample, classes: Classes, root: Path, guide: str = "") -> Finding:
     """Decode the image and the mask and compare them; every mistake becomes a problem.
 
-    For a public dataset its guide is what to do about a mask of other classes: a dataset.yaml is for folders of ours.
+    A dataset.yaml can fix a mask with other classes only in our own layout. So a public dataset gives its `guide` as
+    the remedy.
     """
     problems: list[Problem] = []
     size, digest, counts = None, None, None
@@ -74,12 +75,12 @@ def examine_sample(sample: Sample, classes: Classes, root: Path, guide: str = ""
 
 
 def as_problem(mistake: UserError, root: Path) -> Problem:
-    """The same mistake as a line of the doctor's list."""
+    """The mistake as a problem of the doctor's list."""
     return Problem("error", relative_to(root, Path(mistake.where)), mistake.what, mistake.fix)
 
 
 def relative_to(root: Path, path: Path) -> str:
-    """`train/images/cat.jpg`, with forward slashes on every system; empty for `root` itself."""
+    """The path from `root`, such as `train/images/cat.jpg`, with forward slashes; empty for `root` itself."""
     if path == root:
         return ""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

@@ -1,4 +1,4 @@
-"""Public datasets as they are published, and exports of annotation tools: the table by which a folder is recognized."""
+"""Public datasets as they are published, and exports of annotation tools: the table that recognizes a folder."""
 
 from pathlib import Path
 
@@ -16,5 +16,5 @@ LAYOUTS = (CVAT, LABELME, CITYSCAPES, VOC, GTA5, CAMVID, CAMVID_ORIGINAL, ADE20K
 
 
 def layout_of(root: Path) -> Layout | None:
-    """The dataset that the folder is, whole or in part; None for any other folder."""
+    """The dataset, complete or not, that the folder holds; None for any other folder."""
     return next((layout for layout in LAYOUTS if layout.fits(root)), None)

@@ -1,4 +1,4 @@
-"""What annotation tools export with names of Pascal VOC: CVAT's `Segmentation mask 1.1`, LabelMe's `labelme2voc`.
+"""Exports of annotation tools with the names of Pascal VOC: CVAT's `Segmentation mask 1.1`, LabelMe's `labelme2voc`.
 
 CVAT, https://docs.cvat.ai/docs/dataset_management/formats/format-smask
 LabelMe, https://github.com/wkentaro/labelme (examples/semantic_segmentation)
@@ -14,7 +14,7 @@ from fewmask.errors import UserError
 
 
 def _read_cvat(root: Path, mistakes: list[UserError]) -> Folder:
-    """Images of the subsets Validation and Test are val and test, all others train; without a mask, unlabeled."""
+    """Subsets Validation and Test are val and test, all others are train; an image without a mask is unlabeled."""
     samples = _samples(root, root / "SegmentationClass", mistakes)
     subsets = {path.stem.lower(): path for path in (root / "ImageSets" / "Segmentation").glob("*.txt")}
 
@@ -29,7 +29,7 @@ def _read_cvat(root: Path, mistakes: list[UserError]) -> Folder:
 
 
 def _classes_of_cvat(path: Path) -> Classes:
-    """Lines `name:red,green,blue:parts:actions`."""
+    """Reads the classes from lines `name:red,green,blue:parts:actions`."""
     lines = [line.strip() for line in list_text(path).splitlines()]
     names, colors = [], []
     for line in lines:

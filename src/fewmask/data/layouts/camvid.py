@@ -1,4 +1,4 @@
-"""CamVid, 11 classes, 367 train, 101 val and 233 test images: as SegNet published it, and the original.
+"""CamVid has 11 classes and 367 train, 101 val and 233 test images; both SegNet's version and the original are read.
 
 Semantic Object Classes in Video: A High-Definition Ground Truth Database, Pattern Recognition Letters 2009,
 http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid
@@ -55,7 +55,7 @@ def _read_original(root: Path, mistakes: list[UserError]) -> Folder:
 
 
 def split_of(name: str) -> str:
-    """SegNet's splits, which are clips and parts of clips."""
+    """The split in which SegNet put an image; its splits are clips and parts of clips."""
     if name.startswith("Seq05VD") or (name.startswith("0001TP") and name >= "0001TP_008550"):
         return "test"
     return "val" if "0016E5_07959" <= name <= "0016E5_08159" else "train"

@@ -32,7 +32,7 @@ _CLASSES = (
     (33, "bicycle", (119, 11, 32)),
 )
 _IDS, _NAMES, _COLORS = zip(*_CLASSES, strict=True)
-_OTHER_IDS = tuple({*range(35)} - {*_IDS})  # 34 is the license plate, in GTA5 alone
+_OTHER_IDS = tuple({*range(35)} - {*_IDS})  # only GTA5 has 34, the license plate
 LABEL_IDS = Classes(names=_NAMES, colors=_COLORS, values=_IDS, ignore=_OTHER_IDS)
 TRAIN_IDS = Classes(names=_NAMES, colors=_COLORS)
 

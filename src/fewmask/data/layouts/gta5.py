@@ -1,6 +1,6 @@
-"""GTA5: 24966 frames of a game with the label ids and colors of Cityscapes; all are train.
+"""GTA5: 24966 frames of a game with the label ids and colors of Cityscapes; every frame belongs to train.
 
-Others publish a split of them (split.mat); data.train_list and source.train_list take lists of names.
+Other authors publish a split (split.mat). For such a split, data.train_list and source.train_list take lists of names.
 
 Playing for Data: Ground Truth from Computer Games, ECCV 2016, https://download.visinf.tu-darmstadt.de/data/from_games
 """
@@ -33,13 +33,19 @@ LABEL_COLORS = Classes(
         (0, 0, 110),  # trailer
     ),
 )
-"""Of labels saved again as RGB. The published ones are palette files, read by their ids: these tell a license plate,
-which is ignored, from the car that has the same color."""
+"""The classes of labels that were saved again as RGB.
+
+The published labels are palette files and are read by their ids. Ids tell a license plate, which is ignored, from the
+car, which has the same color.
+"""
 
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CONVERTED = "_labelTrainIds"
-"""Ends the names of masks that other projects write beside the published ones; read where these are gone."""
+"""The end of the names of masks that other projects write beside the published masks.
+
+These masks are read where the published masks are missing.
+"""
 
 
 def _read(root: Path, mistakes: list[UserError]) -> Folder:
@@ -59,20 +65,20 @@ def _read(root: Path, mistakes: list[UserError]) -> Folder:
 
 
 def _has_one_size(sample: Sample) -> bool:
-    """Whether image and mask agree; a file that is no PNG is left to those who decode it."""
+    """Whether image and mask have the same size. A file that is not a PNG passes here and fails when it is decoded."""
     sizes = {_header(path)[16:24] for path in (sample.image, sample.mask) if path is not None}
     return len(sizes - {b""}) <= 1
 
 
 def _header(path: Path) -> bytes:
-    """The first bytes of a PNG: width and height are 16 to 23, the kind of pixels is 25 (2 and 6 are RGB).
+    """The first bytes of a PNG; empty for any other file.
 
-    None of what is no PNG.
+    Width and height are bytes 16 to 23, and the kind of pixels is byte 25 (2 and 6 are RGB).
     """
     try:
         with path.open("rb") as file:
             header = file.read(26)
-    except OSError:  # a folder of this name, say
+    except OSError:  # for example, a folder of this name
         return b""
     return header if header.startswith(_SIGNATURE) and len(header) == 26 else b""
 

@@ -1,4 +1,4 @@
-"""A public dataset as it is published: by what it is known, what it must hold, and how it is read."""
+"""A public dataset as it is published: how it is recognized, what it must hold, and how it is read."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,12 +13,12 @@ class Layout(NamedTuple):
     """One dataset in one layout.
 
     Attributes:
-        name: as people call it.
+        name: the name that people use for the dataset.
         signs: patterns of paths; a folder that holds any of them is meant to be this dataset.
-        parts: patterns of the paths it cannot do without.
-        read: its samples and classes, from the names of files; adds to the list what is wrong with them, and raises a
-            UserError where that leaves nothing to read.
-        guide: where to get it and how to lay it out.
+        parts: patterns of the paths that the dataset must hold.
+        read: returns the samples and classes from the names of files. It adds every mistake to the list, and raises a
+            UserError if the mistakes leave nothing to read.
+        guide: where to get the dataset and how to lay it out.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Layout(NamedTuple):
 
     @property
     def advice(self) -> str:
-        """The guide, and the way out for a folder that only looks like this dataset."""
+        """The guide, with advice for a folder that only looks like this dataset."""
         return f"{self.guide} For images of your own write a dataset.yaml."
 
     def fits(self, root: Path) -> bool:
@@ -37,7 +37,7 @@ class Layout(NamedTuple):
         return root.is_dir() and any(any(root.glob(sign)) for sign in self.signs)
 
     def missing(self, root: Path) -> list[str]:
-        """The parts that are not there."""
+        """The patterns of `parts` that match no path in the folder."""
         return [part for part in self.parts if not any(root.glob(part))]
 
     def survey(self, root: Path) -> tuple[Folder, list[UserError]]:

@@ -1,4 +1,4 @@
-"""PASCAL VOC 2012, 21 classes, 1464 train and 1449 val images; with the masks of SBD 10582 train images.
+"""PASCAL VOC 2012: 21 classes, 1464 train and 1449 val images. With the masks of SBD, train has 10582 images.
 
 The PASCAL Visual Object Classes Challenge, IJCV 2015, http://host.robots.ox.ac.uk/pascal/VOC/voc2012
 Semantic Contours from Inverse Detectors (SBD), ICCV 2011, http://home.bharathh.info/pubs/codes/SBD/download.html
@@ -44,11 +44,11 @@ _TRAIN_LIST, _VAL_LIST = (f"ImageSets/Segmentation/{split}.txt" for split in ("t
 
 
 def _read(root: Path, mistakes: list[UserError]) -> Folder:
-    """SBD adds to train every mask outside val: these are the 10582 images that others list as trainaug.
+    """SBD adds every mask outside val to train: these are the 10582 images that others list as trainaug.
 
-    VOC itself has no mask outside train and val, so the masks of SBD may also lie in its own folder. Where both folders
-    have a mask, that of VOC counts: it was drawn with more care. The other images (detection, action) are not used:
-    among them may be those of test.
+    VOC itself has no mask outside train and val, so the masks of SBD may lie in the folder of the masks of VOC or in
+    their own. Where both folders have a mask, the mask of VOC counts, because it was drawn with more care. The other
+    images (detection, action) are not used, because images of test may be among them.
     """
     images = files_by_stem(root / "JPEGImages", {".jpg"}, mistakes)
     added = _masks_of_sbd(root / "SegmentationClassAug", mistakes)
@@ -69,7 +69,7 @@ def _read(root: Path, mistakes: list[UserError]) -> Folder:
 
 
 def _masks_of_sbd(folder: Path, mistakes: list[UserError]) -> dict[str, Path]:
-    """In the folder, or in one of the same name inside it, as some tools unpack it."""
+    """The masks in the folder, or in a folder of the same name inside it, because some tools unpack them there."""
     inner = folder / folder.name
     masks = files_by_stem(inner if inner.is_dir() else folder, {".png"}, mistakes)
     if folder.is_dir() and not masks:

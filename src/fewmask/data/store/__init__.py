@@ -1,4 +1,4 @@
-"""Pictures by place: a store decodes them from files, or keeps in RAM what another one has decoded."""
+"""A store gives pictures by their place: it decodes them from files, or keeps in RAM what another store decoded."""
 
 from fewmask.data.store.files import FileStore
 from fewmask.data.store.memory import MemoryStore, fits_in_memory

@@ -1,4 +1,4 @@
-"""A store over image and mask files: every access decodes."""
+"""A store over image and mask files that decodes at every access."""
 
 import os
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ from fewmask.errors import UserError
 
 
 class FileStore:
-    """Pictures of samples, in their order.
+    """The pictures of samples, in the order of the samples.
 
     Args:
-        samples: images with or without masks; a mask that is not given cannot be reached.
-        classes: how masks are encoded.
-        resize: applied once, after decoding: images bilinear with antialiasing, labels nearest.
+        samples: images with or without masks; a mask that is not given cannot be reached through the store.
+        classes: how the masks are encoded.
+        resize: applied once, after decoding. Images are resized bilinearly with antialiasing, labels to the nearest.
     """
 
     def __init__(self, samples: Sequence[Sample], classes: Classes, resize: Resize = None) -> None:
@@ -30,7 +30,7 @@ class FileStore:
         return len(self._samples)
 
     def picture(self, place: int) -> Picture:
-        """Decodes the files; raises UserError where one cannot be read, or the mask has another size than its image."""
+        """Decodes the files; raises UserError if one cannot be read, or if the mask and its image differ in size."""
         sample = self._samples[place]
         image = read_image(sample.image)
         labels = None if sample.mask is None else read_mask(sample.mask, self._classes)

@@ -1,4 +1,4 @@
-"""A store that keeps in RAM what another store has decoded, and whether there is room for it."""
+"""A store that keeps in RAM what another store has decoded, and a check that the RAM is large enough."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,26 +17,26 @@ class MemoryStore:
         return len(self._kept)
 
     def picture(self, place: int) -> Picture:
-        """The picture at a place, the same object at every access."""
+        """The picture at a place; every access returns the same object."""
         picture = self._kept[place]
         if picture is None:
             picture = self._kept[place] = self._store.picture(place)
         return picture
 
     def sizes(self) -> list[tuple[int, int]]:
-        """Those of the other store."""
+        """(height, width) of every picture of the other store."""
         return self._store.sizes()
 
 
 def fits_in_memory(sizes: Sequence[tuple[int, int]], num_ranks: int = 1, share: float = 0.5) -> bool:
-    """Whether pictures of these sizes take at most `share` of the free RAM, once for every rank.
+    """Whether pictures of these sizes take at most `share` of the free RAM when every rank keeps all of them.
 
     A pixel takes 3 bytes of image and 1 of label.
 
     Args:
         sizes: (height, width) of each picture.
         num_ranks: processes of the run on this machine, each of which keeps all pictures.
-        share: in [0, 1].
+        share: the largest share of the free RAM, in [0, 1].
     """
     needed = 4 * sum(height * width for height, width in sizes)
     return num_ranks * needed <= share * _free_bytes()
@@ -48,4 +48,4 @@ def _free_bytes() -> int:
         for line in meminfo.read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
-    return 4 * 2**30  # not Linux: assume a small machine
+    return 4 * 2**30  # on other systems than Linux: assume a small machine

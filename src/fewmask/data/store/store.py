@@ -1,4 +1,4 @@
-"""What every store of pictures offers: how many there are, each by its place, and the sizes of all."""
+"""What every store of pictures offers: their number, each picture by its place, and the sizes of all of them."""
 
 import os
 from collections.abc import Iterator
@@ -17,15 +17,15 @@ class Picture(NamedTuple):
 
 @runtime_checkable
 class Store(Protocol):
-    """Pictures at training size; a place is a number from 0 to the length of the store, and means the same for ever."""
+    """Pictures at training size. A place is a number from 0 to the length of the store, and keeps its meaning."""
 
     def __len__(self) -> int: ...
 
     def picture(self, place: int) -> Picture:
-        """The picture at a place; raises UserError where its files cannot be read."""
+        """The picture at a place; raises UserError if its files cannot be read."""
 
     def sizes(self) -> list[tuple[int, int]]:
-        """(height, width) of every picture, without decoding one."""
+        """(height, width) of every picture, found without decoding any."""
 
 
 def every_picture(store: Store) -> Iterator[Picture]:
