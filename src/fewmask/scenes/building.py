@@ -18,8 +18,8 @@ class Facade:
 
     height: float
     floor: float  # height of a floor
-    bay: float  # distance of windows
-    pane: tuple[float, float]  # window's share of the bay and of the floor
+    bay: float  # meters from one window to the next
+    pane: tuple[float, float]  # share of the bay and of the floor that a window takes
     wall: Array
     trim: Array
     roof: Array
@@ -36,7 +36,7 @@ class Facade:
 
 
 def draw_building(canvas: Canvas, facade: Facade, first: float, last: float, front: float, back: float) -> None:
-    """A house between two places along the street; its front stands at `front` across, its back at `back`."""
+    """Draw a house between two places along the street; its front stands at `front` across, its back at `back`."""
     world = canvas.view.world
     corners = world(first, front), world(last, front)
     ends = (*corners, world(first, back)), (*corners[::-1], world(last, back))
@@ -51,7 +51,7 @@ def draw_building(canvas: Canvas, facade: Facade, first: float, last: float, fro
 def _draw_wall(
     canvas: Canvas, facade: Facade, start: tuple[float, float], end: tuple[float, float], is_front: bool
 ) -> None:
-    """One wall from (X, Z) to (X, Z): each column of the picture meets it once, at one depth."""
+    """Draw one wall from (X, Z) to (X, Z); each column of the picture meets it once, at one depth."""
     view = canvas.view
     step_x, step_z = end[0] - start[0], end[1] - start[1]
     length = math.hypot(step_x, step_z)
@@ -87,7 +87,7 @@ def _draw_wall(
 
 
 def _top_of_wall(facade: Facade, s: Array, length: float, gable: float) -> Array:
-    """Height `s` meters from the start of the wall: gable and chimney included."""
+    """Height of the wall, gable and chimney included, at `s` meters from its start."""
     top = facade.height + gable * (1 - np.abs(2 * s / length - 1))
     if facade.top != "flat":
         chimney = length * (0.15 + 0.7 * float(facade.tones[0, 0]))
@@ -101,8 +101,8 @@ def _color_wall(facade: Facade, s: Array, y: Array, z: Array, length: float, is_
     grain = noise(s * 9 + facade.origin, y * 9 + facade.origin)
     bays = max(1, round(length / facade.bay))
     bay, floor = np.floor(s * (bays / length)), np.floor(y / facade.floor)
-    x = np.abs(s * (bays / length) - bay - 0.5)  # from the middle of the bay, as a share of it
-    h = y / facade.floor - floor  # from the floor, as a share of its height
+    x = np.abs(s * (bays / length) - bay - 0.5)  # distance from the middle of the bay, as a share of the bay
+    h = y / facade.floor - floor  # height above the floor, as a share of the floor's height
     color = facade.wall * (_masonry(facade, s, y, x, h, crisp) * (1 + 0.16 * grain))[:, None]
 
     tone = facade.tones[floor.astype(np.int64) % 16, bay.astype(np.int64) % 64]

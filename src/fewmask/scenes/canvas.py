@@ -1,8 +1,8 @@
 """The canvas of a scene: planes of class, depth, color and light, the camera that looks at it, textures and colors.
 
-World: meters, X right, Y up, Z forward, the eye at (0, eye, 0). Street: `along` runs down the road, `across` to its
-right; the road bends, so (along, across) is not a rotation of (X, Z). Screen: columns and rows grow right and down.
-Things are painted in any order: a pixel belongs to the nearest.
+World: meters, X right, Y up, Z forward, the eye at (0, eye, 0). Street: `along` runs down the road, and `across` runs
+to its right. The road bends, so (along, across) is not a rotation of (X, Z). Screen: columns grow to the right and rows
+grow down. Things are painted in any order, and a pixel shows the nearest thing.
 """
 
 import math
@@ -31,10 +31,10 @@ class View:
     height: int
     width: int
     focal: float  # pixels
-    eye: float  # meters above the ground
+    eye: float  # height in meters above the ground
     horizon: float  # row of the horizon at the middle column
     roll: float  # rows that the horizon falls per column
-    bend: float  # the same, per column and distance from the middle column
+    bend: float  # rows that the horizon falls per column and per distance from the middle column
     yaw: float  # radians from the direction of the street
     across: float  # meters from the middle of the road
     curve: float  # meters that the road departs to the right, per squared meter along
@@ -73,12 +73,12 @@ class Shadow:
 
 @dataclass
 class Canvas:
-    """Flat planes of height x width pixels, and what later passes need to know of the things painted so far."""
+    """Flat planes of height x width pixels, and what later passes need to know about the things painted so far."""
 
     view: View
-    sun: tuple[float, float, float]  # unit vector towards it
+    sun: tuple[float, float, float]  # unit vector towards the sun
     shadows: list[Shadow] = field(default_factory=list)
-    walls: list[tuple[float, ...]] = field(default_factory=list)  # X, Z, step X, step Z, height: they cast shadows
+    walls: list[tuple[float, ...]] = field(default_factory=list)  # X, Z, step X, step Z, height; they cast shadows
 
     def __post_init__(self) -> None:
         pixels = self.view.height * self.view.width
@@ -86,7 +86,7 @@ class Canvas:
         self.depth = np.full(pixels, np.inf, np.float32)
         self.color = np.zeros((pixels, 3), np.float32)  # as seen in white light, display values in [0, 1]
         self.lit = np.zeros(pixels, np.float32)  # share of the direct sun
-        self.glow = np.zeros(pixels, np.float32)  # light of its own, seen at dusk
+        self.glow = np.zeros(pixels, np.float32)  # light that the thing gives off, seen at dusk
 
     @property
     def reach(self) -> tuple[float, float]:
@@ -95,13 +95,13 @@ class Canvas:
         return -self.sun[0] * length, -self.sun[2] * length
 
     def cast(self, x: float, z: float, radius: float, low: float, high: float) -> None:
-        """The shadow of an upright thing that stands at (x, z) and spans heights `low` to `high`."""
+        """Add the shadow of an upright thing that stands at (x, z) and spans heights `low` to `high`."""
         step_x, step_z = self.reach
         start, end = (x + step_x * low, z + step_z * low), (x + step_x * high, z + step_z * high)
         self.shadows.append(Shadow(start, end, radius))
 
     def rest(self, x: float, z: float, radius: float) -> None:
-        """The dark place where a thing touches the ground."""
+        """Add the dark place where a thing touches the ground."""
         self.shadows.append(Shadow((x, z), (x, z), radius, contact=True))
 
     def columns(self) -> Array:
@@ -109,7 +109,7 @@ class Canvas:
         return np.arange(self.view.width, dtype=np.float32) + np.float32(0.5)
 
     def window(self, left: float, right: float, top: float, bottom: float) -> tuple[Array, Array]:
-        """Centers of the pixels of a rectangle cut to the picture: (1, columns) and (rows, 1)."""
+        """Centers of the pixels of a rectangle, cut to the picture: (1, columns) and (rows, 1)."""
         first, last = max(0, math.floor(left)), min(self.view.width, math.ceil(right))
         upper, lower = max(0, math.floor(top)), min(self.view.height, math.ceil(bottom))
         columns = np.arange(first, max(first, last), dtype=np.float32)[None] + 0.5
@@ -130,7 +130,7 @@ class Canvas:
         return (hit_row + upper) * self.view.width + hit_column + first
 
     def paint(self, pixels: Array, thing: int, depth: Any, color: Any, lit: Any, glow: Any = 0.0) -> None:
-        """Give pixels a class, meters from the eye, a display color, a share of the sun and a light of their own."""
+        """Set class, depth in meters from the eye, display color, share of the sun and own light of the pixels."""
         self.thing[pixels] = thing
         self.depth[pixels] = depth
         self.color[pixels] = color
@@ -147,7 +147,7 @@ class Canvas:
         glow: float = 0.0,
         grain: float = 0.0,
     ) -> None:
-        """A convex polygon of screen points (corner, 2)."""
+        """Paint a convex polygon of screen points (corner, 2)."""
         places = corners.tolist()
         across, down = zip(*places, strict=True)
         columns, rows = self.window(min(across), max(across), min(down), max(down))
@@ -171,7 +171,7 @@ class Stand(NamedTuple):
     x: float
     z: float
     column: float
-    row: float  # of the ground
+    row: float  # row where the ground is
     scale: float  # pixels per meter
 
     def corners(self, outline: Outline) -> Array:
@@ -180,7 +180,7 @@ class Stand(NamedTuple):
 
 
 def stand(canvas: Canvas, along: float, across: float, reach: float) -> Stand | None:
-    """The place, or nothing where a thing of half-width `reach` meters would be out of sight."""
+    """The place, or None if a thing of half-width `reach` meters would be out of sight there."""
     x, z = canvas.view.world(along, across)
     if z < max(reach, NEAREST):
         return None
@@ -202,7 +202,7 @@ def disc(x: float, y: float, wide: float, high: float, corners: int = 10, turn: 
 
 
 def noise(x: Array, y: Array) -> Array:
-    """Value noise of seven octaves, about -1 to 1, at texel (x, y) of an endless plane of tiles."""
+    """Value noise of seven octaves, from about -1 to 1, at texel (x, y) of an endless plane of tiles."""
     return np.asarray(_noise_tile()[y.astype(np.int32) & (TILE - 1), x.astype(np.int32) & (TILE - 1)])
 
 
@@ -212,7 +212,7 @@ def rgb(code: str) -> Array:
 
 
 def pick(rng: Generator, codes: tuple[str, ...], spread: float = 0.035) -> Array:
-    """One of the colors, lighter or darker, and moved by up to `spread` in each channel."""
+    """One of the colors at random, made lighter or darker and moved by up to `spread` in each channel."""
     color = rgb(codes[int(rng.integers(len(codes)))])
     return np.clip(color * rng.uniform(0.85, 1.12) + rng.uniform(-spread, spread, 3).astype(np.float32), 0.03, 0.97)
 

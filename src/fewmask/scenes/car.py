@@ -8,17 +8,17 @@ from numpy.random import Generator
 from fewmask.scenes.canvas import CAR, Array, Canvas, Shadow, disc, pick, rgb, stand
 
 PAINTS = ("f2f0ea", "1b1c20", "a9adb2", "5b5f66", "8f1f24", "28487c", "2d4a3a", "c9b48a", "c8842c", "6b8fb0", "3a2f2c")
-SHAPES = {  # length, height of the body and of the roof; where the cabin begins and ends, at its foot and its roof
+SHAPES = {  # length, height of body and roof; from and to in x of the cabin at its foot, at its roof
     "sedan": (4.6, 0.92, 1.42, (-0.40, 0.22), (-0.22, 0.06)),
     "hatch": (3.9, 0.95, 1.48, (-0.48, 0.26), (-0.38, 0.08)),
     "wagon": (4.7, 1.02, 1.68, (-0.48, 0.26), (-0.42, 0.10)),
     "van": (5.2, 1.15, 2.25, (-0.49, 0.40), (-0.48, 0.28)),
 }
-Face = tuple[Array, float]  # four corners (4, 3): low left, low right, high right, high left; its share of the sun
+Face = tuple[Array, float]  # corners (4, 3): low left, low right, high right, high left; share of the sun
 
 
 def draw_car(canvas: Canvas, rng: Generator, along: float, across: float, forward: bool, turned: bool) -> None:
-    """A car that points down the street or back, or to the right or left of it where `turned`."""
+    """Draw a car that points down or up the street, or, if `turned`, to the right or left of the street."""
     kind = str(rng.choice(list(SHAPES), p=[0.32, 0.34, 0.18, 0.16]))
     length, belt, roof, low_glass, high_glass = SHAPES[kind]
     length, width = length * float(rng.uniform(0.94, 1.06)), float(rng.uniform(1.68, 1.9)) + 0.15 * (kind == "van")
@@ -66,13 +66,13 @@ def _seen(faces: dict[str, Face], *names: str) -> list[tuple[str, Face]]:
 def _shade_ground(canvas: Canvas, tail: Array, tip: Array, width: float, roof: float) -> None:
     start, end = (float(tail[0]), float(tail[2])), (float(tip[0]), float(tip[2]))
     canvas.shadows.append(Shadow(start, end, width * 0.62, contact=True))
-    for share in (0.25, 0.55):  # the cast shadow, as two capsules at two heights
+    for share in (0.25, 0.55):  # two capsules at two heights make the cast shadow
         x, z = (step * roof * share for step in canvas.reach)
         canvas.shadows.append(Shadow((start[0] + x, start[1] + z), (end[0] + x, end[1] + z), width * 0.5))
 
 
 class _Solid:
-    """A car's own frame: x forward as a share of its length, y up in meters, w right as a share of its width."""
+    """The frame of a car: x forward as a share of its length, y up in meters, w right as a share of its width."""
 
     def __init__(self, canvas: Canvas, center: Array, way: Array, length: float, width: float) -> None:
         self.canvas, self.center, self.depth = canvas, center, float(center[2])
@@ -92,7 +92,7 @@ class _Solid:
         high_width: float,
         color: Array,
     ) -> dict[str, Face]:
-        """Paint the faces that the eye sees; gives them by name. `low`, `high`: from and to, in x."""
+        """Paint the faces that the eye sees and return them by name; `low` and `high` are (from, to) in x."""
         foot = {(x, w): self.point(low[x], bottom, w * low_width / 2) for x in (0, 1) for w in (-1, 1)}
         head = {(x, w): self.point(high[x], top, w * high_width / 2) for x in (0, 1) for w in (-1, 1)}
         edges = {
@@ -124,7 +124,7 @@ class _Solid:
         color: Array,
         glow: float = 0.0,
     ) -> None:
-        """Paint a part of a face, in shares of its width and height."""
+        """Paint a part of a face; `wide` and `high` are shares of its width and height."""
         (low_left, low_right, high_right, high_left), lit = face
         corners = [
             (low_left * (1 - s) + low_right * s) * (1 - t) + (high_left * (1 - s) + high_right * s) * t

@@ -13,7 +13,7 @@ class Ground:
     """The plan of the street, seen from above, in meters."""
 
     half_road: float
-    half_crossing: float  # 0: no crossing
+    half_crossing: float  # 0 means no crossing
     crossing_at: float
     asphalt: Array
     slabs: Array
@@ -24,7 +24,7 @@ class Ground:
 
 
 def draw_skyline(canvas: Canvas, rng: Generator, woods_share: float) -> None:
-    """What closes the street far away: stepped roofs, or a line of woods where `woods_share` is large."""
+    """Draw what closes the street far away: stepped roofs, or a line of woods if `woods_share` is large."""
     view = canvas.view
     distance = float(rng.uniform(110, 190))
     columns = canvas.columns()
@@ -50,7 +50,7 @@ def draw_skyline(canvas: Canvas, rng: Generator, woods_share: float) -> None:
 
 
 def draw_ground(canvas: Canvas, ground: Ground) -> None:
-    """Road and pavement wherever nothing stands in front of them, with everything's shadow."""
+    """Paint road and pavement wherever nothing stands in front of them, with the shadows of all things."""
     view = canvas.view
     pixels = np.nonzero(canvas.thing == EMPTY)[0]
     column, row = canvas.centers(pixels)
@@ -84,7 +84,7 @@ def draw_ground(canvas: Canvas, ground: Ground) -> None:
 
 
 def _marks(ground: Ground, along: Array, across: Array) -> Array:
-    """Where the road is painted white: a dashed middle line, a zebra before the crossing."""
+    """Where the road is painted white: a dashed line in the middle, and a zebra before the crossing."""
     marks = np.zeros(along.shape, bool)
     from_crossing = np.abs(along - ground.crossing_at) - ground.half_crossing
     clear = from_crossing > 4.5 if ground.half_crossing else ~marks
@@ -99,7 +99,7 @@ def _marks(ground: Ground, along: Array, across: Array) -> Array:
 
 
 def _shadows(canvas: Canvas, x: Array, z: Array) -> tuple[Array, Array]:
-    """Share of the direct sun, and of all light under things that touch the ground."""
+    """The share of the direct sun, and the share of all light, which is less under things that touch the ground."""
     lit, contact = np.ones(x.shape, np.float32), np.ones(x.shape, np.float32)
     reach_x, reach_z = canvas.reach
     for wall_x, wall_z, step_x, step_z, height in canvas.walls:  # a wall's shadow is a parallelogram

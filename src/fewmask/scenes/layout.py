@@ -27,14 +27,14 @@ AUTUMN = ("b07a2c", "a0522c", "c09a3c", "8a6a34", "7a3a2c")
 class Town:
     """The character of a neighborhood."""
 
-    floors: tuple[int, int]  # from, to
+    floors: tuple[int, int]  # fewest, most
     walls: tuple[str, ...]
     materials: tuple[str, ...]
     tops: tuple[str, ...]
-    gap_probability: float  # of an opening after a house
+    gap_probability: float  # probability of an opening after a house
     shop_probability: float
     trees_per_row: float  # on average
-    woods_share: float  # of the skyline
+    woods_share: float  # share of woods in the skyline
 
 
 OLD_TOWN = Town(
@@ -91,7 +91,7 @@ TOWNS = (OLD_TOWN, CITY, SUBURB, BOULEVARD, OUTSKIRTS)
 
 
 def draw_plan(rng: Generator) -> Ground:
-    """A road, perhaps with a crossing."""
+    """Draw the plan of a road at random, perhaps with a crossing."""
     crossing = rng.random() < 0.45
     return Ground(
         half_road=float(rng.uniform(2.8, 5.8)),
@@ -107,7 +107,7 @@ def draw_plan(rng: Generator) -> Ground:
 
 
 def place_camera(rng: Generator, ground: Ground, height: int, width: int) -> View:
-    """On the road or the pavement; it mostly looks down the street, sometimes askew, sometimes at the other side."""
+    """A camera on the road or the pavement. Mostly it looks down the street, sometimes askew or at the other side."""
     side = 1 if rng.random() < 0.5 else -1
     gaze = rng.choice(["along", "askew", "opposite"], p=[0.52, 0.3, 0.18])
     across = float(rng.uniform(-1, 1)) * (ground.half_road + 1.2)
@@ -155,7 +155,7 @@ def furnish(canvas: Canvas, ground: Ground, rng: Generator) -> None:
 
 
 def _line_houses(canvas: Canvas, ground: Ground, town: Town, rng: Generator, side: int, front: float) -> list[float]:
-    """Houses along one side; gives the places of the openings between them."""
+    """Draw the houses along one side, and return the places of the openings between them."""
     view = canvas.view
     behind_camera = abs(view.yaw) > 1 and view.across * side > 0  # the camera stands where these houses would be
     houses, openings, along = [], [], -42.0
@@ -204,7 +204,7 @@ def _draw_facade(town: Town, rng: Generator, usual: int) -> Facade:
 def _line_pavement(
     canvas: Canvas, ground: Ground, town: Town, rng: Generator, side: int, pavement: float, leaves: tuple[str, ...]
 ) -> None:
-    """Trees, poles and people of one side."""
+    """Place the trees, poles and people of one side."""
     curb = ground.half_road
     if rng.random() < 0.75:
         at, distance = float(rng.uniform(3, 10)), float(rng.uniform(6, 14))
@@ -227,7 +227,7 @@ def _line_pavement(
 
 
 def _line_road(canvas: Canvas, ground: Ground, rng: Generator) -> None:
-    """Cars at the curbs, cars that drive, cars in the crossing, someone on the zebra."""
+    """Draw cars at the curbs, cars that drive, cars in the crossing, and someone on the zebra."""
     for side in (-1, 1):
         filled, spot = float(rng.uniform(0.0, 0.8)), float(rng.uniform(-20, -14))
         parks = rng.random() < 0.65

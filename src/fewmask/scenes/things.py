@@ -1,4 +1,4 @@
-"""What stands in a street, one function each: tree, person, pole."""
+"""What stands in a street, with one function for each kind: tree, person, pole."""
 
 import math
 
@@ -30,11 +30,11 @@ HAIRS = ("2a1f1a", "1a1614", "6b4a2c", "b89058", "8a8682")
 METALS = ("2b2f33", "6e7478", "8f9498", "3f4a44", "b0b0ac")
 SIGNS = ("b8262a", "2450a0", "e6e4de", "d8a820", "2a6a48")
 LAMPLIGHT = "f6f0dc"
-TREE_WIDTH = {"broad": 0.3, "slender": 0.15, "conic": 0.2}  # of half the crown, as a share of the height
+TREE_WIDTH = {"broad": 0.3, "slender": 0.15, "conic": 0.2}  # half the width of the crown, as a share of the height
 
 
 def draw_tree(canvas: Canvas, rng: Generator, along: float, across: float, size: float, leaves: Array) -> None:
-    """A broad, a slender or a conic tree `size` meters high; the smallest are bushes."""
+    """Draw a broad, a slender or a conic tree `size` meters high; the smallest are bushes."""
     shape = str(rng.choice(list(TREE_WIDTH), p=[0.66, 0.2, 0.14]))
     spread = size * TREE_WIDTH[shape] * float(rng.uniform(0.85, 1.2))
     bottom = size * float(rng.uniform(0.2, 0.36)) if size > 2 else 0.1
@@ -57,11 +57,11 @@ def draw_tree(canvas: Canvas, rng: Generator, along: float, across: float, size:
 def _crown(
     puffs: Array, shape: str, spread: float, bottom: float, top: float, lean: float
 ) -> list[tuple[float, float, float]]:
-    """(x, y, radius) in meters of the balls of leaves: three fill the middle, the others make the outline."""
+    """(x, y, radius) of each ball of leaves in meters: three balls fill the middle, the others make the outline."""
     circles = []
     for number, (right, up, large) in enumerate(puffs.tolist()):
         fills = number < 3
-        x, y = (0.3 * right, 0.55 * (number - 1)) if fills else (right, up)  # shares of the half-axes
+        x, y = (0.3 * right, 0.55 * (number - 1)) if fills else (right, up)  # in shares of the half-axes
         taper = 1 - 0.42 * (y + 1) if shape == "conic" else math.sqrt(1 - 0.75 * y * y)
         radius = spread * (0.75 if fills else 0.34 + 0.14 * large) * (0.35 + 0.65 * taper)
         height = (top + bottom) / 2 + y * ((top - bottom) / 2 - 0.6 * radius)
@@ -72,7 +72,7 @@ def _crown(
 def _paint_leaves(
     canvas: Canvas, place: Stand, circles: list[tuple[float, float, float]], leaves: Array, origin: int
 ) -> None:
-    """Overlapping balls with a ragged edge, brighter towards the sun."""
+    """Paint overlapping balls with a ragged edge, brighter towards the sun."""
     left, right = min(x - 1.3 * radius for x, _, radius in circles), max(x + 1.3 * radius for x, _, radius in circles)
     low, high = min(y - 1.3 * radius for _, y, radius in circles), max(y + 1.3 * radius for _, y, radius in circles)
     (first, upper), _, (last, lower), _ = place.corners(box(left, right, high, low)).tolist()
@@ -99,7 +99,7 @@ def _paint_leaves(
 
 
 def draw_person(canvas: Canvas, rng: Generator, along: float, across: float) -> None:
-    """Someone who walks or stands, in trousers or a skirt, a short or a long coat, perhaps with a bag; or a child."""
+    """Draw a child, or an adult in trousers or a skirt and a coat, perhaps with a bag; the person walks or stands."""
     tall = float(rng.uniform(1.55, 1.9)) if rng.random() < 0.85 else float(rng.uniform(1.05, 1.35))
     coat, trousers, shoe = pick(rng, CLOTHES), pick(rng, CLOTHES), pick(rng, SHOES)
     skin, hair = pick(rng, SKINS, 0.02), pick(rng, HAIRS, 0.02)
@@ -136,7 +136,7 @@ def draw_person(canvas: Canvas, rng: Generator, along: float, across: float) -> 
 
 
 def draw_pole(canvas: Canvas, rng: Generator, along: float, across: float, kind: str) -> None:
-    """A `lamp` that reaches over the road, an old `lantern`, a traffic `sign`, a `signal` or a short `bollard`."""
+    """Draw a `lamp` that reaches over the road, an old `lantern`, a traffic `sign`, a `signal` or a short `bollard`."""
     metal, plate = pick(rng, METALS), pick(rng, SIGNS, 0.03)
     high = {"lamp": 4.5, "lantern": 3.8, "sign": 2.2, "signal": 3.0, "bollard": 0.9}[kind] * float(rng.uniform(1, 1.5))
     arm, corners, shown = float(rng.uniform(0.8, 1.8)), int(rng.choice([3, 4, 12])), int(rng.integers(3))
@@ -145,7 +145,7 @@ def draw_pole(canvas: Canvas, rng: Generator, along: float, across: float, kind:
         return
     canvas.cast(place.x, place.z, 0.07, 0.0, high)
     canvas.rest(place.x, place.z, 0.25)
-    half = max(0.055, 0.8 / place.scale)  # wide enough to hold a sample in every row
+    half = max(0.055, 0.8 / place.scale)  # wide enough for a sample in every row
 
     def part(color: Array, outline: Outline, glow: float = 0.0) -> None:
         canvas.polygon(place.corners(outline), POLE, place.z, color, 0.5, glow)
