@@ -1,4 +1,4 @@
-"""A recipe: data, net, method and training of one run; YAML in, YAML out, and one line for every mistake in it."""
+"""A recipe holds the data, net, method and training of one run; it is read from YAML, checked, and written as YAML."""
 
 from fewmask.recipe.blocks import DataConfig, Recipe, SourceConfig, TrainingConfig, make_method_config
 from fewmask.recipe.catalog import blocks_of

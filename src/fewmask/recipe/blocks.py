@@ -16,28 +16,29 @@ PositiveFloat = Annotated[float, Field(gt=0)]
 
 
 class DataConfig(Settings):
-    """Where the images are, which masks may be used, and at what size they are trained on."""
+    """Which images the training uses, which of their masks, and at what size."""
 
     root: Path
     """The dataset folder."""
     train_list: Path | None = None
-    """A file of names: of train/, these images alone belong to the data set."""
+    """A file of names: these images of train/ alone belong to the data set. None: all images of train/."""
     val_list: Path | None = None
-    """Likewise of val/."""
+    """A file of names: these images of val/ alone belong to the data set. None: all images of val/."""
     test_list: Path | None = None
-    """Likewise of test/."""
+    """A file of names: these images of test/ alone belong to the data set. None: all images of test/."""
     labels: str | int | None = None
-    """`1/30`, a count, or a file of names; None: every mask there is."""
+    """Which masks to use: a share such as `1/30`, a count, or a file of names. None: every mask."""
     split_seed: int = Field(0, ge=0)
-    """Which random draw of `labels`."""
+    """The seed of the random draw of `labels`."""
     resize: PositiveFloat | tuple[PositiveInt, PositiveInt] | None = None
-    """A factor or (height, width) for images and masks before cropping; scores are at the full size all the same."""
+    """A factor or (height, width), to which images and masks are resized before cropping. Scores are computed at the
+    full size in any case."""
     crop: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
-    """Side or (height, width); None: the largest image, at most 512."""
+    """The side, or (height, width), of the crops. None: the size of the largest image, but at most 512."""
     cache: bool | None = None
-    """Keep decoded images in RAM; None: when they take less than half of what is free, once for each process."""
+    """Keep decoded images in RAM. None: only if they take less than half of the free RAM, counted once per process."""
     workers: int | None = Field(None, ge=0)
-    """Processes that read ahead; None: none with a cache, otherwise one a core, at most 8."""
+    """The number of processes that read ahead. None: none with a cache, otherwise one per core, but at most 8."""
 
     @field_validator("labels", mode="before")
     @classmethod
@@ -46,57 +47,64 @@ class DataConfig(Settings):
 
 
 class SourceConfig(Settings):
-    """A second, labeled domain with the same classes to learn from (Alonso et al., section 4.3.2): its train images."""
+    """A second, labeled domain with the same classes, whose train images the run learns from too.
+
+    See Alonso et al., ICCV 2021, section 4.3.2.
+    """
 
     root: Path
-    """Its folder."""
+    """The dataset folder of the source domain."""
     train_list: Path | None = None
-    """A file of names: of train/, these images alone."""
+    """A file of names: these images of train/ alone belong to the source domain. None: all images of train/."""
     resize: PositiveFloat | tuple[PositiveInt, PositiveInt] | None = None
-    """As data.resize, which stands for it where it is not given."""
+    """A factor or (height, width), as in data.resize. None: data.resize."""
 
 
 class TrainingConfig(Settings):
-    """How long, in what batches, with what optimizer, on what device."""
+    """How long to train, in what batches, with what optimizer, and on what device."""
 
     steps: PositiveInt = 3000
+    """The number of steps of the run, all stages together."""
     labeled_batch: PositiveInt = 4
-    """Images with masks in a step, on each device."""
+    """The number of images with masks in a batch, on each device."""
     unlabeled_batch: PositiveInt | None = None
-    """Images, each seen in as many views as the method makes; None: as many as labeled ones."""
+    """The number of unlabeled images in a batch, which the method sees in one or more views. None: labeled_batch."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
+    """The optimizer of everything that does not bring its own."""
     learning_rate: PositiveFloat | None = None
-    """None: 5e-4 for adamw, 1e-2 for sgd."""
+    """The learning rate at the start of the schedule. None: 5e-4 for adamw, 1e-2 for sgd."""
     encoder_rate: Annotated[float, Field(ge=0)] = 1.0
-    """The encoder's learning rate as a share of it."""
+    """The encoder's learning rate as a share of learning_rate."""
     weight_decay: float | None = Field(None, ge=0)
-    """None: 1e-2 for adamw, 5e-4 for sgd."""
+    """The weight decay of the optimizer. None: 1e-2 for adamw, 5e-4 for sgd."""
     momentum: float = Field(0.9, ge=0, lt=1)
-    """Of sgd."""
+    """The momentum of sgd."""
     poly_power: float = Field(0.9, ge=0)
-    """The learning rate falls as (1 - step / steps) ** power."""
+    """The power of the schedule: the learning rate falls as (1 - step / steps) ** power."""
     seed: int = Field(0, ge=0)
-    """Of everything drawn at random but `data.labels`."""
+    """The seed of everything that is drawn at random, except `data.labels`."""
     device: str = "auto"
-    """auto, cpu, cuda, mps."""
+    """The device: auto, cpu, cuda or mps."""
     devices: PositiveInt | None = None
-    """How many; None: one, or what torchrun or srun started. A run goes on with as many as it was started with."""
+    """The number of devices. None: one, or as many as torchrun or srun started. A resumed run keeps the number."""
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
-    """bf16: bfloat16 autocast; 16: float16 autocast with a scaled loss. auto: bf16 where the device has it in hardware,
+    """bf16: bfloat16 autocast. 16: float16 autocast with a scaled loss. auto: bf16 where the device has it in hardware,
     16 on other GPUs of NVIDIA, and 32 elsewhere."""
     accumulate: PositiveInt = 1
-    """Batches in a step, one after the other, whose gradients add up to their mean: large batches in little memory."""
+    """The number of batches in a step. They run one after the other, and the step uses the mean of their gradients:
+    large batches fit into little memory."""
     clip_norm: PositiveFloat | None = None
-    """The largest norm of the gradients of the recipe's optimizer; larger ones are scaled down to it. None: any."""
+    """The largest norm of the gradients of the recipe's optimizer; a larger norm is scaled down. None: no limit."""
     checkpoint_every: PositiveInt = 200
-    """Steps between two checkpoints; the newest one is kept."""
+    """The number of steps between two checkpoints; only the newest checkpoint is kept."""
     log_every: PositiveInt = 20
-    """Steps between two rows of metrics.csv."""
+    """The number of steps between two rows of metrics.csv."""
     score_every: PositiveInt | None = None
-    """Score val every so many steps, into validation.csv; None: never, or, where `select` needs it, after every
-    twentieth of the run's steps. Where a method has stages, only in its last one."""
+    """The number of steps between two scores on val, which go into validation.csv. None: no scores, or, if `select`
+    needs them, a score after every twentieth of the run's steps. A method with stages is scored only in its last
+    stage."""
     select: Literal["last", "best_val"] = "last"
-    """The result: the last step, or the one with the highest mIoU on val. Nothing is ever selected on test."""
+    """The result of the run: the last step, or the step with the highest mIoU on val. No step is selected on test."""
     feature_picture: bool = True
     """Draw the features of a few test images before training and after every stage, into features.png and .csv."""
 
@@ -107,15 +115,15 @@ class TrainingConfig(Settings):
 
 
 class Recipe(Settings):
-    """Everything a run is a function of, besides the files it names."""
+    """Everything that a run depends on, besides the files that the recipe names."""
 
     data: DataConfig
     net: NetConfig = NetConfig()
     method: SerializeAsAny[MethodConfig]
     source: SourceConfig | None = None
-    """The folder of a source domain, or a block; half of every labeled batch comes from it."""
+    """The folder of a source domain, or a block of settings; half of every labeled batch comes from it."""
     pretrain: ContrastConfig | None = None
-    """A stage of label-based contrast before the method; `label_contrast` for its defaults."""
+    """A stage of label-based contrast before the method; `label_contrast` stands for its defaults."""
     training: TrainingConfig = TrainingConfig()
 
     @field_validator("method", mode="before")
@@ -150,22 +158,22 @@ class Recipe(Settings):
 
     @property
     def method_type(self) -> type[Method]:
-        """The class that trains by this recipe."""
+        """The class of the method that this recipe trains with."""
         return method_named(self.method.name)
 
     @property
     def needs(self) -> Needs:
-        """What its method asks of the run."""
+        """What the recipe's method needs from the run."""
         return self.method_type.needs(self.method)
 
     @property
     def networks(self) -> tuple[str, ...]:
-        """The names of the networks that a finished run has; the first is the one it ships."""
+        """The names of the networks of a finished run; the first is the one that the run ships."""
         return self.needs.networks
 
 
 def method_named(name: str) -> type[Method]:
-    """The method of that name."""
+    """The method class with this name."""
     for method in METHODS:
         if method.name == name:
             return method
@@ -175,7 +183,7 @@ def method_named(name: str) -> type[Method]:
 
 
 def make_method_config(settings: str | Mapping[str, Any]) -> MethodConfig:
-    """The settings of a method from its name, or from a block with `name` and what differs from its defaults."""
+    """The settings of a method, from its name or from a block with `name` and what differs from its defaults."""
     block = {"name": settings} if isinstance(settings, str) else settings
     if not isinstance(block, Mapping) or not isinstance(block.get("name"), str):
         names = ", ".join(method.name for method in METHODS)
@@ -186,7 +194,10 @@ def make_method_config(settings: str | Mapping[str, Any]) -> MethodConfig:
 
 
 def _over_defaults(defaults: BaseModel, block: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Settings over the defaults where they stand, which may differ from those of their type, at every depth."""
+    """The defaults with the settings of the block over them, at every depth.
+
+    The defaults are those of this recipe, which may differ from the defaults of their type.
+    """
     given = {key: _over_default(defaults, key, value) for key, value in block.items()}
     return defaults.model_dump() | given
 

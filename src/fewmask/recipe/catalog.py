@@ -1,4 +1,4 @@
-"""Every setting of a recipe: its path, its default, and what it is for."""
+"""Every setting of a recipe: its path, its default, and its purpose."""
 
 import ast
 import inspect
@@ -15,7 +15,7 @@ from fewmask.settings import Settings
 
 
 class Setting(NamedTuple):
-    """One setting: `text` is `key.path=default`, as `--set` takes it; of a block, or without a default, the path."""
+    """One setting. `text` is `key.path=default`, as `--set` takes it; for a block or without a default, the path."""
 
     text: str
     meaning: str
@@ -30,7 +30,7 @@ class Block(NamedTuple):
 
 
 def blocks_of(method: str) -> list[Block]:
-    """All that can be set in a recipe with this method.
+    """All settings of a recipe with this method, block by block.
 
     Raises:
         UserError: there is no such method.
@@ -38,7 +38,7 @@ def blocks_of(method: str) -> list[Block]:
     kind = method_named(method)
     config = kind.Config
     blocks: dict[str, type[Settings]] = {"data": DataConfig, "net": NetConfig, "method": config, "source": SourceConfig}
-    if kind.needs(config.model_construct(name=method)).num_learners == 1:  # the contrast pre-trains one
+    if kind.needs(config.model_construct(name=method)).num_learners == 1:  # the contrast pre-trains one learner
         blocks["pretrain"] = ContrastConfig
     blocks["training"] = TrainingConfig
     return [
@@ -48,7 +48,7 @@ def blocks_of(method: str) -> list[Block]:
 
 
 def _settings(prefix: str, block: Settings) -> Iterator[Setting]:
-    """Those of a block with its defaults, and those of the blocks in it where they stand."""
+    """The settings of a block with its defaults. The settings of an inner block follow the inner block."""
     texts = _texts_below_fields(type(block))
     for name, field in type(block).model_fields.items():
         path, meaning = prefix + name, _joined(f"{texts.get(name, '')} {_choices(field.annotation)}")
@@ -64,7 +64,10 @@ def _settings(prefix: str, block: Settings) -> Iterator[Setting]:
 
 
 def _texts_below_fields(block: type[Settings]) -> dict[str, str]:
-    """Of the class and of those that it inherits from. (pydantic can keep them, for 0.3 s of every start.)"""
+    """The texts below the fields of the class and of its bases, by field.
+
+    pydantic can keep these texts, but that takes 0.3 s at every start.
+    """
     texts = {}
     for each in reversed(block.__mro__):
         if issubclass(each, Settings):
@@ -77,7 +80,7 @@ def _texts_below_fields(block: type[Settings]) -> dict[str, str]:
 
 
 def _choices(annotation: Any) -> str:
-    """Those of a field that takes one of a few words, or a list of them."""
+    """The words that a field can take, if it takes one of a few words or a list of them; otherwise empty."""
     if get_origin(annotation) is not Literal:
         return "".join(_choices(part) for part in get_args(annotation))
     words = [str(word) for word in get_args(annotation)]
@@ -85,12 +88,12 @@ def _choices(annotation: Any) -> str:
 
 
 def _as_yaml(value: object) -> str:
-    """Without spaces, at which a shell would cut it."""
+    """The value as YAML without spaces, because a shell would cut it at a space."""
     plain = list(value) if isinstance(value, tuple | frozenset) else value
     text: str = yaml.safe_dump(plain, default_flow_style=True)
     return text.removesuffix("...\n").strip().replace(", ", ",")
 
 
 def _joined(text: str | None) -> str:
-    """On one line, for people who write YAML, which calls None null."""
+    """The text on one line, with `null` for None, because that is its name in YAML."""
     return " ".join((text or "").split()).replace("None:", "null:")

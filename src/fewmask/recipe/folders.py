@@ -1,4 +1,4 @@
-"""The data sets of a recipe: the folder of the target domain, and that of a source domain."""
+"""Reads the data sets of a recipe: the folder of the target domain, and that of a source domain."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,10 +10,10 @@ from fewmask.recipe.blocks import DataConfig, SourceConfig
 
 
 def target_folder(data: DataConfig) -> Folder:
-    """The samples of a data set, of every split with a list those in it.
+    """The samples of a data set. If the recipe has a list for a split, only the samples in the list remain.
 
     Raises:
-        UserError: as `read_folder` and `listed_names`.
+        UserError: for the reasons of `read_folder` and `listed_names`.
     """
     folder = read_folder(data.root)
     return replace(
@@ -28,7 +28,7 @@ def source_folder(source: SourceConfig, target: Folder) -> Folder:
     """The train images with masks of a source domain; its masks may be encoded in another way than the target's.
 
     Raises:
-        UserError: none has a mask, the classes are not those of the target, or an image is one of the target's.
+        UserError: no image has a mask, the classes differ from the target's, or an image belongs to the target too.
     """
     folder = read_folder(source.root)
     if folder.classes.names != target.classes.names:
@@ -43,7 +43,7 @@ def source_folder(source: SourceConfig, target: Folder) -> Folder:
 
 
 def _check_apart(labeled: tuple[Sample, ...], target: Folder, source: SourceConfig) -> None:
-    """No image of the target comes in with its mask as one of the source."""
+    """Raises UserError if an image of the source, which comes with its mask, is also an image of the target."""
     of_target = {
         sample.image.resolve(): split
         for split in ("train", "val", "test", "unlabeled")
@@ -60,7 +60,7 @@ def _check_apart(labeled: tuple[Sample, ...], target: Folder, source: SourceConf
 def _in_list(
     samples: tuple[Sample, ...], path: Path | None, split: str, left_out: tuple[Sample, ...] = ()
 ) -> tuple[Sample, ...]:
-    """Those of the samples that the list names; it may also name what is left out of them."""
+    """The samples that the list names; the list may also name samples in `left_out`."""
     if path is None:
         return samples
     names = set(listed_names(path, (*samples, *left_out), f"{split} image"))

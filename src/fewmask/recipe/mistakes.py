@@ -1,4 +1,4 @@
-"""A mistake in a recipe as one line: the key, what stands there, and the nearest that would do."""
+"""A mistake in a recipe as one line: the key, its value, and the nearest choice that is allowed."""
 
 from collections.abc import Mapping, Sequence
 from typing import get_args
@@ -14,14 +14,14 @@ _BLOCKS: dict[str, type[BaseModel]] = {"data": DataConfig, "net": NetConfig, "tr
 
 
 def explained(error: ValidationError, source: str) -> UserError:
-    """The first mistake that pydantic found in the settings from `source`."""
+    """One line for a mistake that pydantic found in the settings from `source`: the first, or the first unknown key."""
     configs: dict[str, type[BaseModel]] = {
         Recipe.__name__: Recipe,
         **{method.Config.__name__: method.Config for method in METHODS},
     }
     config = configs[error.title]
     mistakes = error.errors()
-    # a misspelt key is also a missing one: the misspelling says more
+    # A misspelt key also makes the right key missing; the misspelling says more.
     first = next((mistake for mistake in mistakes if mistake["type"] == "extra_forbidden"), mistakes[0])
     keys, block = _located(config, first["loc"])
     place = ".".join(keys if config is Recipe else ["method", *keys])
@@ -37,7 +37,7 @@ def explained(error: ValidationError, source: str) -> UserError:
 
 
 def _located(config: type[BaseModel], location: Sequence[str | int]) -> tuple[list[str], type[BaseModel]]:
-    """The keys of the recipe that lead to a mistake, without pydantic's own, and the block that holds the last one."""
+    """The keys of the recipe that lead to a mistake, without pydantic's own, and the block that holds the last key."""
     keys: list[str] = []
     holder, block = config, config
     for key in location:
@@ -45,7 +45,7 @@ def _located(config: type[BaseModel], location: Sequence[str | int]) -> tuple[li
         holder, field = block, block.model_fields.get(str(key))
         candidates = [] if field is None else [field.annotation, *get_args(field.annotation)]
         inner = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-        if inner is None:  # what follows names a member of a union or a list
+        if inner is None:  # the rest of the keys names a member of a union or a list
             break
         block = inner
     return keys, holder

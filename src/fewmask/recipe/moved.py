@@ -1,13 +1,13 @@
-"""Settings of earlier recipes that have another place now, so that the recipes of old runs are still read."""
+"""Settings that stood elsewhere in earlier recipes, so that the recipes of old runs can still be read."""
 
 from typing import Any
 
 _MOVED = {"attention_rate": "method", "alarm_excess": "method"}
-"""Keys that stood in the block `training`, and the block that has them now."""
+"""Keys that stood in the block `training`, with the block that has them now."""
 
 
 def with_moved_settings(tree: dict[str, Any], known: dict[str, set[str]]) -> dict[str, Any]:
-    """The blocks of a recipe with every such key in its place; where its block does not know it, it goes.
+    """The blocks of a recipe with every such key in its new place. A key that its new block does not know is dropped.
 
     Args:
         tree: blocks of settings by key.
