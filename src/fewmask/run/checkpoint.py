@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent: written under a temporary name, synced, renamed; the old one goes last."""
+"""Checkpoints that are whole or absent: written under a temporary name, synced, renamed; then old ones are deleted."""
 
 import errno
 import io
@@ -21,7 +21,7 @@ from fewmask.run.atomic import write_bytes, write_text
 from fewmask.run.files import damaged, read_tensors
 from fewmask.run.folder import RunFolder
 
-_FREE = (  # settings that a resumed run may change: where its files are, where and how fast it computes, what it says
+_FREE = (  # what a resumed run may change: places of files, device, speed, and what it reports
     "data.root",
     "data.labels",
     "data.train_list",
@@ -56,9 +56,9 @@ def save_checkpoint(
     recipe: Recipe,
     scaler: dict[str, Any] | None = None,
 ) -> Path:
-    """Writes weights, optimizers, position, recipe and, where the loss is scaled, the state of its scaler.
+    """Writes weights, optimizers, position, recipe and, if the loss is scaled, the state of its scaler.
 
-    On a full disk the last checkpoint stays, and the error says so.
+    If the disk is full, the last checkpoint is kept, and a UserError says so.
     """
     final = run.checkpoints / f"stage{position.stage}-step{position.step:08d}"
     temporary = run.checkpoints / f".{final.name}.part"
@@ -84,13 +84,13 @@ def save_checkpoint(
 
 
 def latest_checkpoint(run: RunFolder) -> Path | None:
-    """The newest whole checkpoint."""
+    """The newest whole checkpoint; None before the first one."""
     found = _checkpoints(run)
     return found[-1] if found else None
 
 
 def check_recipe(run: RunFolder, recipe: Recipe) -> None:
-    """Raises UserError if the run has a checkpoint of another recipe, whose weights or schedule would not fit."""
+    """Raises UserError if the run has a checkpoint of another recipe, because its weights or schedule would not fit."""
     checkpoint = latest_checkpoint(run)
     if checkpoint is None:
         return
@@ -109,17 +109,17 @@ def check_recipe(run: RunFolder, recipe: Recipe) -> None:
 def load_checkpoint(
     path: Path, method: nn.Module, optimizers: Sequence[Optimizer], scaler: GradScaler | None = None
 ) -> Position:
-    """Restores weights, optimizers and scaler in place and says where the run was.
+    """Restores weights, optimizers and scaler in place, and returns the position of the run.
 
     Raises:
-        UserError: a file is damaged, or of another version.
+        UserError: a file is damaged or was written by another version.
     """
     load_state(path / "method.safetensors", method)
     file = path / "training.pt"
     try:
         training = torch.load(file, map_location="cpu", weights_only=True)
         states, position = training["optimizers"], Position(*training["position"])
-    except Exception as error:  # a broken file, or one of another version, makes the reader raise nearly anything
+    except Exception as error:  # for a broken file, or one of another version, the reader raises nearly anything
         raise damaged(file, error) from None
     try:
         for optimizer, state in zip(optimizers, states, strict=True):
@@ -133,7 +133,7 @@ def load_checkpoint(
 
 
 def cannot_write(run: RunFolder, what: str, error: OSError) -> UserError:
-    """What to tell a person when the disk is full: what is lost, what is kept, and how to go on."""
+    """The error for a person when the disk is full: what is lost, what is kept, and how to go on."""
     last = latest_checkpoint(run)
     kept = f"the last checkpoint, {last.name}, is intact" if last else "there is no checkpoint yet"
     return UserError(
@@ -149,7 +149,7 @@ def state_bytes(module: nn.Module) -> bytes:
 
 
 def load_state(path: Path, module: nn.Module) -> None:
-    """Restores what `state_bytes` gave, in place."""
+    """Restores in place what `state_bytes` returned."""
     tensors = read_tensors(path)
     try:
         module.load_state_dict(tensors)
@@ -167,7 +167,7 @@ def _checkpoints(run: RunFolder) -> list[Path]:
 
 
 def _sync_folder(path: Path) -> None:
-    """Makes a rename in the folder durable, where the system can."""
+    """Makes a rename in the folder durable, if the system can do this."""
     if os.name == "posix":
         descriptor = os.open(path, os.O_RDONLY)
         try:

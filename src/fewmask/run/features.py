@@ -1,7 +1,8 @@
 """features/ and features.csv: the looks that a run has taken at the features of its network.
 
-A look is kept as features/NUMBER_STAGE.safetensors, after so many stages the last of which is STAGE. The pictures that
-all looks are at lie beside them in pictures.safetensors, and features.csv is a table of the distances of all looks.
+A look is the file features/NUMBER_STAGE.safetensors: it was taken after NUMBER stages, the last of which is STAGE. All
+looks show the same pictures, which lie in features/pictures.safetensors. The table features.csv holds the distances of
+all looks.
 """
 
 from pathlib import Path
@@ -21,26 +22,26 @@ _COLUMNS = ("stage", "step", "intra_class_distance", "inter_class_distance", "in
 
 
 class Distances(NamedTuple):
-    """Mean cosine distances in [0, 2]; NaN where there is no pair."""
+    """Mean cosine distances in [0, 2]; NaN if there is no pair."""
 
     intra: float
     inter: float
 
     @property
     def ratio(self) -> float:
-        """How many times farther other classes are than a class's own vectors; NaN where these all agree."""
+        """The factor by which classes lie farther apart than vectors of one class; NaN if each class is a point."""
         return self.inter / self.intra if self.intra > 0 else float("nan")
 
 
 class FeatureLook(NamedTuple):
-    """What was seen: a color map of each picture, on the grid of the features, and the distances over all of them."""
+    """One look: a color map of each picture, on the grid of the features, and the distances over all pictures."""
 
     colors: list[UInt8[Tensor, "hs ws 3"]]
     distances: Distances
 
 
 class Moment(NamedTuple):
-    """When a look is taken: after so many stages, the last of which is `stage` ("start" before any), and steps."""
+    """When a look is taken: after this many stages, the last of which is `stage` ("start" before any), and steps."""
 
     num_stages: int
     stage: str
@@ -48,21 +49,21 @@ class Moment(NamedTuple):
 
 
 class KeptLook(NamedTuple):
-    """A look of a run."""
+    """A look that a run has kept."""
 
     moment: Moment
     look: FeatureLook
 
 
 class LookedAt(NamedTuple):
-    """The pictures that all looks of a run are at, and the split that they are of."""
+    """The pictures that all looks of a run show, and the split that they come from."""
 
     split: str
     pictures: list[Picture]
 
 
 def read_looked_at(run: RunFolder) -> LookedAt | None:
-    """The pictures of the looks of a run; None before the first look.
+    """The pictures that the looks of a run show; None before the first look.
 
     Raises:
         UserError: the file is damaged.
@@ -85,7 +86,7 @@ def read_looked_at(run: RunFolder) -> LookedAt | None:
 
 
 def write_looked_at(run: RunFolder, seen: LookedAt) -> None:
-    """Keeps the pictures, which have labels; raises OSError where they cannot be written."""
+    """Keeps the pictures, which must have labels; raises OSError if they cannot be written."""
     tensors = {}
     for index, (image, labels) in enumerate(seen.pictures):
         assert labels is not None
@@ -95,7 +96,7 @@ def write_looked_at(run: RunFolder, seen: LookedAt) -> None:
 
 
 def read_looks(run: RunFolder) -> list[KeptLook]:
-    """The looks of a run in order; none where it takes none.
+    """The looks of a run in order; empty if the run takes none.
 
     Raises:
         UserError: a file is damaged.
@@ -105,7 +106,7 @@ def read_looks(run: RunFolder) -> list[KeptLook]:
 
 
 def write_look(run: RunFolder, look: FeatureLook, moment: Moment) -> None:
-    """Keeps a look; raises OSError where it cannot be written."""
+    """Keeps a look; raises OSError if it cannot be written."""
     colors = {f"colors.{index}": found for index, found in enumerate(look.colors)}
     distances = torch.tensor(look.distances, dtype=torch.float64)
     content = save({**colors, "distances": distances, "step": torch.tensor(moment.step)})
@@ -139,7 +140,7 @@ def read_features_table(run: RunFolder) -> list[FeatureRow]:
 
 
 def write_features_table(run: RunFolder, looks: list[KeptLook]) -> None:
-    """The distances of the looks as a table; raises OSError where it cannot be written."""
+    """Writes the distances of the looks as a table; raises OSError if it cannot be written."""
     rows = [
         (moment.stage, moment.step, *(f"{value:.6f}" for value in (*distances, distances.ratio)))
         for moment, (_, distances) in looks

@@ -1,4 +1,4 @@
-"""How a file of a run is read: whole, or one line that says that it is lost or damaged."""
+"""Reads a file of a run as a whole, or raises an error that says in one line that the file is lost or damaged."""
 
 import csv
 import io
@@ -23,7 +23,7 @@ class Table(NamedTuple):
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 text; raises UserError where it is lost or damaged."""
+    """A UTF-8 text; raises UserError if the file is lost or damaged."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -33,7 +33,7 @@ def read_text(path: Path) -> str:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The whole file; raises UserError where it is lost or cannot be read."""
+    """The whole file; raises UserError if it is lost or cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -41,17 +41,17 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name; raises UserError where it is lost or damaged."""
+    """The tensors of a safetensors file by name; raises UserError if the file is lost or damaged."""
     try:
         return load(read_bytes(path))
     except UserError:
         raise
-    except Exception as error:  # a broken file makes the reader raise nearly anything
+    except Exception as error:  # for a broken file, the reader raises nearly anything
         raise damaged(path, error) from None
 
 
 def read_table(path: Path) -> Table:
-    """A CSV file with a line of columns; empty where it is empty. A last line that is half written does not count.
+    """A CSV file with a header line; empty if the file is empty. A last line that is only half written is left out.
 
     Raises:
         UserError: the file is lost, or a line has more or fewer cells than there are columns.
@@ -66,7 +66,7 @@ def read_table(path: Path) -> Table:
 
 
 def table_text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """The text of a CSV file, which `read_table` reads; a value that a row lacks is an empty cell."""
+    """The text of a CSV file, as `read_table` reads it; a value that a row lacks becomes an empty cell."""
     text = io.StringIO()
     if columns:
         table = csv.DictWriter(text, columns, lineterminator="\n")
@@ -76,7 +76,7 @@ def table_text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str
 
 
 def number_in(row: Mapping[str, str], column: str, path: Path) -> float:
-    """The number in a cell; raises UserError where there is none."""
+    """The number in a cell; raises UserError if the cell holds none."""
     try:
         return float(row[column])
     except KeyError:
@@ -86,12 +86,12 @@ def number_in(row: Mapping[str, str], column: str, path: Path) -> float:
 
 
 def lost(path: Path) -> UserError:
-    """What to tell a person where a file of a run is gone."""
+    """The error for a person when a file of a run is missing."""
     return UserError(f"the run has lost its {path.name}", path.parent, "Copy the folder again, or train anew.")
 
 
 def damaged(path: Path, error: Exception) -> UserError:
-    """What to tell a person where a file of a run cannot be read."""
+    """The error for a person when a file of a run cannot be read."""
     if isinstance(error, PermissionError):
         return UserError(f"the file cannot be read ({error.strerror})", path, "Make it readable.")
     reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or "it is empty or cut off"

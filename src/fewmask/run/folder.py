@@ -2,23 +2,23 @@
 
 RUN/  recipe.yaml              every setting of the run, defaults included; its presence makes this a run folder
       dataset.yaml             the classes, and how the masks of the training encode them
-      labeled.txt              the names of the images whose masks it learns from, one a line
-      unlabeled.txt            the file names of the images that it learns from without a mask
-      source.txt               the names of the images of the source domain, where there is one
+      labeled.txt              the names of the images whose masks the run learns from, one a line
+      unlabeled.txt            the file names of the images that the run learns from without a mask
+      source.txt               the names of the images of the source domain, if there is one
       metrics.csv              losses and other values, a row every `training.log_every` steps (run/metrics.py)
-      events.out.tfevents.*    the same for TensorBoard
-      validation.csv           mIoU on val of every network, where the recipe asks for it (run/validation.py)
-      checkpoints/             the newest state of an unfinished run; best_NETWORK_STEP.safetensors of one that selects
-                               (run/checkpoint.py)
-      features/                looks at the features, a file each, and the pictures that they are at (run/features.py)
+      events.out.tfevents.*    the same values for TensorBoard
+      validation.csv           mIoU on val of every network, if the recipe asks for it (run/validation.py)
+      checkpoints/             the newest state of an unfinished run, and best_NETWORK_STEP.safetensors if the run
+                               selects on val (run/checkpoint.py)
+      features/                looks at the features, one file each, and the pictures that they show (run/features.py)
       features.csv  .png       the distances of all looks, and their drawing
       pretrained.safetensors   the weights after a stage that pre-trains
-      NETWORK.safetensors      the weights of each network; of a finished run they are all there
-      scores_SPLIT.json        what the finished run scored on val, test or train (run/scores.py)
-      baseline/                the run folder of the supervised baseline, where one was trained
+      NETWORK.safetensors      the weights of each network; a finished run has all of them
+      scores_SPLIT.json        the scores of the finished run on val, test or train (run/scores.py)
+      baseline/                the run folder of the supervised baseline, if one was trained
       .lock                    held by the process that trains here
 
-Nothing above this package parses these files. A reader raises a UserError, one line, where a file is lost or damaged.
+Only this package parses these files. A reader raises a UserError of one line if a file is lost or damaged.
 """
 
 import shutil
@@ -35,12 +35,12 @@ from fewmask.recipe import Recipe, read_recipe, recipe_yaml
 from fewmask.run.atomic import write_text
 from fewmask.run.files import lost, read_text
 
-_PATIENCE = 6  # seconds: readers of a killed run, which share its lock, see within 5 that it is gone
+_PATIENCE = 6  # seconds: readers that share the lock of a killed run see within 5 that it is gone
 _PRETRAINED = "pretrained"
 
 
 class RunFolder:
-    """The places of a run's files; makes nothing by itself."""
+    """The places of a run's files; the object itself creates nothing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -57,20 +57,20 @@ class RunFolder:
         self.features_picture = path / "features.png"
 
     def model_file(self, network: str) -> Path:
-        """The weights of a network by its name, or of the shipped one as it was `pretrained`."""
+        """The file of a network's weights by its name; `pretrained` is the shipped network after pre-training."""
         return self.path / f"{network}.safetensors"
 
     def best_file(self, network: str, step: int) -> Path:
-        """The weights of a network at a step that is the best on val so far."""
+        """The file of a network's weights at the step with the best score on val so far."""
         return self.checkpoints / f"best_{network}_{step}.safetensors"
 
     def scores_file(self, split: str) -> Path:
-        """The scores on a split."""
+        """The file of the scores on a split."""
         return self.path / f"scores_{split}.json"
 
     @property
     def baseline(self) -> "RunFolder":
-        """The run of the supervised baseline, which `is_begun` where one was trained."""
+        """The run of the supervised baseline; its `is_begun` says whether one was trained."""
         return RunFolder(self.path / "baseline")
 
     @property
@@ -80,7 +80,7 @@ class RunFolder:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the weights of every network are there that the recipe names.
+        """Whether the weights of every network that the recipe names are there.
 
         Raises:
             UserError: the recipe is damaged.
@@ -88,7 +88,7 @@ class RunFolder:
         return self.is_begun and all(self.model_file(name).exists() for name in self.recipe().networks)
 
     def networks(self) -> tuple[str, ...]:
-        """The names of the networks whose weights are there, in alphabetical order; none before the end of a run."""
+        """The names of the networks whose weights are there, in alphabetical order; empty before the end of a run."""
         names = sorted(file.stem for file in self.path.glob("*.safetensors"))
         return tuple(name for name in names if name != _PRETRAINED)
 
@@ -99,38 +99,39 @@ class RunFolder:
         return read_recipe(self.recipe_file)
 
     def classes(self) -> Classes:
-        """The classes it was trained on."""
+        """The classes that the run was trained on."""
         if not self.classes_file.is_file():
             raise lost(self.classes_file)
         return read_classes(self.path)
 
     def labeled_names(self) -> list[str]:
-        """The names of the images whose masks it was trained on."""
+        """The names of the images whose masks the run was trained on."""
         return read_text(self.labeled_file).splitlines()
 
     def unlabeled_names(self) -> list[str] | None:
-        """The file names of the images it may learn from without a mask; None if it was begun before these were kept.
+        """The file names of the images that the run may learn from without a mask; None if an old run kept no such
+        list.
 
-        Of a method that learns from labels alone, these are the images that it leaves out.
+        If the method learns from labels alone, these are the images that it leaves out.
         """
         return read_text(self.unlabeled_file).splitlines() if self.unlabeled_file.exists() else None
 
     def source_names(self) -> list[str] | None:
-        """The names of the images of the source domain; None where it learns from none."""
+        """The names of the images of the source domain; None if the run has no source domain."""
         return read_text(self.source_file).splitlines() if self.source_file.exists() else None
 
     def create(
         self, recipe: Recipe, classes: Classes, partition: Partition, source_names: list[str] | None = None
     ) -> None:
-        """Makes the folder and writes what the run is a function of; a folder in use is left alone.
+        """Makes the folder and writes what the run depends on; a folder that is in use is left alone.
 
-        A run that ended before it saved anything, by a mistake or for want of memory, is begun anew.
+        A run that ended before it saved anything, because of a mistake or a lack of memory, is begun anew.
         """
         if self.is_begun and not self.labeled_file.exists():
             raise UserError("this folder holds a recipe.yaml that is of no run", self.path, "Choose another --out.")
         if self.is_begun and self._has_saved():
             raise UserError("this folder already holds a run", self.path, self._instead())
-        if (self.path / "train").exists():  # else its dataset.yaml would be written over
+        if (self.path / "train").exists():  # otherwise its dataset.yaml would be overwritten
             raise UserError("this folder holds a dataset", self.path, "Choose another --out.")
         try:
             if self.is_begun:
@@ -142,7 +143,7 @@ class RunFolder:
                 _write_lines(self.source_file, source_names)
             _write_lines(self.unlabeled_file, [path.name for path in partition.unlabeled])
             _write_lines(self.labeled_file, [sample.name for sample in partition.labeled])
-            write_text(self.recipe_file, recipe_yaml(recipe))  # last: its presence makes this a run
+            write_text(self.recipe_file, recipe_yaml(recipe))  # last, because its presence makes this a run
         except OSError as error:
             raise UserError(f"cannot write there ({error.strerror})", self.path, "Choose another --out.") from None
 
@@ -155,7 +156,7 @@ class RunFolder:
         return bool(self.networks()) or any(self.checkpoints.glob("stage*"))
 
     def _clear(self) -> None:
-        """Removes what a run that has saved nothing has written."""
+        """Removes what was written by a run that has saved nothing."""
         for folder in (self.checkpoints, self.features):
             shutil.rmtree(folder, ignore_errors=True)
         if not self.baseline._has_saved():
@@ -166,7 +167,7 @@ class RunFolder:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Keeps other processes from training in the folder; raises UserError if one does already."""
+        """Keeps other processes from training in the folder meanwhile; raises UserError if one is training already."""
         lock = FileLock(self.path / ".lock", timeout=_PATIENCE)
         try:
             lock.acquire()
@@ -185,7 +186,7 @@ class RunFolder:
 
 
 def check_data_is_there(run: RunFolder, recipe: Recipe) -> None:
-    """Raises where the data of a run is gone, as a whole: with what to do if it was moved."""
+    """Raises UserError if the data folder of a run is gone; the error says what to do if the folder was moved."""
     if not recipe.data.root.exists():
         fix = f"Put it back, or write where it and its lists are now in the block data of {run.recipe_file}."
         raise UserError("the data of the run is not there any more", recipe.data.root, fix)

@@ -1,4 +1,4 @@
-"""metrics.csv: the losses and other values of a run, a row every `training.log_every` steps."""
+"""metrics.csv: the losses and other values of a run, one row every `training.log_every` steps."""
 
 import csv
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from fewmask.run.folder import RunFolder
 
 
 class Curve(NamedTuple):
-    """One column over the steps, without the rows in which it has no value."""
+    """The values of one column over the steps, without the rows in which the column has no value."""
 
     steps: list[int]
     values: list[float]
@@ -20,8 +20,9 @@ class Metrics(NamedTuple):
     """The table as numbers.
 
     Attributes:
-        columns: `step`, `loss/TERM` for each term, `learning_rate`, what the method watches (per class `NAME/CLASS`),
-            `steps_per_second`, `data_share` (of the time, spent waiting for batches), `memory_gib` (the peak).
+        columns: `step`, `loss/TERM` for each term, `learning_rate`, the values that the method watches (`NAME/CLASS`
+            for each class), `steps_per_second`, `data_share` (the share of the time spent waiting for batches),
+            `memory_gib` (the peak).
         rows: the values of each row by column; a value that the row lacks is left out.
     """
 
@@ -29,13 +30,13 @@ class Metrics(NamedTuple):
     rows: list[dict[str, float]]
 
     def curve(self, column: str) -> Curve:
-        """The values of a column; none where there is no such column."""
+        """The values of a column; empty if there is no such column."""
         points = [(int(row["step"]), row[column]) for row in self.rows if column in row]
         return Curve([step for step, _ in points], [value for _, value in points])
 
 
 def read_metrics(run: RunFolder) -> Metrics:
-    """The metrics of a run so far; a row that is half written does not count.
+    """The metrics of a run so far; a row that is only half written is left out.
 
     Raises:
         UserError: the file is lost or damaged.
@@ -53,11 +54,11 @@ class MetricsWriter:
     """Adds rows to metrics.csv.
 
     Args:
-        run: whose file it is.
-        first: steps already done; the rows of later ones, which an interrupted run has left, are dropped.
+        run: the run whose file it is.
+        first: steps already done; rows of later steps, which an interrupted run has left, are dropped.
 
     Raises:
-        OSError: the file cannot be written, here or later.
+        OSError: the file cannot be written, now or later.
         UserError: the file is damaged.
     """
 
@@ -71,7 +72,7 @@ class MetricsWriter:
         write_text(self._path, table_text(self._columns, rows))
 
     def append(self, step: int, values: Mapping[str, float]) -> None:
-        """One row after `step` steps; a new value gets a column, for which the table is written again."""
+        """Adds one row after `step` steps. A new value gets a new column, and the table is written again for it."""
         row = {"step": str(step)} | {name: f"{value:.6g}" for name, value in values.items()}
         new = [name for name in row if name not in self._columns]
         if new:

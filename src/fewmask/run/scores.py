@@ -1,4 +1,4 @@
-"""scores_SPLIT.json: what a finished run scored on a split of its own data."""
+"""scores_SPLIT.json: the scores of a finished run on a split of its own data."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from fewmask.run.folder import RunFolder
 
 
 def write_scores(run: RunFolder, split: str, scores: Mapping[str, Any]) -> None:
-    """Keeps the scores that `read_scores` reads; raises OSError where they cannot be written."""
+    """Keeps scores so that `read_scores` can read them; raises OSError if they cannot be written."""
     write_text(run.scores_file(split), json.dumps(scores, indent=2) + "\n")
 
 
@@ -18,7 +18,7 @@ def read_scores(run: RunFolder, split: str) -> dict[str, Any]:
     """The scores of a run on a split, as `Model.evaluate` returned them.
 
     Raises:
-        UserError: they are lost or damaged, or the run was never scored on the split.
+        UserError: the scores are lost or damaged, or the run was never scored on the split.
     """
     path = run.scores_file(split)
     try:
@@ -27,6 +27,6 @@ def read_scores(run: RunFolder, split: str) -> dict[str, Any]:
         raise damaged(path, error) from None
     if not isinstance(scores, dict) or not {"miou", "per_class"} <= scores.keys():
         raise damaged(path, ValueError("it holds no scores"))
-    if "networks" not in scores:  # written before networks were named there, when there were two names
+    if "networks" not in scores:  # an old run has these two networks at most
         scores["networks"] = [name for name in ("student", "teacher") if scores.get(name)]
     return scores

@@ -1,4 +1,4 @@
-"""validation.csv: the scores on val while a run trains, and which step of the run is its result by them."""
+"""validation.csv: the scores on val while a run trains, and the step that they select as the run's result."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -8,11 +8,11 @@ from fewmask.run.atomic import write_text
 from fewmask.run.files import lost, number_in, read_table, table_text
 from fewmask.run.folder import RunFolder
 
-_TIMES = 20  # so often val is scored in a run of one stage that selects and does not say how often
+_TIMES = 20  # number of scores on val in a run of one stage that selects and does not set how often
 
 
 class ValScore(NamedTuple):
-    """The mIoU on val, in [0, 1], of every network after some steps."""
+    """The mIoU on val of every network after some number of steps, in [0, 1]."""
 
     step: int
     miou: dict[str, float]
@@ -24,7 +24,7 @@ def selects(recipe: Recipe) -> bool:
 
 
 def steps_between_val_scores(recipe: Recipe) -> int:
-    """How often to score val; 0 for never."""
+    """The number of steps between two scores on val; 0 means that val is never scored."""
     training = recipe.training
     if training.score_every is not None:
         return training.score_every
@@ -32,7 +32,7 @@ def steps_between_val_scores(recipe: Recipe) -> int:
 
 
 def read_val_scores(run: RunFolder) -> list[ValScore]:
-    """The scores on val so far, by step; none where val was not scored.
+    """The scores on val so far, in order of the steps; empty if val was not scored.
 
     Raises:
         UserError: the file is damaged.
@@ -49,18 +49,18 @@ def read_val_scores(run: RunFolder) -> list[ValScore]:
 
 
 def write_val_scores(run: RunFolder, scores: Sequence[ValScore]) -> None:
-    """Writes the table anew, with a column for every network; raises OSError where it cannot be written."""
+    """Writes the table anew, with a column for every network; raises OSError if it cannot be written."""
     columns = ["step", *dict.fromkeys(name for score in scores for name in score.miou)]
     write_text(run.validation_file, table_text(columns, [{"step": score.step} | score.miou for score in scores]))
 
 
 def best_val_score(scores: Sequence[ValScore], network: str) -> ValScore:
-    """The first of those with the highest score of the network."""
+    """The score in which the network is best; the first one of equals."""
     return max(scores, key=lambda score: score.miou[network])
 
 
 def selected_val_score(run: RunFolder, recipe: Recipe) -> dict[str, Any] | None:
-    """Which step a run's model is of, as plain values; None for the last step of a run that does not select.
+    """The step that val selected for a run's model, as plain values; None for a run that does not select.
 
     Raises:
         UserError: the scores on val are lost or damaged.
