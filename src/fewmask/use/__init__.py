@@ -1,1 +1,1 @@
-"""One finished model: class probabilities, predictions as files, scores, and pictures of what it sees."""
+"""What a finished model gives: class probabilities, predictions as files, scores, and pictures of its features."""

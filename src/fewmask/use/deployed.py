@@ -1,4 +1,4 @@
-"""A network as it is used: images of any size go in, and class probabilities at their size come out."""
+"""A network as it is used: it takes images of any size and returns class probabilities at their size."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,14 +18,17 @@ from fewmask.use.device import enough_memory
 Probabilities = Float32[Tensor, "b k h w"]
 
 _LOGITS = 2**26
-"""At full size at once, 256 MiB: of small images several go through together, of large ones each alone."""
+"""The largest number of logits at full size at once; they take 256 MiB.
+
+Several small images go through the network together, and a large image goes alone.
+"""
 
 
 class Deployed(nn.Module):
     """The one way from images to class probabilities: resize, network, back to the size of the images, softmax.
 
     The images of a batch have one size. They are uint8, as files hold them, or floats in [0, 1]. They may lie on
-    another device than the network: they are resized where they are, and moved then.
+    another device than the network: they are resized on their own device and then moved.
 
     Training resizes on 8-bit levels. So floats are rounded to the nearest of the 256 levels before they are resized,
     and an 8-bit image gives the same result to the bit whether it comes as uint8 or divided by 255. Where nothing is
@@ -37,7 +40,7 @@ class Deployed(nn.Module):
     Attributes:
         net: the network.
         resize: from the size of an image to the size that the network is trained at.
-        classes: what the k channels are.
+        classes: the meaning of the k channels.
     """
 
     def __init__(self, net: SegNet, resize: Resize, classes: Classes) -> None:
@@ -45,11 +48,11 @@ class Deployed(nn.Module):
         self.net, self.resize, self.classes = net, resize, classes
 
     def forward(self, images: Images | UInt8[Tensor, "b 3 h w"]) -> Probabilities:
-        """In [0, 1], of sum 1 over the classes, at the size of the images, on the network's device."""
+        """Class probabilities of sum 1 in [0, 1], at the size of the images, on the network's device."""
         return self.logits(images).softmax(dim=1)
 
     def logits(self, images: Images | UInt8[Tensor, "b 3 h w"]) -> Float32[Tensor, "b k h w"]:
-        """What the softmax takes; always float32."""
+        """The logits before the softmax, at the size of the images; always float32."""
         inputs = to_unit(self._resized(images), self.net.mean.device)
         logits: Tensor = self.net(inputs).logits.float()
         if logits.shape[-2:] != images.shape[-2:]:
@@ -74,10 +77,10 @@ def probabilities(deployed: Deployed, image: ByteImage) -> Float32[Tensor, "k h 
 def predicted_labels(
     networks: Mapping[str, Deployed], images: Iterable[ByteImage], batch: int = 8
 ) -> Iterator[dict[str, ByteLabel]]:
-    """Per image the most probable class of each pixel by every network, on its device.
+    """Yields for each image the most probable class of each pixel, as uint8 on the network's device, by network.
 
-    Neighbors of one size go through together, at most `batch` of them. Labels are read off the logits: the softmax
-    would only round their order away.
+    Neighbors of one size go through together, at most `batch` of them. Labels are taken from the logits, because the
+    softmax would only round away their order.
     """
     num_classes = max(deployed.net.num_classes for deployed in networks.values())
     for group in _runs_of_equal_size(images, batch, _LOGITS // num_classes):
@@ -94,14 +97,14 @@ def _labels(deployed: Deployed, images: UInt8[Tensor, "b 3 h w"]) -> UInt8[Tenso
 
 @contextmanager
 def _ready(deployed: Deployed) -> Iterator[None]:
-    """With the network in evaluation mode, and with a line for a person where the memory is full."""
+    """Puts the network in evaluation mode, and turns a full memory into an error that says what to do."""
     fix = "Cut the images into tiles, or leave a GPU for the CPU (--device cpu; training.device=cpu)."
     with in_eval_mode(deployed.net), enough_memory(fix):
         yield
 
 
 def _runs_of_equal_size(images: Iterable[ByteImage], longest: int, pixels: int) -> Iterator[list[ByteImage]]:
-    """At most `longest` at once, and at most so many that they have `pixels` together; one at the least."""
+    """Groups of neighbors of one size: at most `longest` images and `pixels` values in each, but at least one image."""
     group: list[ByteImage] = []
     for image in images:
         longest_here = min(longest, pixels // image[0].numel())

@@ -1,4 +1,4 @@
-"""Which device computes, and what to tell a person when its memory is full."""
+"""Which device computes, and an error for a person when its memory is full."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from fewmask.errors import UserError
 
 
 def choose_device(wanted: str, where: str) -> str:
-    """`cpu`, `cuda` or `mps` as wanted in the setting or flag `where`; for `auto` cuda where it is there, else cpu.
+    """The device `wanted` in the setting or flag `where`: cpu, cuda or mps. `auto` means cuda if it is there, else cpu.
 
     Raises:
         UserError: there is no such device.
@@ -26,7 +26,7 @@ def choose_device(wanted: str, where: str) -> str:
 
 @contextmanager
 def enough_memory(fix: str) -> Iterator[None]:
-    """Says what to do when the memory of a GPU is full, or that of the machine when it says so."""
+    """Turns a full memory of a GPU, or of the machine if the system reports it, into an error that says what to do."""
     try:
         yield
     except RuntimeError as error:

@@ -22,11 +22,11 @@ from fewmask.use.deployed import Deployed, predicted_labels
 from fewmask.use.scores import Scores, scores_of
 
 Tick = Callable[[int], None]
-"""Called after every image with the number of them all."""
+"""A function that is called after every image with the number of all images."""
 
 
 def no_tick(total: int) -> None:
-    """Where nobody watches."""
+    """The `Tick` for a call that nobody watches."""
 
 
 def evaluate(
@@ -37,18 +37,18 @@ def evaluate(
     tick: Tick = no_tick,
     data: Path | None = None,
 ) -> dict[str, Any]:
-    """Scores of a run's networks on `val`, `test` or `train`; those on the run's own data are kept in it.
+    """Scores of a run's networks on `val`, `test` or `train`; scores on the run's own data are kept in its folder.
 
     Args:
-        run: where scores on its own data are kept.
-        recipe: of the run; it names the data and the network that is shipped.
-        networks: by name.
-        split: of the data.
+        run: the run; scores on its own data are kept in its folder.
+        recipe: the recipe of the run; it names the data and the network that the run ships.
+        networks: the networks by name.
+        split: the split of the data.
         tick: called after every image.
-        data: another dataset folder of the same classes.
+        data: another dataset folder with the same classes; None: the run's own data.
 
     Returns:
-        As `Model.evaluate`.
+        The scores in the form of `Model.evaluate`.
     """
     if data is None:
         check_data_is_there(run, recipe)
@@ -110,9 +110,9 @@ def confusions(
     """The confusion matrix of every network over all samples, which have masks.
 
     Args:
-        networks: by name.
-        samples: decoded one by one, each once.
-        classes: as the masks of the samples are encoded; their names are those of the networks' classes.
+        networks: the networks by name.
+        samples: samples with masks; each is decoded once, one after the other.
+        classes: how the masks of the samples are encoded; the names must be those of the networks' classes.
         tick: called after every sample.
     """
     full_size = FileStore(samples, classes)

@@ -1,6 +1,6 @@
-"""What a network makes of a few labeled pictures: how far apart it puts their classes, and its features as colors.
+"""What a network makes of a few labeled pictures: the distances between their classes, and its features as colors.
 
-For looking alone: nothing here draws a random number, and the network is left as it was.
+This is only for looking: nothing here draws a random number, and the network is left as it was.
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ from fewmask.models.segnet import SegNet
 from fewmask.run.features import Distances, FeatureLook
 from fewmask.shapes import IGNORE, RowClasses, Rows, UInt8
 
-_CELL = 4  # pixels; of finer feature maps every so many rows and columns are looked at
-_NEXT_TO_NOTHING = 1e-6  # below it a spread of unit vectors is rounding
+_CELL = 4  # pixels; a finer feature map is looked at every so many rows and columns
+_NEXT_TO_NOTHING = 1e-6  # a spread of unit vectors below this is rounding
 _DARKEST, _BRIGHTEST = 0.02, 0.98  # quantiles
 
 
-@torch.no_grad()  # not inference_mode: what an encoder caches meanwhile, such as its position code, trains afterwards
+@torch.no_grad()  # not inference_mode: what an encoder caches here, such as its position code, is trained later
 def look_at(net: SegNet, pictures: Sequence[Picture], classes: Classes) -> FeatureLook:
-    """Features before the classification layer, in eval mode and float32, of pictures that have labels."""
+    """Looks at the features before the classification layer, in eval mode and float32; all pictures have labels."""
     with in_eval_mode(net):
         grids = [_features_and_labels(net, picture, len(classes)) for picture in pictures]
     rows = torch.cat([rearrange(features, "d hs ws -> (hs ws) d") for features, _ in grids])
@@ -40,15 +40,15 @@ def look_at(net: SegNet, pictures: Sequence[Picture], classes: Classes) -> Featu
 def class_distances(rows: Rows, labels: RowClasses, num_classes: int) -> Distances:
     """Mean distances 1 - <u_p, u_q> of the unit vectors u of the rows; a row of zeros is 1 away from all.
 
-    Intra: over pairs p != q of one class, then over the classes with a pair. Inter: over p of class a and q of class b,
-    then over the pairs of classes a != b. So each class counts the same, however many pixels it has. Both follow, in
-    float64, from the sums s_c of the n_c vectors of a class:
+    Intra is the mean over pairs p != q of one class, then over the classes with a pair. Inter is the mean over p of
+    class a and q of class b, then over the pairs of classes a != b. So each class counts the same, however many pixels
+    it has. Both follow, in float64, from the sums s_c of the n_c vectors of a class:
 
         intra_c = 1 - (|s_c|^2 - sum_p |u_p|^2) / (n_c (n_c - 1)),    inter_ab = 1 - <s_a / n_a, s_b / n_b>
 
     Args:
         rows: features of any length.
-        labels: their classes; others than 0..num_classes-1 do not count.
+        labels: the classes of the rows; rows with another class than 0..num_classes-1 are ignored.
         num_classes: k.
     """
     counted = labels < num_classes
@@ -70,13 +70,13 @@ def class_distances(rows: Rows, labels: RowClasses, num_classes: int) -> Distanc
 def principal_colors(rows: Rows, labels: RowClasses, palette: Tensor) -> UInt8[Tensor, "n 3"]:
     """The first three principal components of the unit vectors of the rows, as RGB.
 
-    Components have no sign, and those of two networks no common order. To be compared by eye, the three, at equal
-    variance, are turned as one (Procrustes: an orthogonal 3 x 3 matrix) towards the colors of the classes; that moves
-    no two rows apart or together. Then each channel spans its 2nd to 98th percentile.
+    Components have no sign, and the components of two networks have no common order. So that they can be compared by
+    eye, the three components, at equal variance, are turned as one (Procrustes: an orthogonal 3 x 3 matrix) towards the
+    colors of the classes. This changes no distance between rows. Then each channel spans its 2nd to 98th percentile.
 
     Args:
-        rows: features of any length; of a diverged network, what is not finite counts as zero.
-        labels: their classes; a row of none (beyond the palette) is colored like the others.
+        rows: features of any length; values that are not finite, as a diverged network has them, count as zero.
+        labels: the classes of the rows; a row with a class beyond the palette is colored like the others.
         palette: [k 3] colors of the classes.
     """
     units = F.normalize(rows.double(), dim=1).nan_to_num(0.0)
@@ -100,7 +100,7 @@ def _features_and_labels(net: SegNet, picture: Picture, num_classes: int) -> tup
     assert picture.labels is not None
     images = to_unit(picture.image[None], net.mean.device)
     labels = picture.labels[None].to(net.mean.device).long()
-    labels = labels.masked_fill(labels == IGNORE, num_classes)  # IGNORE is left for the padding, which goes
+    labels = labels.masked_fill(labels == IGNORE, num_classes)  # IGNORE then marks the padding alone, which is cut off
     features, labels = on_coarse_grid(net.features(images), labels, net.stride, _CELL)
     inside = labels[0] != IGNORE
     height, width = int(inside.any(dim=1).sum()), int(inside.any(dim=0).sum())

@@ -15,13 +15,13 @@ Pixels = NDArray[np.uint8]
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _GAP, _HEADING, _LEGEND, _MARGIN = 8, 34, 44, 14
-_ENTRY = 42  # of the legend: its color, and space around the name
+_ENTRY = 42  # pixels of a legend entry besides its name: its color and the space around
 _PAPER, _INK = (255, 255, 255), (30, 32, 38)
 _VOID = (0, 0, 0)
 
 
 class Column(NamedTuple):
-    """Pictures under a heading, uint8 RGB [h w 3], all of one size, and a line of text below them."""
+    """A heading, pictures (uint8 RGB [h w 3], all of one size) below it, and a line of text below them."""
 
     heading: str
     pictures: Sequence[Pixels]
@@ -29,7 +29,7 @@ class Column(NamedTuple):
 
 
 def class_colors(labels: NDArray[np.integer], classes: Classes) -> Pixels:
-    """Labels [h w] as colors of the classes; ignored pixels black."""
+    """Labels [h w] as colors of the classes [h w 3]; ignored pixels are black."""
     palette = np.full((IGNORE + 1, 3), _VOID, np.uint8)
     palette[: len(classes)] = classes.colors
     colors: Pixels = palette[labels]
@@ -37,7 +37,7 @@ def class_colors(labels: NDArray[np.integer], classes: Classes) -> Pixels:
 
 
 def gallery(columns: Sequence[Column], classes: Classes, scale: int = 2) -> Image.Image:
-    """Columns side by side, a row per picture, each picture enlarged `scale` times."""
+    """The columns side by side, with one row for each picture; each picture is enlarged `scale` times."""
     rows = len(columns[0].pictures)
     height, width = (side * scale for side in columns[0].pictures[0].shape[:2])
     notes = _HEADING if any(column.note for column in columns) else 0
@@ -67,7 +67,7 @@ def gallery(columns: Sequence[Column], classes: Classes, scale: int = 2) -> Imag
 
 
 def _legend_rows(classes: Classes, font: _Font, width: int) -> int:
-    """So many that the longest name has room."""
+    """The number of rows of the legend in which the longest name has room."""
     longest = max(font.getlength(name) for name in classes.names)
     in_a_row = max(1, int(width // (longest + _ENTRY)))
     return math.ceil(len(classes) / in_a_row)

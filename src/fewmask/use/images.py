@@ -1,4 +1,4 @@
-"""The images that a person hands over: files, PIL images and arrays, as one kind of tensor."""
+"""Images that a person gives, as files, PIL images or arrays, are turned into one kind of tensor."""
 
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ AnyImage = str | Path | NDArray[Any] | Image.Image
 
 
 def as_tensor(image: AnyImage) -> ByteImage:
-    """The image as RGB.
+    """The image as RGB, uint8 [3 h w].
 
     Raises:
-        UserError: the file cannot be read, the picture has more than 8 bits, or the array is no image.
+        UserError: the file cannot be read, the picture has more than 8 bits, or the array is not an image.
     """
     if isinstance(image, str | Path):
         return read_image(Path(image))
@@ -35,14 +35,14 @@ def as_tensor(image: AnyImage) -> ByteImage:
 
 
 def check_is_list(images: Any) -> None:
-    """Raises UserError where one image is given in place of a list of images."""
+    """Raises UserError if one image is given instead of a list of images."""
     if isinstance(images, str | Path | Image.Image) or (isinstance(images, np.ndarray) and images.ndim == 3):
         where = images if isinstance(images, str | Path) else "predict"
         raise UserError("this is one image, not a list", where, "Write predict([image]) or predict_one(image).")
 
 
 def _pixels(picture: Image.Image) -> NDArray[np.uint8]:
-    if picture.mode.startswith(("I", "F")):  # Pillow would cut its levels at 255
+    if picture.mode.startswith(("I", "F")):  # Pillow would clip its levels at 255
         fix = "Give its file, which is read in full depth, or convert it to 8 bits."
         raise UserError(f"a picture of mode {picture.mode} has no 8-bit levels", "predict", fix)
     opaque = picture.convert("RGBA") if "transparency" in picture.info else picture

@@ -1,4 +1,4 @@
-"""A trained model in the hand: load a run, predict images, score a split."""
+"""A trained model: load a run, predict images, score a split."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ from fewmask.use.images import AnyImage, as_tensor, check_is_list
 
 
 class Prediction(NamedTuple):
-    """Of one image: labels uint8 [h w] and confidence float32 [h w] in [0, 1]."""
+    """The prediction for one image: labels uint8 [h w], and confidence float32 [h w] in [0, 1]."""
 
     labels: NDArray[np.uint8]
     confidence: NDArray[np.float32]
@@ -31,11 +31,11 @@ class Model:
     """The networks of a finished run.
 
     Attributes:
-        run: its folder.
-        recipe: the run's recipe.
-        classes: names and colors.
+        run: the folder of the run.
+        recipe: the recipe of the run.
+        classes: names and colors of the classes.
         networks: every network of the run by its name.
-        shipped: the name of the one that predicts.
+        shipped: the name of the network that predicts.
     """
 
     def __init__(self, run: RunFolder, recipe: Recipe, classes: Classes, networks: dict[str, Deployed]) -> None:
@@ -43,23 +43,23 @@ class Model:
         self.shipped = recipe.networks[0]
 
     def predict(self, images: Sequence[AnyImage]) -> list[Prediction]:
-        """Labels and confidence of images given as files, PIL images, or uint8 RGB arrays [h w 3]."""
+        """Labels and confidence of images that are given as files, PIL images, or uint8 RGB arrays [h w 3]."""
         check_is_list(images)
         return [self.predict_one(image) for image in images]
 
     def predict_one(self, image: AnyImage) -> Prediction:
-        """As `predict`, of one image."""
+        """Labels and confidence of one image, which is given as in `predict`."""
         confidence, labels = probabilities(self.networks[self.shipped], as_tensor(image)).max(dim=0)
         return Prediction(labels.to(torch.uint8).cpu().numpy(), confidence.cpu().numpy())
 
     def evaluate(self, split: str, tick: Tick = no_tick, data: Path | None = None) -> dict[str, Any]:
-        """Scores of every network on `val`, `test` or `train` at full label size; kept in the run for its own data.
+        """Scores of every network on `val`, `test` or `train` at full label size; the run keeps scores on its own data.
 
         Returns:
-            `{"miou", "per_class", "pixel_accuracy"}` of the network that predicts, `split`, `images` (how many),
-            `predictor` (the name of that network), `selected` (the step that val chose; None where the last step is
-            the result), `networks` (the names of all), and the scores of each network under its name. IoU is in
-            [0, 1]; None for an absent class.
+            `{"miou", "per_class", "pixel_accuracy"}` of the network that predicts, `split`, `images` (their number),
+            `predictor` (the name of that network), `selected` (the step that val selected; None if the last step is the
+            result), `networks` (the names of all), and the scores of each network under its name. IoU is in [0, 1], and
+            None for a class that the masks do not hold.
         """
         return evaluate(self.run, self.recipe, self.networks, split, tick, data)
 

@@ -1,4 +1,4 @@
-"""Predictions as files: index mask with palette, overlay, and confidence, under the names of the images."""
+"""Writes predictions as files under the names of the images: index mask with palette, overlay, and confidence."""
 
 import errno
 import io
@@ -23,17 +23,17 @@ ByteArray = NDArray[np.uint8]
 _KINDS = ("masks", "overlays", "confidence")
 _OVERLAY_SHARE = 0.5
 _MASKS_BESIDE = {"images": "masks", "JPEGImages": "Segmentation"}
-"""How the names of folders of masks begin, by the folder of images beside them."""
-_NAMED = 5  # of the files that cannot be read
+"""The start of the names of folders of masks, by the name of the folder of images beside them."""
+_NAMED = 5  # number of files that are named in an error
 _OTHER_PICTURES = {".avif", ".gif", ".heic", ".heif", ".jfif", ".jp2"}
-"""No dataset may hold them. Here they are predicted or, where Pillow lacks the format, named at the end."""
+"""Suffixes that no dataset may hold. Such files are predicted here or, if Pillow lacks the format, named at the end."""
 
 
 def find_images(path: Path, out: Path) -> list[Path]:
-    """The image files of a folder, at any depth, in order; or the file.
+    """The image files of a folder, at any depth, in order; or the file itself.
 
-    Left out are hidden ones, what lies in `out`, and the masks beside `images` or `JPEGImages`: a dataset may be given
-    as it is. So is the HEIC that a phone keeps beside the JPEG of its name.
+    Hidden files, files in `out`, and the masks beside `images` or `JPEGImages` are left out, so a whole dataset may be
+    given. An HEIC is left out if a JPEG of the same name lies beside it, because phones write both.
     """
     if path.is_file():
         return [path]
@@ -49,7 +49,7 @@ def find_images(path: Path, out: Path) -> list[Path]:
             for name in sorted(folders)
             if not name.startswith((".", *left_out)) and (here / name).resolve() not in seen
         ]
-        seen |= {(here / name).resolve() for name in folders}  # a link may lead to where it is from
+        seen |= {(here / name).resolve() for name in folders}  # a link may lead back up
         paths = [here / name for name in files if not name.startswith(".")]
         images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
         converted = {path.stem for path in images}
@@ -62,13 +62,13 @@ def find_images(path: Path, out: Path) -> list[Path]:
 
 
 def predict_files(model: Model, images: Path, out: Path, force: bool = False, tick: Tick = no_tick) -> int:
-    """Writes out/masks/NAME.png, out/overlays/NAME.png and out/confidence/NAME.png; the number of images.
+    """Writes out/masks/NAME.png, out/overlays/NAME.png and out/confidence/NAME.png; returns the number of images.
 
-    Masks hold class positions with the classes' palette; confidence is 0..255 for 0..1. Names and folders are kept.
+    Masks hold class positions with the classes' palette. Confidence is 0..255 for 0..1. Names and folders are kept.
 
     Raises:
-        UserError: an output exists already and `force` is not set (nothing is written then), or two images would
-            share a name; or, after all others are done, some cannot be read.
+        UserError: an output exists already and `force` is not set, or two images would share a name; in both cases
+            nothing is written. Also if some images cannot be read; in this case all others are written first.
     """
     files = find_images(images, out)
     root = images if images.is_dir() else images.parent
@@ -84,7 +84,7 @@ def predict_files(model: Model, images: Path, out: Path, force: bool = False, ti
         tick(len(files))
         try:
             pixels = read_image(file).permute(1, 2, 0).numpy()
-        except UserError as mistake:  # told at the end: hours of others must not wait for it
+        except UserError as mistake:  # named at the end, after all other images
             unread.append(mistake)
             continue
         prediction = model.predict_one(pixels)
@@ -108,9 +108,9 @@ def predict_files(model: Model, images: Path, out: Path, force: bool = False, ti
 
 
 def mask_picture(prediction: Prediction, classes: Classes) -> Image.Image:
-    """Index PNG whose palette holds the colors of the classes.
+    """An index PNG whose palette holds the colors of the classes.
 
-    The palette is filled up to 256 entries: Pillow saves a shorter one at 1, 2 or 4 bits a pixel.
+    The palette is filled up to 256 entries, because Pillow saves a shorter one at 1, 2 or 4 bits a pixel.
     """
     picture = Image.fromarray(prediction.labels).convert("P")
     palette = [channel for color in classes.colors for channel in color]

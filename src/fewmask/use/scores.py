@@ -1,4 +1,4 @@
-"""Scores from one confusion matrix over a whole set: IoU per class, `n/a` for a class the set does not hold."""
+"""Scores from one confusion matrix over a whole set: IoU per class, and `n/a` for a class that the set lacks."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,15 +16,15 @@ class Scores(NamedTuple):
     pixel_accuracy: float | None
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
+        """The scores as plain values for JSON."""
         return {"miou": self.miou, "per_class": self.per_class, "pixel_accuracy": self.pixel_accuracy}
 
 
 def scores_of(confusion: Confusion, names: Sequence[str]) -> Scores:
     """Per-class IoU, and its mean over the classes that the truth holds.
 
-    A class absent from the truth is None, never 0, and does not enter the mean; its false positives still count
-    against the classes they were taken from.
+    A class that is absent from the truth is None, never 0, and does not enter the mean. Its false positives still count
+    against the classes of the pixels that they took.
     """
     matrix = confusion.double()
     truth, hits = matrix.sum(dim=1), matrix.diagonal()

@@ -1,4 +1,4 @@
-"""Scores as tables for a person."""
+"""Prints scores as tables for a person."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,21 +11,21 @@ from fewmask.say import say
 
 
 def print_scores(scores: Mapping[str, Any], console: Console) -> None:
-    """Per-class IoU of every network, in percent."""
+    """Prints the IoU of every class by every network, in percent."""
     title = f"IoU on {scores['split']}, {scores['images']} images; the {scores['predictor']} predicts"
     print_columns(title, {name: scores[name] for name in scores["networks"]}, console)
     print_selected(scores, console)
 
 
 def print_selected(scores: Mapping[str, Any], console: Console) -> None:
-    """Says where val has chosen the step of a run."""
+    """Prints which step val has selected for a run, if val has selected one."""
     if scores["selected"]:
         chosen = "The networks are those of step {step} of {of}, the best on val.".format(**scores["selected"])
         say(console, chosen + (" Scores on val flatter them." if scores["split"] == "val" else ""))
 
 
 def print_columns(title: str, columns: Mapping[str, Mapping[str, Any]], console: Console, gain: bool = False) -> None:
-    """One column per scored model and one row per class; with `gain`, the last column minus the first."""
+    """Prints one column per scored model and one row per class; with `gain`, also the last column minus the first."""
     say(console, title)
     table = Table()
     table.add_column("class")
