@@ -1,4 +1,4 @@
-"""The batches of a stage, read ahead by processes that leave Ctrl-C to the run and end with it."""
+"""The batches of a stage, read ahead by processes that ignore Ctrl-C and end with the run."""
 
 import signal
 from collections.abc import Iterator
@@ -18,12 +18,12 @@ from fewmask.training.prepare import TrainingData
 def reading(
     data: TrainingData, training: TrainingConfig, start: Position, steps: int, fabric: Fabric
 ) -> Iterator[Iterator[Batch]]:
-    """The batches of the steps from `start` to the end of its stage, `training.accumulate` of them for every step.
+    """The batches of the steps from `start` to the end of its stage, with `training.accumulate` batches for every step.
 
-    This is a context, whose end ends the processes that read.
+    This is a context manager; the processes that read end with the context.
 
     Raises:
-        UserError: a file cannot be read, also where a process read it.
+        UserError: a file cannot be read, in this process or in one that reads ahead.
     """
     num_unlabeled = training.unlabeled_batch or training.labeled_batch
     draws = Draws(
@@ -43,11 +43,11 @@ def reading(
         yield map(_told, loader)
     finally:
         if data.workers:
-            loader._shutdown_workers()  # type: ignore[attr-defined]  # else they wait for the end of an exception
+            loader._shutdown_workers()  # type: ignore[attr-defined]  # otherwise they wait for the end of an exception
 
 
 class _ToldBatches(StepBatches):
-    """A broken file as a value: an exception that leaves a process arrives as the text of its traceback."""
+    """Batches that return a UserError as a value, because an exception from a process arrives as a mere text."""
 
     def __getitem__(self, step: int) -> Batch | UserError:  # type: ignore[override]
         try:
@@ -64,8 +64,8 @@ def _told(batch: Batch | UserError) -> Batch:
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Processes that are started here never see what stops a run: they read on until the run itself stops."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
+    """Processes that are started here never get the signals that stop a run; they read until the run itself stops."""
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))

@@ -1,4 +1,4 @@
-"""Which device, how many, in what precision: from the recipe to a launched Fabric."""
+"""Which device, how many devices, and which precision: from the recipe to a launched Fabric."""
 
 import logging
 import os
@@ -19,12 +19,13 @@ from fewmask.use.device import choose_device
 
 
 def launch_fabric(training: TrainingConfig) -> Fabric:
-    """One process on one device, or one of several ranks (DDP): those of torchrun or srun, or `training.devices`.
+    """One process on one device, or one of several ranks (DDP) that torchrun, srun or `training.devices` asks for.
 
     Raises:
-        UserError: the device is not there, or cannot train; or other processes were started than are asked for.
+        UserError: the device is not there or cannot train, or the number of started processes is not
+            `training.devices`.
     """
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it tells the precision, and more, on stderr
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it reports the precision, and more, on stderr
     device = choose_device(training.device, "training.device")
     ranks, local = _processes(training)
     if training.devices not in (None, ranks):
@@ -38,11 +39,11 @@ def launch_fabric(training: TrainingConfig) -> Fabric:
     precision = _precision(training.precision, device)
     if precision == "16":
         half = MixedPrecision("16-mixed", device)
-        half.scaler = None  # the trainer scales the loss itself: it has several optimizers, and clips gradients
+        half.scaler = None  # the trainer scales the loss itself, because it has several optimizers and clips gradients
         plugins.append(half)
     fabric = Fabric(
         accelerator=device,
-        strategy="ddp_find_unused_parameters_true" if ranks > 1 else "auto",  # terms that wait leave heads unused
+        strategy="ddp_find_unused_parameters_true" if ranks > 1 else "auto",  # heads are unused while their terms wait
         devices=local,
         num_nodes=max(1, ranks // local),
         plugins=plugins or None,
@@ -53,17 +54,17 @@ def launch_fabric(training: TrainingConfig) -> Fabric:
 
 
 def num_processes(training: TrainingConfig) -> int:
-    """Of a run: those that torchrun or srun started, or else one for each of `training.devices`."""
+    """The processes of a run: those that torchrun or srun started, or else one for each of `training.devices`."""
     return _processes(training)[0]
 
 
 def num_local_processes(training: TrainingConfig) -> int:
-    """Those of a run on this machine, which share its memory."""
+    """The processes of a run on this machine, which share its memory."""
     return _processes(training)[1]
 
 
 def _processes(training: TrainingConfig) -> tuple[int, int]:
-    """How many there are in all, and on this machine."""
+    """The number of processes in all, and on this machine."""
     if "WORLD_SIZE" in os.environ:
         ranks = int(os.environ["WORLD_SIZE"])
         return ranks, int(os.environ.get("LOCAL_WORLD_SIZE", ranks))
@@ -71,7 +72,7 @@ def _processes(training: TrainingConfig) -> tuple[int, int]:
         return (training.devices or 1,) * 2
     ranks = int(os.environ.get("SLURM_NTASKS", 1))
     local = os.environ.get("SLURM_NTASKS_PER_NODE", "1" if ranks == 1 else "")
-    if not local:  # without which Lightning does not know how many a node has
+    if not local:  # without it Lightning does not know how many tasks a node has
         raise UserError(f"srun started {ranks} tasks", "SLURM", "Start them with srun --ntasks-per-node=N.")
     return ranks, int(local)
 
@@ -81,21 +82,21 @@ def _is_task_of_srun() -> bool:
 
 
 def _is_alone_in_slurm() -> bool:
-    """In a job of SLURM without srun and torchrun, where Lightning would wait for the other tasks of the job."""
+    """Whether this is a SLURM job without srun and torchrun, where Lightning would wait for other tasks of the job."""
     return "SLURM_NTASKS" in os.environ and not _is_task_of_srun() and "TORCHELASTIC_RUN_ID" not in os.environ
 
 
 def loss_scaler(fabric: Fabric) -> GradScaler | None:
-    """Of a run in float16, whose small gradients would be 0 without it; None for any other."""
+    """The scaler for a run in float16, whose small gradients would become 0 without it; None in other precisions."""
     precision = fabric.strategy.precision
     is_half = isinstance(precision, MixedPrecision) and precision.precision == "16-mixed"
     return GradScaler(fabric.device.type) if is_half else None
 
 
 def fit_to_device(method: Method, fabric: Fabric) -> None:
-    """Moves the method to the device. Buffers in float64 become float32 where the device has no float64.
+    """Moves the method to the device. Buffers in float64 become float32 if the device has no float64.
 
-    Ranks do not send each other the buffers that the method keeps equal by itself: DDP would do so in every step.
+    DDP would send all buffers in every step. The method keeps some buffers equal by itself, and these are not sent.
     """
     for module in method.modules():
         for name, buffer in module.named_buffers(recurse=False):

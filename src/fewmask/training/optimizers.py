@@ -1,4 +1,4 @@
-"""The optimizers of a run: the recipe's over what learns, and one for every group that brings its own."""
+"""The optimizers of a run: the recipe's optimizer, and one for every group of parameters that brings its own."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,14 +14,14 @@ _DECAYS = {"adamw": 1e-2, "sgd": 5e-4}
 
 
 def build_optimizers(groups: Sequence[Group], training: TrainingConfig) -> list[Optimizer]:
-    """The recipe's optimizer first, whose last group is `new`. Every group holds its rate as `initial_lr`."""
+    """The recipe's optimizer, whose last group is `new`, then the others. Groups hold their rate as `initial_lr`."""
     shared = [group for group in groups if group.optimizer is None and group.parameters]
     own = [group for group in groups if group.optimizer is not None and group.parameters]
     return [_recipes(shared, training), *(_adam(group) for group in own)]
 
 
 def set_rates(optimizers: Sequence[Optimizer], share: float) -> float:
-    """Puts every group at this share of its rate; returns that of the recipe's last group, which a log shows."""
+    """Sets every group to this share of its rate; returns the rate of the recipe's last group, which the log shows."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * share
@@ -29,7 +29,7 @@ def set_rates(optimizers: Sequence[Optimizer], share: float) -> float:
 
 
 def clip_gradients(optimizer: Optimizer, largest: float) -> None:
-    """Scales all gradients of an optimizer down together, so that their norm is at most `largest`."""
+    """Scales all gradients of an optimizer down by one factor so that their norm is at most `largest`."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     torch.nn.utils.clip_grad_norm_(parameters, largest)
 
@@ -44,7 +44,7 @@ def _recipes(groups: Sequence[Group], training: TrainingConfig) -> Optimizer:
         blocks.append(_block(group, rate * share))
     if kind == "adamw":
         return AdamW(blocks, weight_decay=decay, fused=True)
-    # Not fused: that form breaks where a parameter's first gradient comes after the first step, as the heads' do.
+    # Not fused: the fused form breaks if a parameter's first gradient comes after the first step, as with the heads.
     return SGD(blocks, lr=rate, momentum=training.momentum, weight_decay=decay)
 
 

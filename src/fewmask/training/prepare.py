@@ -21,9 +21,9 @@ from fewmask.shapes import IGNORE
 from fewmask.training.device import num_local_processes
 
 _LARGEST_CROP = 512
-_MOST_PADDING = 8  # times an image: a slip of the finger
+_MOST_PADDING = 8  # times an image; a larger crop is a slip of the finger
 _MOST_WORKERS = 8
-_FEW_MASKS = 200  # few enough to read them all before a run
+_FEW_MASKS = 200  # masks up to this number are all read before a run
 
 
 class TrainingData(NamedTuple):
@@ -38,21 +38,21 @@ class TrainingData(NamedTuple):
     crop: tuple[int, int]
     workers: int
     missing: tuple[str, ...]
-    """The classes that no mask to learn from holds, as far as these are few enough to be read beforehand."""
+    """The classes that no mask to learn from holds; empty if there are too many masks to read before the run."""
 
     @property
     def classes(self) -> Classes:
-        """The classes of the folder."""
+        """The classes of the dataset folder."""
         return self.folder.classes
 
     def tools(self, recipe: Recipe) -> Tools:
-        """What a method is built from."""
+        """What a method is built from: network, numbers of classes and images, and optimizer."""
         num_unlabeled = 0 if self.unlabeled is None else len(self.unlabeled)
         return Tools(recipe.net, len(self.classes), len(self.labeled), num_unlabeled, recipe.training.optimizer)
 
 
 def prepare_data(recipe: Recipe) -> TrainingData:
-    """Reads names, draws the labeled images, and measures sizes; decodes no more than it takes to see a label."""
+    """Reads names, draws the labeled images, and measures sizes; it decodes masks only until it has seen a label."""
     data, needs = recipe.data, recipe.needs
     _check_unlabeled_batch(recipe)
     folder = target_folder(data)
@@ -63,8 +63,8 @@ def prepare_data(recipe: Recipe) -> TrainingData:
         check_readable(folder.val, folder.classes)
     source, source_resize = _source(recipe, folder)
     learned, resize, labels = folder, data.resize, data.labels
-    if needs.source == "alone" and source is not None:  # it stands in for the target, of which nothing
-        learned, resize, labels, source = source, source_resize, None, None  # is seen before the scores
+    if needs.source == "alone" and source is not None:  # the source stands in for the target, of which
+        learned, resize, labels, source = source, source_resize, None, None  # nothing is seen before the scores
     partition = draw_partition(learned, labels, data.split_seed)
     if needs.unlabeled and not partition.unlabeled:
         raise UserError(
@@ -89,7 +89,7 @@ def prepare_data(recipe: Recipe) -> TrainingData:
     if workers is None:
         workers = 0 if cached else min(os.cpu_count() or 1, _MOST_WORKERS)
     missing = _check_labels(labeled, learned)
-    if source is not None:  # its masks may hold them
+    if source is not None:  # its masks may hold the missing classes
         missing = ()
     return TrainingData(
         folder,
@@ -113,13 +113,13 @@ def _check_unlabeled_batch(recipe: Recipe) -> None:
 
 
 def check_readable(samples: Sequence[Sample], classes: Classes) -> None:
-    """Raises what is wrong with an image or mask that is to be scored: before a training and not after it."""
+    """Raises UserError before a training if an image or mask that will be scored after it cannot be read."""
     with_masks = [sample for sample in samples if sample.mask is not None]
     deque(every_picture(FileStore(with_masks, classes)), maxlen=0)
 
 
 def _check_labels(labeled: Store, folder: Folder) -> tuple[str, ...]:
-    """The classes without labels, of few masks; of many it reads on to the first that labels a pixel."""
+    """The classes without labels. If there are many masks, reads only to the first labeled one and returns none."""
     pixels = np.zeros(IGNORE + 1, dtype=np.int64)
     reads_all = len(labeled) <= _FEW_MASKS
     for picture in every_picture(labeled) if reads_all else map(labeled.picture, range(len(labeled))):
@@ -137,7 +137,7 @@ def _check_labels(labeled: Store, folder: Folder) -> tuple[str, ...]:
 
 
 def _source(recipe: Recipe, target: Folder) -> tuple[Folder | None, Resize]:
-    """The source domain that the method is to learn from, if any, and at which size."""
+    """The source domain that the method learns from and its resize; None without a source domain."""
     use = recipe.needs.source
     if recipe.source is None:
         if use in ("required", "alone"):

@@ -1,4 +1,4 @@
-"""Training from a recipe into a run folder, and going on with one."""
+"""Starts a training from a recipe in a new run folder, or goes on with the run in an old one."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -45,10 +45,10 @@ _RESTORE = "Restore the data to go on, or start another run with another --out."
 
 
 def train_recipe(recipe: Recipe, out: Path, console: Console | None = None) -> RunFolder:
-    """Trains by the recipe into the new folder `out`; the finished model lies in it."""
+    """Trains by the recipe in the new folder `out`, which then holds the finished model."""
     fabric = launch_fabric(recipe.training)
     recipe = with_absolute_paths(recipe)
-    if fabric.world_size > 1:  # of which the batches are a function
+    if fabric.world_size > 1:  # the batches depend on this number
         recipe = _on_devices(recipe, fabric.world_size)
     data = prepare_data(recipe)
     method = build_method(recipe, data)
@@ -60,7 +60,7 @@ def train_recipe(recipe: Recipe, out: Path, console: Console | None = None) -> R
 
 
 def create_run(recipe: Recipe, out: Path) -> RunFolder:
-    """Makes the run folder `out` for `resume_run` to train in, once data and recipe are known to work."""
+    """Makes the run folder `out`, in which `resume_run` trains, after checking that data and recipe work."""
     choose_device(recipe.training.device, "training.device")
     recipe = with_absolute_paths(recipe)
     data = prepare_data(recipe)
@@ -71,7 +71,7 @@ def create_run(recipe: Recipe, out: Path) -> RunFolder:
 
 
 def resume_run(out: Path, console: Console | None = None) -> RunFolder:
-    """Goes on with an interrupted run as if it had never stopped; a finished one is left as it is."""
+    """Goes on with an interrupted run as if it had never stopped; a finished run is left as it is."""
     run, console = RunFolder(out), console or Console(stderr=True)
     recipe = run.recipe()
     if run.is_finished:
@@ -82,7 +82,7 @@ def resume_run(out: Path, console: Console | None = None) -> RunFolder:
     data = prepare_data(recipe)
     _check_unchanged(run, recipe, data)
     start = recipe
-    if latest_checkpoint(run) is not None:  # which holds the weights: those of the start may be gone by now
+    if latest_checkpoint(run) is not None:  # its weights are used; those of the start may be gone
         net, own = recipe.net.model_copy(update={"weights": "none"}), recipe.method.with_weights(lambda _: "none")
         start = recipe.model_copy(update={"net": net, "method": own})
     fabric = launch_fabric(_on_devices(recipe, recipe.training.devices or 1).training)
@@ -95,7 +95,7 @@ def _on_devices(recipe: Recipe, count: int) -> Recipe:
 
 @enough_memory("Free it, or take a smaller network, or smaller sizes in the settings of the method.")
 def build_method(recipe: Recipe, data: TrainingData) -> Method:
-    """The method with freshly initialized weights, equal for equal recipes."""
+    """The method with newly initialized weights; equal recipes give equal weights."""
     torch.manual_seed(seed_at(Purpose.WEIGHTS, recipe.training.seed))
     method = recipe.method_type(recipe.method, data.tools(recipe))  # type: ignore[call-arg, arg-type]
     if recipe.pretrain is not None:
@@ -104,7 +104,7 @@ def build_method(recipe: Recipe, data: TrainingData) -> Method:
 
 
 def _check_long_enough(recipe: Recipe, method: Method) -> None:
-    """A trial of a few steps may do without a round of self-training, but not without what it pre-trains or selects."""
+    """Raises UserError if a stage has no step and the run pre-trains or selects; other short trials may skip stages."""
     steps, stages = recipe.training.steps, method.course()
     lengths = stage_lengths([stage.share for stage in stages], steps)
     if 0 in lengths and (selects(recipe) or any(stage.pretrains for stage in stages)):
@@ -117,7 +117,7 @@ def _check_long_enough(recipe: Recipe, method: Method) -> None:
 def _train(
     fabric: Fabric, recipe: Recipe, data: TrainingData, method: Method, run: RunFolder, console: Console
 ) -> RunFolder:
-    fabric.barrier()  # the other ranks wait for the folder
+    fabric.barrier()  # the other ranks wait until the folder is made
     if not fabric.is_global_zero:
         console = Console(quiet=True)
     with run.claimed() if fabric.is_global_zero else nullcontext():
@@ -182,7 +182,7 @@ def _restore(
 
 
 def _fill_caches(data: TrainingData, console: Console) -> None:
-    """Reads the pictures that stay in RAM, under a bar."""
+    """Reads the pictures that stay in RAM, and shows a progress bar."""
     for what, store in (("masks", data.labeled), ("unlabeled images", data.unlabeled), ("the source", data.source)):
         if isinstance(store, MemoryStore):
             read: Iterable[Picture] = every_picture(store)
@@ -194,7 +194,7 @@ def _fill_caches(data: TrainingData, console: Console) -> None:
 def _write_model(run: RunFolder, method: Method, recipe: Recipe) -> None:
     selected = selected_val_score(run, recipe)
     try:
-        for name, net in reversed(method.networks().items()):  # the shipped one last: its presence ends the run
+        for name, net in reversed(method.networks().items()):  # shipped one last, because its presence ends the run
             content = state_bytes(net) if selected is None else read_bytes(run.best_file(name, selected["step"]))
             write_bytes(run.model_file(name), content)
     except OSError as error:
@@ -202,7 +202,7 @@ def _write_model(run: RunFolder, method: Method, recipe: Recipe) -> None:
 
 
 def _check_unchanged(run: RunFolder, recipe: Recipe, data: TrainingData) -> None:
-    """A run goes on with the classes, as its masks write them, and with the images that it was started with."""
+    """Raises UserError if the classes, the encoding of the masks or the images changed since the run was started."""
     if data.classes != run.classes():
         raise UserError(
             "the classes or the way masks write them are not those that the run was started with",
@@ -221,7 +221,7 @@ def _check_unchanged(run: RunFolder, recipe: Recipe, data: TrainingData) -> None
 
 
 def _check_same_images(what: str, before: list[str] | None, after: list[str] | None, root: object) -> None:
-    """None: of no interest, or of a run that was begun before these were kept."""
+    """Raises UserError if the images differ. A list is None if it does not matter or if an old run did not keep it."""
     if before is None or after is None or before == after:
         return
     changed = ", ".join(sorted({*before} ^ {*after})[:3]) or "their order, which their folders make"

@@ -1,4 +1,4 @@
-"""Stopping a run between two steps: what a signal asks for, and what several ranks agree on."""
+"""Stopping a run between two steps: how a signal asks for it, and how several ranks agree on it."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -10,18 +10,18 @@ from lightning_fabric import Fabric
 
 
 class Interrupted(KeyboardInterrupt):
-    """The run was asked to stop; its checkpoint is saved."""
+    """The run was asked to stop, and its checkpoint is saved."""
 
 
 @contextmanager
 def stop_flag() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C, SIGTERM or SIGHUP (a closed terminal) came; the step in progress is finished first.
+    """Gives a function that says whether Ctrl-C, SIGTERM or SIGHUP (a closed terminal) came.
 
-    A second Ctrl-C stops at once. Under nohup, SIGHUP stays ignored.
+    The step in progress is finished first. A second Ctrl-C stops at once. Under nohup, SIGHUP stays ignored.
     """
     asked = False
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # Windows has none
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # not on Windows
         numbers.append(signal.SIGHUP)
 
     def ask(_: int, __: FrameType | None) -> None:
@@ -31,7 +31,7 @@ def stop_flag() -> Iterator[Callable[[], bool]]:
 
     try:
         previous = {number: signal.signal(number, ask) for number in numbers}
-    except ValueError:  # not the main thread, e.g. a notebook server: signals are not ours to handle
+    except ValueError:  # not the main thread, e.g. in a notebook server: signals are not ours to handle
         previous = {}
     try:
         yield lambda: asked
@@ -41,7 +41,7 @@ def stop_flag() -> Iterator[Callable[[], bool]]:
 
 
 def all_agree_to_stop(fabric: Fabric, stopped: Callable[[], bool], is_meeting: bool) -> bool:
-    """Whether to stop after this step. Several ranks must do so after the same one: they ask each other at meetings."""
+    """Whether to stop after this step. Several ranks must stop after the same one: they ask each other at meetings."""
     if fabric.world_size == 1:
         return stopped()
     if not is_meeting:

@@ -1,4 +1,4 @@
-"""The trainer: one place where a step is taken, and the loop over stages and steps around it."""
+"""The trainer: the one place where a step is taken, and the loop over stages and steps around it."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,23 +25,23 @@ from fewmask.training.stopping import Interrupted, all_agree_to_stop, stop_flag
 
 
 class Trainer:
-    """Trains a method; what happens around its steps is a matter of the hooks.
+    """Trains a method; everything that happens around its steps is done by hooks.
 
     Args:
-        method: in train mode or not; it is moved to the device of `fabric`.
-        optimizers: over its parameters.
-        training: how long, in which batches, at which rates.
-        fabric: device, ranks and precision; None: this process alone, on the method's device, in float32.
-        hooks: called in this order.
-        scaler: of the loss, where gradients are in float16.
+        method: the method, in train or eval mode; it is moved to the device of `fabric`.
+        optimizers: the optimizers over the method's parameters.
+        training: how long, in which batches, and at which rates to train.
+        fabric: device, ranks and precision; None: only this process, on the method's device, in float32.
+        hooks: the hooks, in the order in which they are called.
+        scaler: the scaler of the loss if gradients are in float16.
 
     Attributes:
-        stages: of the run, and `lengths`, their numbers of steps.
+        stages: the stages of the run; `lengths` holds their numbers of steps.
         position: how far the run is.
         rate: the learning rate of the last step.
         waited: seconds that the last step waited for its batches.
-        stopping: whether the run was asked to stop; it does so after the hooks of this step.
-        wants_checkpoint: a hook sets it to have this step saved by one that comes later.
+        stopping: whether the run was asked to stop; it stops after the hooks of this step.
+        wants_checkpoint: a hook sets it so that a later hook saves this step.
     """
 
     def __init__(
@@ -64,17 +64,17 @@ class Trainer:
 
     @property
     def stage(self) -> Stage:
-        """The present stage; the last one when the run is over."""
+        """The present stage; after the end of the run, the last stage."""
         return self.stages[min(self.position.stage, len(self.stages) - 1)]
 
     @property
     def done(self) -> int:
-        """Steps of the whole run that are behind."""
+        """The number of steps of the whole run that have been taken."""
         return sum(self.lengths[: self.position.stage]) + self.position.step
 
     @property
     def logs(self) -> bool:
-        """Whether the last step is one to write down."""
+        """Whether the last step is one that the log shows."""
         return self.ends_stage or self.done % self.training.log_every == 0
 
     @property
@@ -83,10 +83,10 @@ class Trainer:
         return self.position.step == self.lengths[self.position.stage]
 
     def step(self, now: Now, *batches: Batch) -> Step:
-        """Forward, backward, optimizers, and what the method does after an update.
+        """Runs forward, backward, the optimizers, and what the method does after an update.
 
-        The gradients of several batches add up to their mean. Returns the losses, as means over the batches, and what
-        the last batch gave to watch.
+        The gradients of several batches add up to their mean. Returns the losses, as means over the batches, and the
+        watched values of the last batch.
         """
         for optimizer in self.optimizers:
             optimizer.zero_grad()
@@ -104,7 +104,7 @@ class Trainer:
     def run(self, data: TrainingData) -> None:
         """Takes all steps from `position` on.
 
-        Every random draw of a step is seeded by (seed, stage, step, rank), so a resumed run repeats the unbroken one.
+        Every random draw of a step is seeded by (seed, stage, step, rank), so a resumed run repeats an unbroken one.
 
         Raises:
             Interrupted: after a first Ctrl-C, SIGTERM or SIGHUP, once the hooks have been told.
@@ -115,18 +115,18 @@ class Trainer:
                 self._tell("on_start")
                 while self.position.stage < len(self.stages):
                     self._run_stage(data, stopped)
-                if stopped() and self.fabric.world_size == 1:  # what comes after this training is not to begin
+                if stopped() and self.fabric.world_size == 1:  # nothing that would follow may begin
                     raise Interrupted
         finally:
             self._tell("on_end")
 
     def checked(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The losses that have to be finite: none where a scaled loss may overflow, and its step is left out."""
+        """The losses that must be finite: none if the loss is scaled, because a step that overflows is left out."""
         return losses if self.scaler is None else {}
 
     @contextmanager
     def pause(self) -> Iterator[None]:
-        """Within, no step is taken, and the time counts for none."""
+        """A context in which no step is taken and whose time is not counted."""
         before = time.perf_counter()
         try:
             yield
@@ -136,18 +136,18 @@ class Trainer:
                 hook.on_pause(self, seconds)
 
     def alone(self, work: Callable[[], None]) -> None:
-        """Rank 0 does the work, in a pause of all."""
+        """Rank 0 does the work while all ranks pause."""
         with self.pause():
             if self.fabric.is_global_zero:
                 work()
             self.fabric.barrier()
 
     def _run_stage(self, data: TrainingData, stopped: Callable[[], bool]) -> None:
-        """The rest of the present stage."""
+        """Takes the remaining steps of the present stage."""
         stage, steps = self.stage, self.lengths[self.position.stage]
         if self.position.step == 0:
             for optimizer in self.optimizers:
-                optimizer.state.clear()  # momenta of another loss
+                optimizer.state.clear()  # its momenta are of another loss
             self._open(data, stopped)
         with reading(data, self.training, self.position, steps, self.fabric) as batches:
             for step in range(self.position.step, steps):
@@ -170,7 +170,7 @@ class Trainer:
         self._tell("on_stage_end")
 
     def _open(self, data: TrainingData, stopped: Callable[[], bool]) -> None:
-        """Lets the method begin the stage, which may walk the pool; a first Ctrl-C ends the walk."""
+        """Lets the method begin the stage. The method may walk the pool, and a first Ctrl-C ends the walk."""
         pool = PicturePool(data.unlabeled, self.fabric.device)
         with self.pause():
             self.method.eval()
@@ -198,10 +198,10 @@ class Trainer:
 
 
 class _Walk:
-    """The pool as a method walks it: the hooks see how far it is, and it ends where the run is to stop."""
+    """The pool as a method walks it: hooks are told how far the walk is, and a request to stop the run ends it."""
 
     def __init__(self, trainer: Trainer, pool: PicturePool, stopped: Callable[[], bool]) -> None:
-        alone = trainer.fabric.world_size == 1  # the other ranks would wait at the next meeting for one that left
+        alone = trainer.fabric.world_size == 1  # ranks that go on would wait for one that left
         self._trainer, self._pool, self._stopped = trainer, pool, stopped if alone else lambda: False
 
     def __iter__(self) -> Iterator[Unlabeled]:
@@ -215,7 +215,7 @@ class _Walk:
 
 
 def stage_lengths(shares: Sequence[float], steps: int) -> list[int]:
-    """Whole steps per stage that sum to `steps`."""
+    """The number of steps of each stage; they sum to `steps`."""
     ends = [round(steps * sum(shares[: index + 1]) / sum(shares)) for index in range(len(shares))]
     return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
 

@@ -1,4 +1,4 @@
-"""Alarms: the curves that a method wants watched, and a line for each class that leaves their bounds for long."""
+"""Alarms watch curves that a method names, and print a line for each class that leaves their bounds for long."""
 
 from typing import TYPE_CHECKING
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     from fewmask.training.trainer import Trainer
 
-_PATIENCE = 3  # log lines in a row before an alarm
-_QUIET_SHARE = 0.1  # no alarms in the first part of a run: its pseudo-labels mean little
+_PATIENCE = 3  # number of log lines in a row before an alarm
+_QUIET_SHARE = 0.1  # no alarms in this first share of a run, because its pseudo-labels mean little
 
 
 class Alarms(Hook):
-    """Says once when a class stays outside of an alarm's bounds for several log lines in a row."""
+    """Prints an alarm once when a class stays out of an alarm's bounds for several log lines in a row."""
 
     def __init__(self, class_names: "Sequence[str]", console: Console) -> None:
         self._class_names, self._console = class_names, console
@@ -31,7 +31,7 @@ class Alarms(Hook):
                     self.watch(trainer.done, alarm, step.watch[alarm.curve].tolist())
 
     def watch(self, done: int, alarm: Alarm, values: "Sequence[float]") -> None:
-        """Counts the lines on which a class is out of bounds, whose values after `done` steps are these."""
+        """Counts each class's log lines in a row out of bounds; `values` are the classes' own after `done` steps."""
         for name, value in zip(self._class_names, values, strict=True):
             place = alarm.curve, name
             is_out = not alarm.low <= value <= alarm.high

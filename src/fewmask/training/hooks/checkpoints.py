@@ -1,4 +1,4 @@
-"""The checkpoints of a run: every so many steps, when a hook asks, when the run is to stop, and after every stage."""
+"""Writes the checkpoints of a run: every so many steps, if a hook asks, before the run stops, and after every stage."""
 
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Checkpoints(Hook):
-    """Rank 0 writes for all. What a stage that pre-trains has made of the student is kept too.
+    """Rank 0 writes for all ranks. After a stage that pre-trains, it writes the weights of the student too.
 
     Raises:
         UserError: a weight is no longer finite, or the checkpoint cannot be written.

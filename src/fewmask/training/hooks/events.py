@@ -1,4 +1,4 @@
-"""Curves for TensorBoard, written as they come: no thread beside the run, so a full disk is an error of this call."""
+"""Curves for TensorBoard, written at once and without a thread, so a full disk is an error of the call that writes."""
 
 import os
 import time
@@ -11,11 +11,11 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 
 class EventFile:
-    """One events file of a run, made by the first point.
+    """One events file of a run; the first point creates it.
 
     Args:
         folder: TensorBoard shows all events files of a folder as one run.
-        first: steps already done; TensorBoard drops what older files of the folder say of later ones.
+        first: steps already done; TensorBoard drops the points of later steps in older files of the folder.
     """
 
     def __init__(self, folder: Path, first: int) -> None:
@@ -26,7 +26,7 @@ class EventFile:
         ]
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """One point of every curve; raises OSError when it cannot be written."""
+        """Writes one point of every curve; raises OSError if it cannot be written."""
         points = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
         with self._path.open("ab") as file:
             for event in (*self._opening, Event(step=step, summary=Summary(value=points))):

@@ -1,7 +1,7 @@
-"""The feature picture of a run: what its network makes of a few pictures before training and after every stage.
+"""The feature picture of a run: the features of a few pictures before training and after every stage.
 
-Each look is a file of the run folder as soon as it is taken, and features.csv and features.png are made of these files
-alone: a resumed run needs no earlier network and ends with the same picture.
+Each look becomes a file of the run folder as soon as it is taken, and features.csv and features.png are made from
+these files alone. So a resumed run needs no earlier network and ends with the same picture.
 """
 
 import io
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
     from fewmask.training.trainer import Trainer
 
 _SHOWN = 4
-_LARGEST = 768  # pixels; of a larger picture the middle is looked at, so that a look stays small
-_WIDTH = 400  # pixels of a picture in the grid
-_COLUMNS = 6  # of looks: of more, the first, the last and four between are drawn
+_LARGEST = 768  # pixels; only the middle of a larger picture is looked at, so that a look stays small
+_WIDTH = 400  # width of a picture in the grid, in pixels
+_COLUMNS = 6  # number of looks that are drawn; of more, the first, the last and four between them
 
 
 class FeaturePicture(Hook):
-    """Rank 0 looks at the shipped network, in a pause of all."""
+    """Rank 0 looks at the shipped network while all ranks pause."""
 
     def __init__(self, run: RunFolder, data: TrainingData, recipe: Recipe) -> None:
         self._run, self._data, self._recipe = run, data, recipe
@@ -62,13 +62,13 @@ class FeaturePicture(Hook):
 
 
 def look_at_features(run: RunFolder, net: SegNet, data: TrainingData, recipe: Recipe, moment: Moment) -> None:
-    """Takes a look, and makes table and picture of all looks so far.
+    """Takes a look, and makes the table and the picture of all looks so far.
 
-    The pictures are four, evenly spaced, of test, else of val, else of the run's labeled ones; they are copied to the
-    run folder at the first look, so that all looks are at the same ones.
+    Four pictures are looked at, evenly spaced in test, or in val if test has no masks, or else among the run's labeled
+    images. The first look copies them to the run folder, so that all looks show the same pictures.
 
     Raises:
-        UserError: a picture cannot be read, or a file of the run folder not be written.
+        UserError: a picture cannot be read, or a file of the run folder cannot be written.
     """
     kept = read_looked_at(run)
     seen = kept or _chosen(data, recipe)
@@ -89,7 +89,7 @@ def _chosen(data: TrainingData, recipe: Recipe) -> LookedAt:
     with_masks = {split: [sample for sample in samples if sample.mask] for split, samples in splits.items()}
     split, samples = next((split, samples) for split, samples in with_masks.items() if samples)
     count = min(_SHOWN, len(samples))
-    own = split == "labeled"  # which may be of a source domain, with another encoding and size
+    own = split == "labeled"  # these may be of a source domain, with another encoding and size
     store = data.labeled if own else FileStore(samples, data.classes, recipe.data.resize)
     pictures = []
     for index in range(count):
@@ -132,6 +132,6 @@ def _drawn_looks(looks: list[KeptLook]) -> list[KeptLook]:
 
 
 def _in_frame(column: Column, frame: tuple[int, int], resampling: Image.Resampling) -> Column:
-    """Pictures of several sizes in frames of one."""
+    """The column with its pictures, which may differ in size, padded to frames of one size."""
     padded = (ImageOps.pad(Image.fromarray(pixels), frame, resampling, color="white") for pixels in column.pictures)
     return column._replace(pictures=[np.asarray(picture) for picture in padded])

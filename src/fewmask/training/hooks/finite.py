@@ -1,4 +1,4 @@
-"""Numbers that are no longer finite end a run in one line, before they reach a log or a checkpoint."""
+"""Ends a run in one line when a number is no longer finite, before the number reaches a log or a checkpoint."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from fewmask.run.folder import RunFolder
 
 
 def check_finite(losses: Mapping[str, Tensor], method: nn.Module | None, step: int, run: RunFolder) -> None:
-    """Raises UserError where a loss is not, or a weight of the method that is to be saved."""
+    """Raises UserError if a loss is not finite, or a weight of the method, which is given if it is to be saved."""
     bad = [f"the loss term {name}" for name, loss in losses.items() if not torch.isfinite(loss)]
     if method is not None and not torch.stack([weights.isfinite().all() for weights in method.parameters()]).all():
         bad.append("a weight")

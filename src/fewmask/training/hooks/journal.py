@@ -1,4 +1,4 @@
-"""What a run says while it trains: progress bar, metrics.csv and TensorBoard events."""
+"""What a run reports while it trains: progress bar, metrics.csv and TensorBoard events."""
 
 import sys
 import time
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 
 
 class Journal(Hook):
-    """The log of a run; rank 0 speaks and writes for all.
+    """The log of a run; rank 0 prints and writes for all ranks.
 
     Args:
-        run: where metrics.csv and the events go.
-        class_names: names for values per class.
+        run: the run that metrics.csv and the events belong to.
+        class_names: the names for values per class.
         total: steps of the whole run.
-        first: steps already done; later lines of an interrupted run are dropped.
-        console: where a person reads.
+        first: steps already done; lines of later steps, which an interrupted run has left, are dropped.
+        console: where the progress bar is shown.
 
     Raises:
-        UserError: a file cannot be written, here or later.
+        UserError: a file cannot be written, now or later.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Journal(Hook):
         self._progress.stop()
 
     def write(self, step: int, losses: Mapping[str, Tensor], watch: Mapping[str, Tensor], rate: float) -> None:
-        """One line after `step` steps; the only place where a run waits for the device."""
+        """Writes one line after `step` steps; this is the only place where a run waits for the device."""
         now = time.perf_counter()
         seconds, steps = now - self._last[0], max(step - self._last[1], 1)
         values = {f"loss/{name}": value.item() for name, value in losses.items()}
@@ -130,7 +130,7 @@ class Journal(Hook):
 
 
 class _Bar(Progress):
-    """The bar, and under it a note that leaves it its room."""
+    """The progress bar, with a note below it so that the bar keeps its width."""
 
     note = ""
 
@@ -140,7 +140,7 @@ class _Bar(Progress):
 
 
 def peak_memory() -> int:
-    """Bytes: the device's peak where there is a GPU, otherwise the peak of this process; 0 where Windows tells none."""
+    """The peak in bytes: of the GPU's memory if there is a GPU, else of this process; 0 on Windows without a GPU."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     if sys.platform == "win32":

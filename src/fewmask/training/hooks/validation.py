@@ -1,4 +1,4 @@
-"""Scores on val while a run trains, and its best networks so far, kept where the recipe asks for them."""
+"""Scores val while a run trains, and keeps the best networks so far if the recipe asks for them."""
 
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Validation(Hook):
-    """Scores val, each time a line of validation.csv; a resumed run repeats those after its checkpoint.
+    """Scores val and adds a line to validation.csv each time; a resumed run repeats the lines after its checkpoint.
 
     Every rank scores a part of the samples, and their confusion matrices add up.
 
@@ -35,7 +35,7 @@ class Validation(Hook):
         first: steps already done.
 
     Raises:
-        UserError: a file cannot be written, here or later.
+        UserError: a file cannot be written, now or later.
     """
 
     def __init__(self, run: RunFolder, folder: Folder, recipe: Recipe, first: int) -> None:
@@ -55,7 +55,7 @@ class Validation(Hook):
             trainer.wants_checkpoint = True
 
     def _score(self, trainer: "Trainer") -> ValScore:
-        """The mIoU of every network, equal on all ranks."""
+        """The mIoU of every network on val; equal on all ranks."""
         fabric, classes, resize = trainer.fabric, self._folder.classes, self._recipe.data.resize
         samples = labeled_samples({"val": self._folder.val}, "val", self._folder.root)
         nets = {name: Deployed(net, resize, classes) for name, net in trainer.method.networks().items()}
@@ -70,8 +70,8 @@ class Validation(Hook):
         return ValScore(trainer.done, miou)
 
     def keep(self, trainer: "Trainer", found: ValScore) -> None:
-        """Writes the scores down; with `select: best_val` keeps the networks of the best step so far."""
-        self._forget_all_but_the_best()  # of the steps that the newest checkpoint knows
+        """Writes the scores; with `select: best_val`, also keeps the networks if this step is the best so far."""
+        self._forget_all_but_the_best()  # the scores so far are those that the newest checkpoint knows
         self._scores.append(found)
         try:
             if selects(self._recipe) and self._best() is found:
