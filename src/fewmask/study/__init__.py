@@ -1,1 +1,1 @@
-"""More than one run: comparisons, the baseline beside a run, the demo."""
+"""Work with more than one run: comparisons, the baseline of a run, and the demo."""

@@ -1,4 +1,4 @@
-"""The guard: the baseline of a method beside its run, and what the unlabeled data gave or cost."""
+"""Trains the baseline of a method beside its run, and compares both: what the unlabeled data gave or cost."""
 
 from pathlib import Path
 
@@ -15,15 +15,15 @@ from fewmask.training.start import create_run, resume_run
 from fewmask.use.model import load
 from fewmask.use.tables import print_columns, print_selected
 
-_LOSS = 2.0  # points of IoU; less is not worth a line
+_LOSS = 2.0  # points of IoU; a smaller loss is not worth a line
 _FEW_IMAGES = 20
 
 
 def train_with_baseline(recipe: Recipe, out: Path, console: Console | None = None) -> RunFolder:
-    """Trains the recipe into `out` and its baseline, same budget, into `out/baseline`; compares on val.
+    """Trains the recipe in `out`, and its baseline with the same budget in `out/baseline`; compares both on val.
 
     Raises:
-        UserError: before anything is trained, if val has no masks to compare on. Nothing is scored on test.
+        UserError: val has no masks to compare on; this is checked before any training. Nothing is scored on test.
     """
     if recipe.method_type.baseline is None:
         what = f"{recipe.method.name} is the baseline itself"
@@ -44,7 +44,7 @@ def train_with_baseline(recipe: Recipe, out: Path, console: Console | None = Non
 
 
 def resume_with_baseline(out: Path, console: Console | None = None) -> RunFolder:
-    """Goes on with an interrupted run and, where it was started with one, its baseline; then compares."""
+    """Goes on with an interrupted run, and with its baseline if it was started with one; then compares both."""
     console = console or Console(stderr=True)
     run = resume_run(out, console)
     if run.baseline.is_begun:
@@ -53,7 +53,7 @@ def resume_with_baseline(out: Path, console: Console | None = None) -> RunFolder
 
 
 def baseline_of(recipe: Recipe) -> Recipe:
-    """The same recipe with the method's baseline, which has the settings that both methods know."""
+    """The same recipe with the method's baseline; settings that both methods have keep their values."""
     assert recipe.method_type.baseline is not None
     defaults = make_method_config(recipe.method_type.baseline)
     shared = type(defaults).model_fields.keys() & type(recipe.method).model_fields.keys() - {"name"}
@@ -63,7 +63,7 @@ def baseline_of(recipe: Recipe) -> Recipe:
 
 
 def compare_with_baseline(run: RunFolder, baseline: RunFolder, console: Console) -> None:
-    """Prints per class what the unlabeled images gave, and warns where they cost."""
+    """Prints for each class what the unlabeled images gave, and warns if they cost points."""
     recipe = run.recipe()
     method, device = recipe.method, recipe.training.device
     ours, theirs = (load(each.path, device).evaluate("val") for each in (run, baseline))
@@ -76,7 +76,7 @@ def compare_with_baseline(run: RunFolder, baseline: RunFolder, console: Console)
         gain=True,
     )
     print_selected(ours, console)
-    cost = 100 * ((theirs["miou"] or 0) - (ours["miou"] or 0))  # None where val holds no class at all
+    cost = 100 * ((theirs["miou"] or 0) - (ours["miou"] or 0))  # None if val holds no class at all
     if cost > 0:
         longer = ", or train longer: pseudo-labels pay in long runs" if recipe.needs.unlabeled else ""
         text = f"{what} cost {cost:.1f} points of mIoU. Use the baseline in {baseline.path}{longer}."

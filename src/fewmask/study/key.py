@@ -1,4 +1,4 @@
-"""The key of a trained run: what it is a function of, and how a recipe says it."""
+"""The key of a trained run: everything that the run depends on, read from its recipe."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,30 +11,30 @@ from fewmask.recipe import Recipe, changed_settings, make_recipe
 
 
 class Run(NamedTuple):
-    """What a run is a function of. Two rows with equal runs are the same row."""
+    """Everything that a run depends on. Two rows with equal runs are the same row."""
 
     study: str
-    """Rows of one study are meant to be compared with each other."""
+    """The name of the study; rows of one study are meant to be compared with each other."""
     data: str
     """The name of the data set."""
     source: str
-    """The name of a labeled source domain; empty without one."""
+    """The name of a labeled source domain; empty without a source domain."""
     labels: str
-    """How many masks: a count, a share such as 1/30, or `all`."""
+    """The number of masks: a count, a share such as 1/30, or `all`."""
     draw: str
-    """Which draw of so many masks: the name of a list or a seed; empty where all are taken."""
+    """The draw of these masks: the name of a list or a seed; empty if all masks are used."""
     seed: int
-    """Of the weights, the batches and the augmentation."""
+    """The seed of the weights, the batches and the augmentation."""
     method: str
     settings: str
-    """What differs from the defaults, as `--set` takes it, without what has a column of its own."""
+    """The settings that differ from the defaults, as `--set` takes them, without those that have their own column."""
     variant: str
-    """What no setting says, such as code with another default."""
+    """A name for what no setting says, such as code with another default."""
     steps: int
     network: str
-    """Architecture and encoder."""
+    """The architecture and the encoder."""
     weights: str
-    """Those that the training starts from; only the name of a file."""
+    """The weights that the training starts from; of a file, only its name."""
     resize: str
     crop: str
 
@@ -72,7 +72,7 @@ _CHANGE_NO_SCORE = {
 
 
 def settings_of(recipe: Recipe) -> str:
-    """What differs from the defaults of the method, as `key=value` texts by alphabet with a space between them."""
+    """Settings that differ from the method's defaults, as `key=value` texts in alphabetical order, joined by spaces."""
     blocks: dict[str, Any] = {"data": {"root": "."}, "method": recipe.method.name}
     pretrains = recipe.pretrain is not None
     if pretrains:
@@ -102,12 +102,12 @@ def _labels(recipe: Recipe) -> tuple[str, str]:
 
 
 def _size(value: Any) -> str:
-    """(176, 240) -> 176x240; a single number as it is; empty without one."""
+    """(176, 240) becomes 176x240, a single number becomes its text, and None becomes empty."""
     return "x".join(map(str, value)) if isinstance(value, tuple) else "" if value is None else str(value)
 
 
 def _as_text(value: Any) -> str:
-    """As YAML without spaces, at which a shell would cut it."""
+    """The value as YAML without spaces, because a shell would cut it at a space."""
     plain = sorted(value) if isinstance(value, frozenset) else list(value) if isinstance(value, tuple) else value
     text: str = yaml.safe_dump(plain, default_flow_style=True, width=10**6)
     return text.removesuffix("...\n").strip().replace(", ", ",")

@@ -1,4 +1,4 @@
-"""A CSV file that grows by whole lines: a killed process leaves the line or the file as it was."""
+"""A CSV file that grows by whole lines: a killed process either adds its line or leaves the file as it was."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from fewmask.errors import UserError
 
 
 def whole_lines(path: Path) -> str:
-    """What stands in the file up to its last line break; empty where there is no file."""
+    """The text of the file up to its last line break; empty if there is no file."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -22,13 +22,13 @@ def whole_lines(path: Path) -> str:
 
 
 def append_line(path: Path, columns: Sequence[str], values: Sequence[object]) -> None:
-    """Adds a line, and the header before it where the file is new, in one write that reaches the disk.
+    """Adds a line in one write that reaches the disk; in a new file, the header is written before it.
 
-    Half a line, which a crash of the machine can leave, is cut off first. Once the header is there, several processes
-    may append to the file at the same time.
+    Half a line, which a crash of the machine can leave, is cut off first. After the header is written, several
+    processes may append to the file at the same time.
 
     Raises:
-        UserError: the file cannot be written; it holds what it held before.
+        UserError: the file cannot be written; its content stays as it was.
     """
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([values] if whole_lines(path) else [columns, values])

@@ -1,7 +1,7 @@
-"""One row for every trained run, whatever trained it: what the run is a function of, its scores, cost and origin.
+"""One row for every trained run: what the run depends on, its scores, its cost and its origin.
 
-A table is a CSV file with one line a run. The columns are the fields of `fewmask.study.key.Run`, which together are the
-key, then `row`, `predictor` and `scores`, then the fields of `Cost` and `Origin`.
+A table is a CSV file with one line per run. The columns are the fields of `fewmask.study.key.Run`, which together are
+the key, then `row`, `predictor` and `scores`, then the fields of `Cost` and `Origin`.
 
 Scores share one column, because data sets have different classes and methods have different networks:
 `test/student=46.18; test/teacher=47.02; test/student/Sky=88.57`. A name is split/network for the mean over classes and
@@ -22,7 +22,7 @@ from fewmask.study.lines import append_line, whole_lines
 
 
 class Place(NamedTuple):
-    """What a score is of; `class_name` is empty for the mean over the classes."""
+    """Where a score was measured; `class_name` is empty for the mean over the classes."""
 
     split: str
     network: str
@@ -34,19 +34,19 @@ Scores = Mapping[Place, float | None]
 
 
 class Cost(NamedTuple):
-    """What a run took."""
+    """The cost of a run."""
 
     seconds: int
-    """The training with the start of its process; of a resumed run, its last part."""
+    """Seconds of the training with the start of its process; for a resumed run, only its last part."""
     steps_per_second: float
     data_share: float
-    """The share of the time that it waited for data."""
+    """The share of the time in which the run waited for data."""
     memory_gib: float | None
-    """The peak; None where it was not measured."""
+    """The peak memory in GiB; None if it was not measured."""
 
 
 class Origin(NamedTuple):
-    """Where a row comes from."""
+    """Where a row was measured, and when."""
 
     command: str
     commit: str
@@ -59,7 +59,7 @@ class ResultRow(NamedTuple):
 
     run: Run
     row: str
-    """What its study calls it."""
+    """The name of the row in its study."""
     predictor: str
     """The network that predicts."""
     scores: Scores
@@ -67,10 +67,10 @@ class ResultRow(NamedTuple):
     origin: Origin
 
     def score(self, split: str, network: str = "", class_name: str = "") -> float | None:
-        """IoU in percent, of the network that predicts unless another is named.
+        """IoU in percent, of the network that predicts or of the named network.
 
         Raises:
-            KeyError: it was not measured.
+            KeyError: the score was not measured.
         """
         return self.scores[Place(split, network or self.predictor, class_name)]
 
@@ -79,16 +79,16 @@ COLUMNS = (*Run._fields, "row", "predictor", "scores", *Cost._fields, *Origin._f
 
 
 class ResultTable:
-    """A CSV file of result rows; rows are appended one by one, and a run that stands there is not added again."""
+    """A CSV file of result rows. Rows are appended one by one, and a run that the file holds is not added again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def rows(self) -> list[ResultRow]:
-        """All rows of the file; a line that a killed process left half written is no row.
+        """All rows of the file; a line that a killed process left half written is left out.
 
         Raises:
-            UserError: the file is no such table, or a line of it cannot be read.
+            UserError: the file is not such a table, or a line of it cannot be read.
         """
         content = whole_lines(self.path)
         if not content:
@@ -107,11 +107,11 @@ class ResultTable:
         return rows
 
     def holds(self, run: Run) -> bool:
-        """Whether the run stands there already."""
+        """Whether the file holds the run already."""
         return any(row.run == run for row in self.rows())
 
     def append(self, row: ResultRow) -> bool:
-        """Adds the row at the end of the file, unless its run stands there; says whether it was added."""
+        """Adds the row at the end of the file, unless the file holds its run; returns whether it was added."""
         if self.holds(row.run):
             return False
         append_line(self.path, COLUMNS, _values(row))
@@ -119,7 +119,7 @@ class ResultTable:
 
 
 def scores_of(evaluated: Mapping[str, Any]) -> dict[Place, float | None]:
-    """The scores of every network in what `Model.evaluate` returns for a split."""
+    """The scores of every network, from what `Model.evaluate` returns for a split."""
     split, scores = evaluated["split"], {}
     for network in evaluated["networks"]:
         scores[Place(split, network)] = _percent(evaluated[network]["miou"])
@@ -157,10 +157,10 @@ def scores_as_text(scores: Scores) -> str:
 
 
 def scores_from_text(text: str) -> dict[Place, float | None]:
-    """What `scores_as_text` wrote.
+    """The scores that `scores_as_text` wrote.
 
     Raises:
-        ValueError: it is no such text.
+        ValueError: the text has another form.
     """
     scores = {}
     for entry in filter(None, text.split("; ")):
@@ -172,7 +172,7 @@ def scores_from_text(text: str) -> dict[Place, float | None]:
     return scores
 
 
-_SPECIAL = {"%": "%25", "/": "%2F", "=": "%3D", ";": "%3B"}  # in names; % first, as it is in the others
+_SPECIAL = {"%": "%25", "/": "%2F", "=": "%3D", ";": "%3B"}  # in names; % comes first, as it is in the others
 
 
 def _quoted(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Means over draws with their 95 % intervals, and gains over a baseline of the same draws."""
+"""Means over draws with their 95 % intervals, and gains over a baseline with the same draws."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ _LEVEL = 0.95
 
 
 class Estimate(NamedTuple):
-    """A mean over draws and its interval; a single draw has no interval (nan)."""
+    """A mean over draws with its interval; a single draw has no interval (nan)."""
 
     mean: float
     low: float
@@ -23,10 +23,10 @@ class Estimate(NamedTuple):
 
 
 def estimate(values: Sequence[float], level: float = _LEVEL) -> Estimate:
-    """The mean of the values with Student's t interval.
+    """The mean of the values with the interval of Student's t.
 
     Raises:
-        ValueError: there is no value.
+        ValueError: there are no values.
     """
     if not values:
         raise ValueError("a mean needs a value")
@@ -38,7 +38,7 @@ def estimate(values: Sequence[float], level: float = _LEVEL) -> Estimate:
 
 
 def gain(ours: Mapping[Any, float], baseline: Mapping[Any, float], level: float = _LEVEL) -> Estimate:
-    """The mean difference over the draws that both have: what two runs share by their draw is no part of its interval.
+    """The mean difference over the draws that both have; what both share in a draw does not widen the interval.
 
     Raises:
         ValueError: they have no draw in common.
@@ -47,17 +47,17 @@ def gain(ours: Mapping[Any, float], baseline: Mapping[Any, float], level: float 
 
 
 def differences(ours: Mapping[Any, float], baseline: Mapping[Any, float]) -> list[float]:
-    """Ours minus the baseline, draw by draw, of the draws that both have."""
+    """Ours minus the baseline, for each draw that both have."""
     return [score - baseline[draw] for draw, score in ours.items() if draw in baseline]
 
 
 def share_of_gap(ours: float, baseline: float, best: float) -> float:
-    """The part of the way from the baseline to the best, such as training with every mask; nan where there is none."""
+    """The share of the way from the baseline to the best, e.g. training with every mask; nan if there is no way."""
     return (ours - baseline) / (best - baseline) if best > baseline else math.nan
 
 
 def t_quantile(freedom: int, level: float = _LEVEL) -> float:
-    """The t that |T| stays below with probability `level`, by bisection of `t_probability`."""
+    """The t for which |T| < t has the probability `level`, found by bisection of `t_probability`."""
     low, high = 0.0, 1.0
     while t_probability(high, freedom) < level:
         high *= 2
@@ -76,7 +76,7 @@ def t_probability(t: float, freedom: int) -> float:
     is_odd = freedom % 2
     term = math.cos(angle) if is_odd else 1.0
     total = 0.0
-    for power in range(2 + is_odd, freedom + 1, 2):  # each term is the one before times cos² (power - 1) / power
+    for power in range(2 + is_odd, freedom + 1, 2):  # each term is the term before times cos² (power - 1) / power
         total += term
         term *= math.cos(angle) ** 2 * (power - 1) / power
     total *= math.sin(angle)
