@@ -1,4 +1,4 @@
-"""`python -m fewmask`, for launchers that start modules: `torchrun -m fewmask train ...`."""
+"""Runs `python -m fewmask`, for launchers that start modules: `torchrun -m fewmask train ...`."""
 
 from fewmask.cli import main
 

@@ -1,4 +1,4 @@
-"""What a person did that cannot work: one line that says what, where, and what to do."""
+"""The error for what a person did that cannot work: one line that says what, where, and what to do."""
 
 import difflib
 import os
@@ -13,7 +13,7 @@ class UserError(Exception):
 
     Args:
         what: what was found, e.g. `mask cat_07.png holds value 23, but classes are 0-20 and 255 is ignored`.
-        where: the file, key or flag it was found in; left out of the line when empty.
+        where: the file, key or flag in which it was found; if empty, the line leaves it out.
         fix: what to do, as an instruction.
     """
 
@@ -24,7 +24,7 @@ class UserError(Exception):
 
 
 def in_command(path: object) -> str:
-    """A path as a word of a command to copy: in quotes where the shell needs them, on Windows as its shells read it."""
+    """A path as a word of a command that can be copied: quoted if the shell of the system needs it."""
     return subprocess.list2cmdline([str(path)]) if os.name == "nt" else shlex.quote(str(path))
 
 
@@ -39,13 +39,13 @@ _REASONS = {
 
 
 def reason_of(mistake: Any) -> str:
-    """What pydantic has against a value, for people who do not know Python: `it should be a list`."""
+    """What pydantic objects to in a value, for people who do not know Python: `it should be a list`."""
     message = str(mistake["msg"]).removeprefix("Value error, ").partition(", unable to")[0]
     return _REASONS.get(mistake["type"]) or message.replace("Input should", "it should", 1)
 
 
 def one_line(error: Exception) -> str:
-    """The text of an error of a library; of a YAML reader without its name for the text."""
+    """The text of a library's error on one line; the name that a YAML reader gives to the text is left out."""
     return " ".join(str(error).replace(' in "<unicode string>"', "").split())
 
 

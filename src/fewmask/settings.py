@@ -1,4 +1,4 @@
-"""What every block of settings is."""
+"""The base of every block of settings."""
 
 from pathlib import PurePath
 from types import UnionType
@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 
 class Settings(BaseModel):
-    """A block of settings: frozen; a key that it does not know is a mistake, and infinity and `true` are no numbers.
+    """A frozen block of settings. Unknown keys, infinity, and `true` for a number are mistakes.
 
-    Where a text names a file, a `Path` does too. The text below a field is what `fewmask settings` says of it.
+    A `Path` may be given for a text that names a file. `fewmask settings` prints the text below each field.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -18,7 +18,7 @@ class Settings(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _as_it_was_meant(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, bool):  # which pydantic would take for 0 or 1
+        if isinstance(value, bool):  # pydantic would take it for 0 or 1
             types = _types(cls.model_fields[str(info.field_name)].annotation)
             if bool not in types and types & {int, float}:
                 raise ValueError("it should be a number")
@@ -26,7 +26,7 @@ class Settings(BaseModel):
 
 
 def _types(annotation: Any) -> set[Any]:
-    """What a value may be, not what it may hold: `int | tuple[int, int]` has int and the tuple."""
+    """The types that a value may have, without the types inside it: `int | tuple[int, int]` gives int and the tuple."""
     origin = get_origin(annotation)
     if origin is Annotated:
         return _types(get_args(annotation)[0])

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 
 IGNORE = 255
-"""The label of a pixel that counts for nothing: outside the image, unknown, or void."""
+"""The label of a pixel that is ignored: outside the image, unknown, or void."""
 
 Images = Float[Tensor, "b 3 h w"]  # RGB in [0, 1]
 ByteImage = UInt8[Tensor, "3 h w"]

@@ -1,4 +1,4 @@
-"""The table of the commands, and what becomes of a person's mistake: one line and exit code 2."""
+"""The table of the commands. A person's mistake becomes one line and exit code 2."""
 
 import sys
 import warnings
@@ -38,7 +38,7 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """What comes before a command."""
+    """The options that come before a command."""
 
 
 def main() -> None:

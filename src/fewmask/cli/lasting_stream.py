@@ -1,11 +1,11 @@
-"""Output that outlives its reader: a training is not lost because nobody looks at it any more."""
+"""Output that survives its reader: a training is not lost when nobody reads its output any more."""
 
 import os
 from typing import Any, TextIO
 
 
 class LastingStream:
-    """A stream that goes on in silence where its reader leaves, as `| head -1` or a closed terminal does."""
+    """A stream that goes silent when its reader leaves, as with `| head -1` or a closed terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -19,7 +19,7 @@ class LastingStream:
         except OSError:
             self._fall_silent()
             return len(text)
-        except UnicodeEncodeError as error:  # a file in an encoding without letters of, say, a class
+        except UnicodeEncodeError as error:  # e.g. a file in an encoding that lacks the letters of a class
             return self._stream.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
 
     def flush(self) -> None:
@@ -29,4 +29,4 @@ class LastingStream:
             self._fall_silent()
 
     def _fall_silent(self) -> None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())  # also for what Python has still to write
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())  # also for what Python still has to write
