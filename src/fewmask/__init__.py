@@ -30,16 +30,17 @@ def train(
 
     Args:
         source: a dataset folder, or a recipe .yaml file.
-        out: the run folder to make; must not hold a run.
-        method: such as `supervised`; a wrong name lists them all. None: the recipe's, or class_bank.
-        labels: `1/30`, a count, or a file of names; None: the recipe's, or every mask there is.
-        pretrain: `label_contrast`: a stage of it, out of the same steps, before the method.
+        out: the run folder to make; the folder must not hold a run.
+        method: a name such as `supervised`; a wrong name lists them all. None: the recipe's method, or class_bank.
+        labels: which masks to use: `1/30`, a count, or a file of names. None: the recipe's choice, or every mask.
+        pretrain: `label_contrast` puts a stage of it before the method; the number of steps in all stays the same.
         settings: any setting of the recipe by its path or in its block: `{"training.steps": 2000}`, or
-            `{"training": {"steps": 2000}}`. None takes out what the recipe has: `{"data.labels": None}` for all masks.
-        baseline: also train the supervised baseline in `out/baseline` and print the comparison on val.
+            `{"training": {"steps": 2000}}`. The value None removes what the recipe has: `{"data.labels": None}` for all
+            masks.
+        baseline: also train the supervised baseline in `out/baseline`, and print the comparison on val.
 
     Raises:
-        UserError: the data, the recipe or a setting cannot work; one line that says what to do.
+        UserError: the data, the recipe or a setting cannot work; the error says in one line what to do.
     """
     from fewmask.recipe import recipe_for
     from fewmask.study.baseline import train_with_baseline
@@ -52,14 +53,14 @@ def train(
 
 
 def resume(run: str | Path) -> Path:
-    """Goes on with an interrupted run, as `fewmask train --resume` does; exact to the bit on a CPU."""
+    """Goes on with an interrupted run, as `fewmask train --resume` does; on a CPU the result is the same to the bit."""
     from fewmask.study.baseline import resume_with_baseline
 
     return resume_with_baseline(Path(run)).path
 
 
 def load(run: str | Path, device: str = "auto") -> "Model":
-    """The trained model of a run folder: `.predict(images)`, `.evaluate("test")`."""
+    """The trained model of a run folder, with `.predict(images)` and `.evaluate("test")`."""
     from fewmask.use.model import load as load_model
 
     return load_model(run, device)

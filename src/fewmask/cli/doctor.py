@@ -10,9 +10,9 @@ from fewmask.cli.console import console, progress
 
 def doctor(
     data: Annotated[Path, typer.Argument(help="A dataset folder.")],
-    strict: Annotated[bool, typer.Option(help="Exit with 1 when there are warnings.")] = False,
+    strict: Annotated[bool, typer.Option(help="Exit with code 1 if there are warnings.")] = False,
 ) -> None:
-    """Read every image and mask, and say what is wrong and what to do."""
+    """Read every image and mask, and say what is wrong and what to do about it."""
     from fewmask.data.doctor import examine
     from fewmask.data.doctor.printing import print_diagnosis
 

@@ -11,12 +11,12 @@ from fewmask.cli.console import console, progress
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    split: Annotated[str, typer.Option(help="val, test or train.")] = "val",
-    data: Annotated[Path | None, typer.Option(help="Another dataset folder of the same classes.")] = None,
+    split: Annotated[str, typer.Option(help="The split: val, test or train.")] = "val",
+    data: Annotated[Path | None, typer.Option(help="Another dataset folder with the same classes.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: Annotated[str, typer.Option(help="The device: auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
-    """Score a trained model: one confusion matrix over the whole split, at full label size."""
+    """Score a trained model by one confusion matrix over the whole split, at full label size."""
     from fewmask.use.model import load
     from fewmask.use.tables import print_scores
 

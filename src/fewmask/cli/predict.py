@@ -12,11 +12,11 @@ from fewmask.say import say
 def predict(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     images: Annotated[Path, typer.Argument(help="An image, or a folder of images.")],
-    out: Annotated[Path, typer.Option(help="Folder for masks, overlays and confidence.")],
-    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    out: Annotated[Path, typer.Option(help="The folder for masks, overlays and confidence.")],
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    device: Annotated[str, typer.Option(help="The device: auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
-    """Write an index mask with palette, an overlay, and the confidence of every image."""
+    """Write an index mask with palette, an overlay, and the confidence for every image."""
     from fewmask.use.model import load
     from fewmask.use.predict import predict_files
 

@@ -11,9 +11,9 @@ from fewmask.say import say
 
 
 def settings(
-    method: Annotated[str | None, typer.Argument(help="Of a recipe with this method; a wrong name lists them.")] = None,
+    method: Annotated[str | None, typer.Argument(help="The recipe's method; a wrong name lists them.")] = None,
 ) -> None:
-    """List every setting of a recipe with its default, as --set takes it, and what it is for."""
+    """List every setting of a recipe with its default, in the form for --set, and its purpose."""
     from fewmask.methods import DEFAULT
     from fewmask.recipe import blocks_of
 

@@ -14,22 +14,22 @@ def train(
     source: Annotated[
         Path | None, typer.Argument(metavar="DATA|RECIPE", help="A dataset folder, or a recipe file.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder to make.")] = None,
-    method: Annotated[str | None, typer.Option(help="How to train; a wrong name lists the methods.")] = None,
-    pretrain: Annotated[str | None, typer.Option(help="A stage of pre-training before the method.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder to make; it must not hold a run.")] = None,
+    method: Annotated[str | None, typer.Option(help="The method to train with; a wrong name lists them.")] = None,
+    pretrain: Annotated[str | None, typer.Option(help="The pre-training before the method: label_contrast.")] = None,
     labels: Annotated[str | None, typer.Option(help="Which masks to use: 1/30, a count, or a file of names.")] = None,
-    split_seed: Annotated[int | None, typer.Option(help="Which random draw of them.")] = None,
-    precision: Annotated[str | None, typer.Option(help="auto, 32, bf16 or 16.")] = None,
+    split_seed: Annotated[int | None, typer.Option(help="The seed of the random draw of masks.")] = None,
+    precision: Annotated[str | None, typer.Option(help="The precision: auto, 32, bf16 or 16.")] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any setting of the recipe: training.steps=2000."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Change any setting of the recipe: training.steps=2000."),
     ] = None,
     baseline: Annotated[
         bool, typer.Option("--baseline", help="Train the supervised baseline too, and compare per class.")
     ] = False,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
 ) -> None:
-    """Train a model from a folder of images, or by a recipe."""
+    """Train a model on a dataset folder, or by a recipe file."""
     from fewmask.recipe import parse_settings, recipe_for
     from fewmask.study.baseline import resume_with_baseline, train_with_baseline
     from fewmask.training.start import train_recipe
