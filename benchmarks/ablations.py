@@ -1,11 +1,12 @@
-"""An ablation of recipes/ablations/ on your data: every row of its table under the same recipe, on every split.
+"""An ablation of recipes/ablations/ on your data trains every row of its table by one recipe, on every split.
 
     python benchmarks/ablations.py losses ../shared/data/camvid --weights WEIGHTS --steps 2000
 
-Tables: methods (2), losses (5), contrast_weight (6), bank_size (7), parts (8); released (paper against released code),
-attention (its rate), chance (nothing but the seed). The recipe is recipes/camvid_class_bank.yaml; `--recipe` names
-another. `--labels` are lists of labeled images, one a split; without it, the 1/30 lists of the data. Rows go to
-benchmarks/ablations.csv one by one, those that stand there are skipped.
+Tables: methods (2), losses (5), contrast_weight (6), bank_size (7) and parts (8) are tables of the paper. released sets
+the paper against the released code, attention varies the rate of the attention, and chance varies nothing but the seed.
+The recipe is recipes/camvid_class_bank.yaml, or the one that `--recipe` names. `--labels` are lists of labeled images,
+one for each split; without it, the 1/30 lists of the data are used. Rows are added to benchmarks/ablations.csv one by
+one, and rows that are there already are skipped.
 """
 
 import argparse
@@ -51,7 +52,7 @@ def main() -> None:
 def row_recipe(
     base: Path, data: Path, labels: Path, weights: str, steps: int, row: dict[str, object], settings: list[str]
 ) -> Recipe:
-    """The recipe of a row on a split."""
+    """The recipe of a row of the table on a split."""
     changes = {"data.root": str(data), "data.labels": str(labels), "net.weights": weights, "training.steps": steps}
     return read_recipe(base, changes | row | parse_settings(settings))
 

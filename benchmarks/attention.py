@@ -1,13 +1,16 @@
-"""How far the class-wise attention narrows down the contrast: of a finished run, and of new selectors on its features.
+"""How far the class-wise attention narrows down the contrast: in a finished run, and with selectors trained anew.
 
     python benchmarks/attention.py RUN
 
-The selectors weigh what the contrast is made of, so they can make it small by themselves. `rows` and `pixels` are the
-effective shares (1: all weigh the same, 1/n: one has everything) of the bank's rows and of a batch's pixels, means over
-the classes; `distance` is the contrast with the weights, `plain` without. First with the run's own selectors, then with
-new ones that train while the run's network and bank stand still: by AdamW for the steps that the run had, at shares of
-its rate, and by SGD as in the paper (0.9, 5e-4, 2e-4 for 150000 steps; here a fiftieth of the steps at 50 times the
-rate). Rows go to benchmarks/attention.csv; a run that stands there is skipped.
+The selectors weight what the contrast is made of, so they can make the contrast small by themselves. `rows` and
+`pixels` are the effective shares of the bank's rows and of a batch's pixels, as means over the classes: 1 means that
+all weigh the same, and 1/n means that one of n has all the weight. `distance` is the contrast with the weights, and
+`plain` is the contrast without them.
+
+The first row has the run's own selectors. The others have new selectors, which train while the run's network and bank
+stand still. AdamW trains them for the steps that the run had, at shares of the run's rate. SGD trains them as in the
+paper (0.9, 5e-4, 2e-4 for 150000 steps), but for a fiftieth of the steps at 50 times the rate. Rows are added to
+benchmarks/attention.csv, and a run that is there already is skipped.
 """
 
 import argparse
@@ -37,7 +40,7 @@ SCALE = 50
 
 
 class Still(NamedTuple):
-    """What a run's network makes of some batches, and its bank."""
+    """The predictions of a run's network for some batches, and the run's bank."""
 
     method: ClassBankMethod
     batches: list[tuple[Tensor, Tensor]]  # predictions [n d] and their classes [n]
@@ -61,7 +64,7 @@ def main() -> None:
 
 @torch.no_grad()
 def stand_still(path: Path) -> Still:
-    """The method at the end of the run, and its predictions of strong views of unlabeled images."""
+    """The method at the end of the run, and its predictions for strong views of unlabeled images."""
     run = RunFolder(path)
     recipe = run.recipe()
     checkpoint = latest_checkpoint(run)
@@ -97,7 +100,7 @@ def trained_anew(still: Still) -> Iterator[tuple[str, ContrastHeads]]:
 
 
 def train(still: Still, steps: int, build: Callable[[list[nn.Parameter]], Optimizer]) -> ContrastHeads:
-    """The weight of both terms together, 0.2, and the poly schedule."""
+    """Trains new selectors with both terms together at weight 0.2 and the poly schedule."""
     torch.manual_seed(1)
     method = still.method
     heads = ContrastHeads(method.tools.num_classes, method.student.feature_dim, method.config.dim)
@@ -123,7 +126,7 @@ def distance(method: ClassBankMethod, heads: ContrastHeads, predictions: Tensor,
 
 @torch.no_grad()
 def figures(still: Still, heads: ContrastHeads) -> dict[str, str]:
-    """Means over the classes that have rows in the bank, and over the batches."""
+    """The columns of a row: means over the classes that have rows in the bank, and over the batches."""
     bank = still.method.contrast.bank
     in_use = bank.in_use
     of_rows = heads.bank_selectors.of_slots(bank.rows, bank.row_classes)

@@ -2,8 +2,9 @@
 
     python benchmarks/camvid.py ../shared/data/camvid --weights ../shared/weights/mobilenetv2_100_imagenet.safetensors
 
-DeepLabv3+ over MobileNetV2 with ImageNet weights, half resolution; rows go to benchmarks/camvid.csv one by one.
-`--steps 500 1000 2000` gives the curve over the length of a run: every length is a run of its own schedule.
+The network is DeepLabv3+ over MobileNetV2 with ImageNet weights, at half resolution. Rows are added to
+benchmarks/camvid.csv one by one. `--steps 500 1000 2000` gives the curve over the length of a run: each length is a run
+with a schedule of its own.
 """
 
 import argparse
@@ -31,7 +32,7 @@ def main() -> None:
         for split in args.splits:
             for method in args.methods:
                 if method == "supervised_all" and split != args.splits[0]:
-                    continue  # with every mask there is one split
+                    continue  # all masks make one split
                 name = "all" if method == "supervised_all" else split
                 folder = args.runs / "-".join(filter(None, (method, args.variant, name, str(steps))))
                 recipe = camvid_recipe(args.data, args.weights, method, split, steps, args.set)
@@ -42,7 +43,7 @@ def main() -> None:
 def camvid_recipe(
     data: Path, weights: str, method: str, split: str, steps: int, settings: list[str], share: str = "1_30"
 ) -> Recipe:
-    """The recipe of a row; `supervised_all` is `supervised` with every mask, as the share `all` is of any method."""
+    """The recipe of a row. `supervised_all` is `supervised` with every mask, as any method is with the share `all`."""
     everything = method == "supervised_all" or share == "all"
     return make_recipe(
         {

@@ -1,10 +1,10 @@
-"""CamVid from day to dusk: what 305 labeled day images give beside 3, 6 or 12 masks of 62 dusk images.
+"""CamVid from day to dusk: what 305 labeled day images add to 3, 6 or 12 masks of 62 dusk images.
 
     python benchmarks/camvid_domain.py ../shared/data/camvid --weights \
         ../shared/weights/mobilenetv2_100_imagenet.safetensors
 
-Scored on the 62 dusk images of test. DeepLabv3+ over MobileNetV2 with ImageNet weights; rows go to
-benchmarks/camvid_domain.csv one by one.
+The scores are on the 62 dusk images of test. The network is DeepLabv3+ over MobileNetV2 with ImageNet weights. Rows are
+added to benchmarks/camvid_domain.csv one by one.
 """
 
 from pathlib import Path

@@ -1,10 +1,10 @@
-"""The contrast with the bank, forward and backward: ours beside its literal twin, and over the sizes n and m.
+"""The contrast with the bank, forward and backward: ours and its literal twin, for several sizes n and m.
 
     python benchmarks/contrast.py    # on a GPU where there is one; plots.py draws the curves
 
-n student vectors of k = 19 classes against m bank rows per class, d = 256, float32; the paper's n is 9 maps of
-64 x 64. Peak memory is what a call takes beyond its inputs. Rows go to benchmarks/contrast.csv; those that stand there
-are skipped. The twin is left out beyond 1,024 rows at the paper's n, where it takes long.
+n student vectors of k = 19 classes meet m bank rows per class, with d = 256, in float32; the paper's n is 9 maps of
+64 x 64. Peak memory is what a call takes beyond its inputs. Rows are added to benchmarks/contrast.csv, and rows that
+are there already are skipped. Beyond 1,024 rows at the paper's n the twin takes long and is left out.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def measure(n: int, m: int, device: torch.device, repeats: int) -> dict[str, Any]:
-    """One row: seconds and MiB of both, and the ratios."""
+    """One row: seconds and MiB of both implementations, and the ratios."""
     runs = both(n, m, device)
     if n * m > TWIN_LIMIT:
         del runs["twin"]
@@ -57,7 +57,7 @@ def measure(n: int, m: int, device: torch.device, repeats: int) -> dict[str, Any
 
 
 def both(n: int, m: int, device: torch.device) -> dict[str, Callable[[], Tensor]]:
-    """Both on the same inputs, whose values and gradients are compared first."""
+    """Both implementations on the same inputs; their values and gradients are compared first."""
     torch.manual_seed(0)
     predictions = torch.randn(n, DIM, device=device, requires_grad=True)
     share = 1 / torch.arange(1, CLASSES + 1, dtype=torch.float64)  # few classes are frequent, many are rare

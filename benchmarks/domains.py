@@ -1,4 +1,4 @@
-"""The rows of a domain adaptation benchmark: what a labeled source domain gives beside a few masks of the target."""
+"""The rows of a domain adaptation benchmark: what a labeled source domain adds to a few masks of the target."""
 
 import argparse
 from collections.abc import Mapping
@@ -27,18 +27,18 @@ def domain_parser(description: str | None, steps: int) -> argparse.ArgumentParse
 def add_domain_rows(
     study: str, domains: tuple[str, str], settings: Mapping[str, Any], seed: int, args: argparse.Namespace
 ) -> None:
-    """Every method at every number of labels for one seed.
+    """Adds the rows of every method at every number of labels for one seed.
 
     Args:
         study: the name of the table, of its rows' study, and of the folder of runs.
         domains: the names of the target and of the source.
-        settings: the blocks data, source, net and training of the recipes; of methods without a source, it is left out.
+        settings: the blocks data, source, net and training of the recipes; source is left out if a method uses none.
     """
     table, (target, source) = results(study), domains
     for labels in args.labels:
         for method in args.methods:
             if method == "source_only" and labels != args.labels[0]:
-                continue  # it sees no label of the target
+                continue  # its runs see no label of the target
             recipe = domain_recipe(settings, method, labels, seed, args)
             run = run_of(recipe, study, target, source, args.variant)
             if method == "source_only":
@@ -49,7 +49,7 @@ def add_domain_rows(
 
 
 def domain_recipe(settings: Mapping[str, Any], method: str, labels: int, seed: int, args: argparse.Namespace) -> Recipe:
-    """The recipe of a row; `class_bank` is without the source, `class_bank_source` with it."""
+    """The recipe of a row; `class_bank` trains without the source, and `class_bank_source` with it."""
     blocks = {
         **settings,
         "data": settings["data"] | {"labels": labels, "split_seed": seed},

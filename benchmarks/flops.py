@@ -1,13 +1,14 @@
-"""The cost of one forward pass of DeepLabv2 with ResNet-101, and of a step's parts, against the numbers in the paper.
+"""The cost of a forward pass of DeepLabv2 with ResNet-101, and of the parts of a step, beside the paper's numbers.
 
-Alonso et al., ICCV 2021, section 4.4: 372.04 GFLOPs for one 512 x 512 image (19 classes, Cityscapes), and for a step
-with one labeled and one unlabeled image 1151.19 = 3 x 372.04 + 8.59 (heads) + 15.96 (selectors) + 10.52 (distances).
-Counted here as 2 x multiply-adds of convolutions and matrix products. Run from the root of the repository:
+Alonso et al., ICCV 2021, section 4.4, gives 372.04 GFLOPs for one 512 x 512 image (19 classes, Cityscapes). A step with
+one labeled and one unlabeled image takes 1151.19 = 3 x 372.04 + 8.59 (heads) + 15.96 (selectors) + 10.52 (distances).
+This script counts two operations per multiply-add of convolutions and matrix products. Run it from the root of the
+repository:
 
     python benchmarks/flops.py
 
-It prints a table of what the paper leaves open about the network (branches in use, rounding of the pooling, where a
-stage strides) and one of the parts of a step, and appends them to benchmarks/flops.csv.
+It prints one table of what the paper leaves open about the network (branches in use, rounding of the pooling, where a
+stage strides) and one table of the parts of a step, and appends them to benchmarks/flops.csv.
 """
 
 from collections.abc import Callable
@@ -70,7 +71,7 @@ def _row(variant: str, gflops: float, paper: float) -> dict[str, str]:
 
 
 def part_gflops() -> dict[str, float]:
-    """Forward GFLOPs of the contrast of one labeled and one unlabeled image: 64 x 64 pixels each, 256 rows a class."""
+    """Forward GFLOPs of the contrast for one labeled and one unlabeled image: 64 x 64 pixels each, 256 rows a class."""
     heads = ContrastHeads(CLASSES, 2048)
     pixels = torch.randn(2 * 64 * 64, 2048)
     classes = torch.randint(0, CLASSES, (len(pixels),))
@@ -100,7 +101,7 @@ def _gflops(run: Callable[[], object]) -> float:
 
 
 def count_gflops(net: SegNet) -> tuple[float, tuple[int, ...]]:
-    """GFLOPs of one 512 x 512 image, and the grid of its features."""
+    """The GFLOPs of one 512 x 512 image, and the size of its features."""
     with FlopCounterMode(display=False) as counter:
         features = net.eval()(torch.empty(1, 3, 512, 512)).features
     return float(counter.get_total_flops()) / 1e9, tuple(features.shape[-2:])

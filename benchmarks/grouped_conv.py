@@ -2,10 +2,11 @@
 
     python benchmarks/grouped_conv.py
 
-fewmask's layer beside nn.Conv2d, channels last, on a CPU. `map` is a layer's input of eight images; 24 x 32 pixels and
-less are crops of 96 x 128, 22 x 30 of 352 x 480. The errors are those of the weights' gradient, the largest over its
-largest value in float64. Steps are of four labeled and, for class_bank, two unlabeled crops of 96 x 128, the bank full.
-Rows go to benchmarks/grouped_conv.csv; those that stand there are skipped.
+fewmask's layer is timed beside nn.Conv2d, channels last, on a CPU. `map` is the size of a layer's input of eight
+images: sizes up to 24 x 32 come from crops of 96 x 128, and 22 x 30 comes from crops of 352 x 480. An error is the
+largest error of the weights' gradient over the gradient's largest value, in float64. A step has four labeled and, for
+class_bank, two unlabeled crops of 96 x 128, with a full bank. Rows are added to benchmarks/grouped_conv.csv, and rows
+that are there already are skipped.
 """
 
 import argparse
@@ -31,7 +32,7 @@ HERE = Path(__file__).parent
 
 
 class Layer(NamedTuple):
-    """A depthwise convolution and the size of its map."""
+    """A depthwise convolution and the size of its input."""
 
     channels: int
     height: int
@@ -41,7 +42,7 @@ class Layer(NamedTuple):
     dilation: int = 1
 
 
-LAYERS = (  # of MobileNetV2 and DeepLabv3+, then of EfficientNet-B0 and ConvNeXt
+LAYERS = (  # layers of MobileNetV2 and DeepLabv3+, then of EfficientNet-B0 and ConvNeXt
     Layer(96, 48, 64, stride=2),
     Layer(144, 24, 32, stride=2),
     Layer(192, 12, 16, stride=2),
@@ -82,7 +83,7 @@ def main() -> None:
 
 
 def measure_layer(layer: Layer, precision: str, repeats: int) -> dict[str, Any]:
-    """One row of a layer, with a batch of eight."""
+    """One row for a layer, with a batch of eight."""
     torch.manual_seed(0)
     channels, padding = layer.channels, layer.dilation * (layer.kernel // 2)
     settings = (channels, channels, layer.kernel, layer.stride, padding, layer.dilation, channels, False)
@@ -110,7 +111,7 @@ def measure_layer(layer: Layer, precision: str, repeats: int) -> dict[str, Any]:
 
 
 def measure_step(method: str, arch: str, encoder: str, precision: str, repeats: int) -> dict[str, Any]:
-    """One row of a whole step."""
+    """One row for a whole step."""
     with tempfile.TemporaryDirectory() as folder:
         write_noise(Path(folder), (96, 128), 11)
         settings = {"name": method} | ({"quality_threshold": 0.0} if method == "class_bank" else {})

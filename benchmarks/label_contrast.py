@@ -3,11 +3,12 @@
     python benchmarks/label_contrast.py ../shared/data/camvid --weights MOBILENETV2.safetensors
 
 Zhao et al., Contrastive Learning for Label Efficient Semantic Segmentation, ICCV 2021. A row's `pretraining` is `none`
-or a loss (`within`, `cross`, `batch`), then supervised fine-tuning; `+round` does both once more with pseudo-labels of
-the unlabeled images, and with `+class_bank` that method stands in for the fine-tuning. All of them take the same number
-of steps. Network and sizes as in benchmarks/camvid.py, unless `--set` changes them (net.encoder=resnet18
-data.resize=0.25 data.crop=[96,128]); `--contrast` changes the pre-training (variant=released temperature=0.1). Other
-changes need a `--variant`: it tells rows apart. Rows go to benchmarks/label_contrast.csv one by one.
+or a loss (`within`, `cross`, `batch`), after which supervised fine-tuning follows. With `+round`, both are done once
+more with pseudo-labels of the unlabeled images. With `+class_bank`, that method takes the place of the fine-tuning. All
+rows take the same number of steps. Network and sizes are those of benchmarks/camvid.py, unless `--set` changes them
+(net.encoder=resnet18 data.resize=0.25 data.crop=[96,128]). `--contrast` changes the pre-training (variant=released
+temperature=0.1). Any other change needs a `--variant`, which tells rows apart. Rows are added to
+benchmarks/label_contrast.csv one by one.
 """
 
 import argparse
@@ -48,9 +49,9 @@ def main() -> None:
 
 
 def method_and_settings(pretraining: str, contrast: list[str]) -> tuple[str, list[str]]:
-    """The method of a row's `pretraining` and what is set beside its defaults."""
+    """The method for a row's `pretraining`, and the settings that differ from the method's defaults."""
     loss, _, after = pretraining.partition("+")
-    if after == "round":  # a share of less than one step: label_contrast without its contrast
+    if after == "round":  # a share of less than one step makes label_contrast without its contrast
         of_loss = ["share=1e-9"] if loss == "none" else [f"loss={loss}", *contrast]
         return "label_contrast", ["method.pseudo_labels=true", *(f"method.contrast.{text}" for text in of_loss)]
     of_loss = [] if loss == "none" else [f"loss={loss}", *contrast]

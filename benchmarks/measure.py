@@ -1,4 +1,4 @@
-"""Time, memory and launches of things compared side by side: alternating in one process, on a GPU with events."""
+"""Time, memory and operations of things compared by turns in one process; on a GPU, events give the time."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ Run = Callable[[], object]
 
 
 def median_seconds(runs: Mapping[str, Run], repeats: int, device: torch.device) -> dict[str, float]:
-    """Median seconds of each, after one round that does not count; the rounds take turns in who is first."""
+    """Median seconds of each run, after one round that does not count; the rounds take turns in which run is first."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     names = list(runs)
     for turn in range(repeats + 1):
@@ -31,13 +31,13 @@ def _seconds(run: Run, device: torch.device) -> float:
 
 
 class Moment(NamedTuple):
-    """A point in time: of a GPU when it gets there, of a CPU now."""
+    """A point in time: on a GPU when the GPU gets there, on a CPU when it is made."""
 
     event: torch.cuda.Event | None
     time: float
 
     def since(self, begin: "Moment") -> float:
-        """Seconds between the two."""
+        """Seconds from `begin` to this moment."""
         if self.event is None or begin.event is None:
             return self.time - begin.time
         self.event.synchronize()
@@ -54,8 +54,8 @@ def clock(device: torch.device) -> Moment:
 
 
 def peak_mib(run: Run, device: torch.device) -> float:
-    """MiB that PyTorch holds at most during a run, beyond what it holds before."""
-    run()  # what is made once, such as momenta, is there before
+    """The most MiB that PyTorch holds during a run, beyond what it held before."""
+    run()  # makes what is made only once, such as momenta
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -72,7 +72,7 @@ def peak_mib(run: Run, device: torch.device) -> float:
 
 
 def num_operations(run: Run) -> int:
-    """How many operations a run hands to the device, about as many as it launches kernels; views cost none."""
+    """How many operations a run gives to the device, about as many as it launches kernels; views do not count."""
     with _Operations() as operations:
         run()
     return int(operations.count)

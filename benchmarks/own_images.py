@@ -2,7 +2,8 @@
 
     python benchmarks/own_images.py runs/label_contrast/*
 
-Of the student, in percent, at full mask size. Rows go to benchmarks/own_images.csv; a run that stands there is skipped.
+The scores are those of the student, in percent, at full mask size. Rows are added to benchmarks/own_images.csv, and a
+run that is there already is skipped.
 """
 
 import argparse

@@ -1,12 +1,13 @@
-"""A table of Alonso et al., ICCV 2021: the commands of its runs, what they cost, and their scores beside the paper's.
+"""A table of Alonso et al., ICCV 2021: the commands of its runs, their cost, and their scores beside the paper's.
 
     python benchmarks/paper.py 2 --data cityscapes=CITYSCAPES --coco resnet101COCO-41f33a49.pth
     python benchmarks/paper.py 4 --measure 20                # times steps of every recipe of the table on this device
 
-Tables: 2 (Cityscapes), 3 (Pascal VOC), 4 (GTA5 to Cityscapes); rows and recipes are in recipes/paper/. The commands are
-those of the runs that are not finished, for a shell in the root of the checkout; they alone go to stdout, so `| sh`
-runs them one by one. An interrupted run goes on, and a run that two tables have is trained once. `--measure` adds rows
-to benchmarks/paper_steps.csv, by which the cost is counted: only steps measured on a GPU count. More: docs/paper.md.
+Tables: 2 (Cityscapes), 3 (Pascal VOC), 4 (GTA5 to Cityscapes); their rows and recipes are in recipes/paper/. The script
+prints commands for the runs that are not finished, for a shell in the root of the checkout. Only the commands go to
+stdout, so `| sh` runs them one by one. An interrupted run goes on, and a run that two tables share is trained once.
+`--measure` adds rows to benchmarks/paper_steps.csv, from which the cost is computed; only steps measured on a GPU
+count. docs/paper.md says more.
 """
 
 import argparse
@@ -38,9 +39,9 @@ ALL = "all"
 DATA = ("cityscapes", "voc", "gta5")
 NUM_CLASSES = {"cityscapes": 19, "voc": 21}
 NUM_TRAIN = {"cityscapes": 2975, "voc": 10582}
-"""Train images with masks that the tables are about; VOC has 1464 where the masks of SBD are missing."""
+"""The number of train images with masks for which the tables hold. VOC has 1464 if the masks of SBD are missing."""
 OF_THE_MACHINE = {"data.root", "source.root", "data.cache", "data.workers", "training.device"}
-"""A run that differs from its recipe in these alone is a run by this recipe."""
+"""Settings of the machine: a run that differs from its recipe only in these is a run by this recipe."""
 
 
 class Row(NamedTuple):
@@ -51,13 +52,13 @@ class Row(NamedTuple):
     recipe: str
     method: str
     paper: dict[str, float | None]
-    """mIoU in percent by column; a column that is not here is no cell of the row, None is a cell without a number."""
+    """mIoU in percent by column. The row has no cell for a missing column; None is a cell without a number."""
     set: Mapping[str, Any] = MappingProxyType({})
-    """What the method is set to, besides the recipe."""
+    """The settings of the method, besides those of the recipe."""
 
 
 class PaperTable(NamedTuple):
-    """A table of the paper; `columns` are numbers of labels by what the paper calls them."""
+    """A table of the paper; `columns` gives the number of labels for each name of a column."""
 
     title: str
     columns: dict[str, int | str]
@@ -65,7 +66,7 @@ class PaperTable(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One training: a recipe with a method, so many labels, and the seed that draws them."""
+    """One training: a recipe with a method, a number of labels, and the seed that draws them."""
 
     recipe: str
     method: str
@@ -75,7 +76,7 @@ class Run(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """The name of the run's folder."""
         return f"{self.recipe}-{self.method}-{self.labels}-split{self.seed}"
 
 
@@ -100,7 +101,7 @@ def main() -> None:
 
 
 def carry_out(args: argparse.Namespace) -> None:
-    """Measures, or prints the commands, the table, and what differs from it."""
+    """Measures steps, or prints the commands, the table, and the deviations from the table."""
     table = read_table(args.table)
     if args.measure:
         add_steps(table, args.step_seconds, args.measure)
@@ -117,7 +118,7 @@ def carry_out(args: argparse.Namespace) -> None:
 
 
 def place(text: str) -> tuple[str, str]:
-    """NAME=PATH as the two."""
+    """NAME=PATH as (NAME, PATH)."""
     name, _, path = text.partition("=")
     if name not in DATA or not path:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=PATH with one of {', '.join(DATA)}")
@@ -125,7 +126,7 @@ def place(text: str) -> tuple[str, str]:
 
 
 def whole_from(least: int) -> Callable[[str], int]:
-    """A reader of whole numbers that are not less."""
+    """A function that reads whole numbers and refuses those below `least`."""
 
     def number(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
@@ -136,7 +137,7 @@ def whole_from(least: int) -> Callable[[str], int]:
 
 
 def read_table(number: int) -> PaperTable:
-    """The file recipes/paper/tableNUMBER.yaml."""
+    """The table in the file recipes/paper/tableNUMBER.yaml."""
     table = yaml.safe_load((ROOT / FOLDER / f"table{number}.yaml").read_text(encoding="utf-8"))
     rows = [Row(block=block, name=name, **row) for block, named in table["rows"].items() for name, row in named.items()]
     return PaperTable(f"Table {number}: {table['title']}", table["columns"], rows)
@@ -148,7 +149,7 @@ def runs_of(table: PaperTable, seeds: Sequence[int]) -> list[Run]:
 
 
 def cell_runs(table: PaperTable, row: Row, column: str, seeds: Sequence[int]) -> list[Run]:
-    """One run a seed; with all masks one split, and none of a method that learns from unlabeled images."""
+    """One run for each seed. With all masks there is only one split, and no run if a method needs unlabeled images."""
     labels, settings = table.columns[column], tuple(row.set.items())
     if labels != ALL:
         return [Run(row.recipe, row.method, labels, seed, settings) for seed in seeds]
@@ -159,7 +160,7 @@ def cell_runs(table: PaperTable, row: Row, column: str, seeds: Sequence[int]) ->
 
 
 def planned(run: Run, places: Mapping[str, str]) -> tuple[Recipe, dict[str, str]]:
-    """The recipe of a run, and its settings that say where data and weights are."""
+    """The recipe of a run, and those of its settings that say where data and weights are."""
     own = {"method.name": run.method, "data.labels": run.labels, "data.split_seed": run.seed, **dict(run.settings)}
     path = ROOT / FOLDER / f"{run.recipe}.yaml"
     recipe = read_recipe(path, own)
@@ -173,10 +174,10 @@ def planned(run: Run, places: Mapping[str, str]) -> tuple[Recipe, dict[str, str]
 
 
 def command(run: Run, folder: Path, places: Mapping[str, str]) -> str:
-    """What a shell is to do for a run; empty when it is finished and scored."""
+    """The commands for a run in a shell; empty if the run is finished and scored."""
     files = RunFolder(folder / run.name)
     out = str(files.path)
-    score = shlex.join(["fewmask", "evaluate", out])  # val, at full label size
+    score = shlex.join(["fewmask", "evaluate", out])  # scores val, at full label size
     if files.scores_file("val").exists():
         return ""
     if files.is_finished:
@@ -203,7 +204,7 @@ def deviations(runs: Sequence[Run], folder: Path, places: Mapping[str, str]) -> 
 
 
 def other_data(places: Mapping[str, str]) -> list[str]:
-    """A line for every data set, of those that lie here, that is not the one the tables are about."""
+    """A line for every data set on this machine that is not the one of the tables."""
     lines = []
     for name in NUM_TRAIN.keys() & places.keys():
         if Path(places[name]).is_dir():
@@ -214,14 +215,14 @@ def other_data(places: Mapping[str, str]) -> list[str]:
 
 
 def _is_another(key: str, old: Any, new: Any) -> bool:
-    """Whether the setting makes another run: of a file of weights the name does, and not where it lies."""
+    """Whether a setting makes another run. For a file of weights the name counts, and not its folder."""
     return Path(old).name != Path(new).name if key == "net.weights" else key not in OF_THE_MACHINE
 
 
 def print_table(
     table: PaperTable, folder: Path, seeds: Sequence[int], steps: Mapping[tuple[str, str], dict[str, str]], to: Console
 ) -> None:
-    """The paper's numbers and ours, cell by cell, with the GPU hours of all runs of a row."""
+    """Prints the paper's numbers and ours, cell by cell, with the GPU hours of all runs of a row."""
     grid = Grid(title=f"{table.title}, mIoU on val: paper | ours, mean ± standard deviation (splits)")
     grid.add_column("method")
     for column in table.columns:
@@ -241,7 +242,7 @@ def print_table(
 
 
 def cell(table: PaperTable, row: Row, column: str, folder: Path, seeds: Sequence[int]) -> str:
-    """`58.0 | 57.12 ± 0.43 (3)`; a dash where there is no number, nothing where there is no cell."""
+    """`58.0 | 57.12 ± 0.43 (3)`; a dash stands for a missing number, and a missing cell is empty."""
     if column not in row.paper:
         return ""
     number = row.paper[column]
@@ -250,13 +251,13 @@ def cell(table: PaperTable, row: Row, column: str, folder: Path, seeds: Sequence
 
 
 def scored(folder: Path) -> float | None:
-    """mIoU on val in percent of the network that the method ships; None before the run is scored."""
+    """mIoU on val, in percent, of the network that the method ships; None if the run is not scored."""
     run = RunFolder(folder)
     return 100 * read_scores(run, "val")["miou"] if run.scores_file("val").exists() else None
 
 
 def summary(scores: Sequence[float]) -> str:
-    """Mean, standard deviation where there are two or more, and how many."""
+    """The mean, the standard deviation if there are two or more scores, and their number."""
     if not scores:
         return "-"
     spread = f" ± {stdev(scores):.2f}" if len(scores) > 1 else ""
@@ -264,7 +265,7 @@ def summary(scores: Sequence[float]) -> str:
 
 
 def cost(table: PaperTable, row: Row, seeds: Sequence[int], steps: Mapping[tuple[str, str], dict[str, str]]) -> str:
-    """GPU hours of all runs of the row, finished or not."""
+    """The GPU hours of all runs of the row, finished or not."""
     if (row.recipe, row.method) not in steps:
         return "not measured"
     runs = [run for column in row.paper for run in cell_runs(table, row, column, seeds)]
@@ -274,7 +275,7 @@ def cost(table: PaperTable, row: Row, seeds: Sequence[int], steps: Mapping[tuple
 
 
 def gpu_steps(path: Path) -> dict[tuple[str, str], dict[str, str]]:
-    """By recipe and method the row that was measured last on a GPU."""
+    """The row that was measured last on a GPU, by recipe and method."""
     if not path.exists():
         return {}
     with path.open(newline="") as file:
@@ -282,7 +283,7 @@ def gpu_steps(path: Path) -> dict[tuple[str, str], dict[str, str]]:
 
 
 def add_steps(table: PaperTable, path: Path, repeats: int) -> None:
-    """Appends a row for every recipe and method of the table that was not measured on this machine."""
+    """Appends a row for every recipe and method of the table that was not yet measured on this machine."""
     measured = Table(path, ("machine", "recipe", "method"))
     for run in runs_of(table, [0]):
         key: dict[str, Any] = {"machine": machine(), "recipe": run.recipe, "method": run.method}

@@ -1,7 +1,7 @@
 """Seconds and memory of a training step by a recipe of recipes/paper/, on the present device.
 
-Images are noise of the size of the crop, every network starts from random weights, and the batch lies on the device
-already: what is timed is the step itself, late in every stage, without reading, labeling the pool, scoring or saving.
+Images are noise at the size of the crop, networks start from random weights, and the batch lies on the device already.
+So only the step itself is timed, late in every stage, without reading, labeling the pool, scoring or saving.
 """
 
 import tempfile
@@ -20,14 +20,14 @@ from fewmask.training.trainer import Trainer
 from measure import median_seconds, peak_mib
 from step import write_noise
 
-_NUM_LABELED = 8  # of the 16 images of noise
+_NUM_LABELED = 8  # out of 16 images of noise
 
 
 def measure_step(recipe: Recipe, num_classes: int, repeats: int) -> dict[str, Any]:
     """The columns `device`, `seconds` and `peak_mib`.
 
-    Seconds are the mean over the steps of a run: the median of the repeats in every stage, by the stage's share.
-    Memory is that of the stage that needs most, beyond model and optimizers.
+    Seconds are the mean over the steps of a run: the median of the repeats in each stage, weighted by the stage's
+    share. Memory is that of the stage that needs most, beyond model and optimizers.
     """
     with tempfile.TemporaryDirectory() as folder:
         noisy = _on_noise(recipe, Path(folder), num_classes)
@@ -48,7 +48,7 @@ def measure_step(recipe: Recipe, num_classes: int, repeats: int) -> dict[str, An
 
 
 def _on_noise(recipe: Recipe, folder: Path, num_classes: int) -> Recipe:
-    """The recipe with noise for its data, and for its source domain, and without pretrained weights."""
+    """The recipe with noise as its data and as its source domain, and without pretrained weights."""
     assert isinstance(recipe.data.crop, int)
     changes: dict[str, Any] = {"data.labels": _NUM_LABELED, "net.weights": "none"}
     for domain in ("data", "source") if recipe.source else ("data",):

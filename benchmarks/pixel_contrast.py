@@ -1,10 +1,11 @@
-"""The contrasts of labeled pixels, forward and backward: ours beside the direct form with its matrix of all pairs.
+"""The contrasts of labeled pixels, forward and backward: ours and the direct form with its matrix of all pairs.
 
     python benchmarks/pixel_contrast.py    # on a GPU where there is one
 
-Two images and their copies, maps of size x size pixels, 20 classes, an eighth of the pixels ignored, d = 256, float32.
-Peak memory is what a call takes beyond its inputs. Rows go to benchmarks/pixel_contrast.csv; those that stand there are
-skipped. The direct form is left out where its matrix has more than `DIRECT_LIMIT` entries.
+The inputs are two images and their copies, as maps of size x size pixels with d = 256 in float32; there are 20 classes,
+and an eighth of the pixels is ignored. Peak memory is what a call takes beyond its inputs. Rows are added to
+benchmarks/pixel_contrast.csv, and rows that are there already are skipped. The direct form is left out if its matrix
+has more than `DIRECT_LIMIT` entries.
 """
 
 import argparse
@@ -44,7 +45,7 @@ def main() -> None:
 
 
 def measure(loss: str, size: int, device: torch.device, repeats: int) -> dict[str, Any]:
-    """One row: milliseconds and MiB of both, and how much faster ours is."""
+    """One row: milliseconds and MiB of both forms, and how much faster ours is."""
     runs = both(loss, size, device, with_direct=ENTRIES[loss] * IMAGES * size**4 <= DIRECT_LIMIT)
     memory = {name: peak_mib(run, device) for name, run in runs.items()}
     seconds = median_seconds(runs, repeats, device)
@@ -56,7 +57,7 @@ def measure(loss: str, size: int, device: torch.device, repeats: int) -> dict[st
 
 
 def both(loss: str, size: int, device: torch.device, with_direct: bool) -> dict[str, Callable[[], Tensor]]:
-    """Both on the same inputs, whose values and gradients are compared first; or ours alone."""
+    """Both forms on the same inputs, with their values and gradients compared first; or ours alone."""
     torch.manual_seed(0)
     maps = [torch.randn(IMAGES, DIM, size, size, device=device, requires_grad=True) for _ in range(2)]
     labels = torch.randint(0, CLASSES, (IMAGES, size, size), device=device)
@@ -74,7 +75,7 @@ def both(loss: str, size: int, device: torch.device, with_direct: bool) -> dict[
 
 
 def ours(loss: str, features: Tensor, distorted: Tensor, labels: Tensor, partners: Tensor) -> Tensor:
-    """The loss by its name."""
+    """Our form of the loss with this name."""
     variant: Literal["paper", "released"] = "released" if loss.startswith("released") else "paper"
     if loss == "batch":
         return batch_contrast(features, distorted, labels, TEMPERATURE)
@@ -84,7 +85,7 @@ def ours(loss: str, features: Tensor, distorted: Tensor, labels: Tensor, partner
 
 
 def direct(loss: str, features: Tensor, distorted: Tensor, labels: Tensor, partners: Tensor) -> Tensor:
-    """The same from whole matrices, as one would write it."""
+    """The direct form of the loss, from whole matrices."""
     images, copies = (F.normalize(maps, dim=1).flatten(2).mT.contiguous() for maps in (features, distorted))
     classes = labels.flatten(1)
     set_classes = torch.cat([classes, classes[partners]], dim=1)
@@ -101,7 +102,7 @@ def direct(loss: str, features: Tensor, distorted: Tensor, labels: Tensor, partn
 
 
 def direct_paper(anchors: Tensor, keys: Tensor, classes: Tensor, key_classes: Tensor) -> Tensor:
-    """Keys beyond as many as there are anchors are those of the partner."""
+    """The loss of the paper. The first keys, one for each anchor, are the image's own; the others are its partner's."""
     logits = anchors @ keys.mT / TEMPERATURE
     positive = classes[:, :, None] == key_classes[:, None]
     valid = (key_classes != IGNORE)[:, None]
@@ -112,7 +113,7 @@ def direct_paper(anchors: Tensor, keys: Tensor, classes: Tensor, key_classes: Te
 
 
 def direct_released(pixels: Tensor, classes: Tensor, num_sides: int) -> Tensor:
-    """The set of one image, or of one on each side."""
+    """The loss of the released code, on the pixels of one image, or of two images if there are two sides."""
     logits = pixels @ pixels.mT / TEMPERATURE
     positive = classes[:, :, None] == classes[:, None]
     side = torch.arange(num_sides, device=pixels.device).repeat_interleave(pixels.shape[1] // num_sides)
@@ -123,7 +124,7 @@ def direct_released(pixels: Tensor, classes: Tensor, num_sides: int) -> Tensor:
 
 
 def mean_of_valid(values: Tensor, classes: Tensor) -> Tensor:
-    """Over the anchors of each image, then over the images."""
+    """The mean over the anchors of each image, then over the images."""
     valid = classes != IGNORE
     return ((values * valid).sum(dim=1) / valid.sum(dim=1)).mean()
 

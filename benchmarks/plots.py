@@ -1,5 +1,6 @@
-"""Plots of the benchmark tables for docs/: mIoU on CamVid over the length of a run and over the share of labels; time
-and memory of the contrast.
+"""Plots of the benchmark tables for docs/: mIoU on CamVid, and time and memory of the contrast.
+
+The plots of mIoU are over the length of a run and over the share of labels.
 
 python benchmarks/plots.py
 """
@@ -28,8 +29,8 @@ STYLES = {"": ("-", "o"), "+round": ("--", "s"), "+class_bank": (":", "^")}
 
 
 def main() -> None:
-    # One split: a mean over splits would move with which of them are there at a length.
-    # `attention1` was the default when most of its rows were measured; where there is a newer row, that one is drawn.
+    # One split alone: the number of splits differs between lengths, and a mean over splits would change with it.
+    # `attention1` names rows from when it was the default; a newer row is drawn instead if there is one.
     variants = ("", "attention1")
     rows = [row for row in rows_of("camvid") if row.run.variant in variants and row.run.draw in ("seed0", "")]
     draw_camvid(sorted(rows, key=lambda row: row.run.variant, reverse=True))
@@ -38,7 +39,7 @@ def main() -> None:
 
 
 def draw_camvid(rows: list[ResultRow]) -> None:
-    """mIoU over the length of a run, test and val."""
+    """Draws mIoU over the length of a run, on test and val."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharex=True)
     for axis, split in zip(axes, ("test", "val"), strict=True):
         for method, (label, color, marker) in LOOKS.items():
@@ -53,7 +54,7 @@ def draw_camvid(rows: list[ResultRow]) -> None:
 
 
 def draw_label_contrast(rows: list[ResultRow]) -> None:
-    """mIoU over the number of masks, a panel per start; of the network, sizes, steps and variant of most rows."""
+    """Draws mIoU over the number of masks, one panel per start, with network, sizes, steps and variant of most rows."""
     setting = Counter(map(_setting, rows)).most_common(1)[0][0]
     rows = [row for row in rows if _setting(row) == setting]
     starts = [start for start in STARTS if any(_start(row) == start for row in rows)]
@@ -85,7 +86,7 @@ def _draw_over_masks(axis: Axes, rows: list[ResultRow], name: str, shift: float)
     loss, plus, after = name.partition("+")
     (line, marker), color = STYLES[plus + after], COLORS[loss]
     scores = {count: [row.score("test") or 0 for row in rows if row.run.labels == str(count)] for count in MASKS}
-    points = [(count * shift, values) for count, values in scores.items() if values]  # beside the other lines
+    points = [(count * shift, values) for count, values in scores.items() if values]  # so that lines stay apart
     whole = [(x, sum(values) / len(values)) for x, values in points if len(values) >= 3]  # a line joins like with like
     axis.plot([x for x, _ in whole], [y for _, y in whole], line, color=color, marker=marker, label=name)
     for x, values in points:
@@ -95,7 +96,7 @@ def _draw_over_masks(axis: Axes, rows: list[ResultRow], name: str, shift: float)
 
 
 def draw_contrast(rows: list[dict[str, str]]) -> None:
-    """Milliseconds and MiB of forward and backward over pixels and over bank rows; one file per device."""
+    """Draws milliseconds and MiB of forward and backward over pixels and over bank rows; one file per device."""
     for device in sorted({row["device"] for row in rows}):
         figure, axes = plt.subplots(2, 2, figsize=(9, 6), sharex="col", sharey="row")
         for column, (size, label, fixed) in enumerate(
@@ -121,7 +122,7 @@ def rows_of(name: str) -> list[ResultRow]:
 
 
 def save(figure: Figure, axes: Iterable[Axes], name: str) -> None:
-    """The finished picture in docs/."""
+    """Saves the finished picture in docs/."""
     for axis in axes:
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)

@@ -1,10 +1,11 @@
-"""How right pseudo-labels are, per class: what a finished run predicts on the train images it saw no mask of.
+"""How right pseudo-labels are for each class: what a finished run predicts on train images whose masks it has not seen.
 
     python benchmarks/pseudo_labels.py runs/camvid/class_bank-seed0-4000
 
-The teacher labels them, or the student of a method without one, as the images are. `weight` is the confidence to the
-power that weights them in the loss (methods without one: 6); `weighted_precision` counts every pixel with it. Rows go
-to benchmarks/pseudo_labels.csv, one a class; a run that stands there is skipped.
+The teacher labels the images as they are, or the student if a method has no teacher. The weight of a pixel is its
+confidence raised to the power that the loss raises it to, or to the power of 6 if the method has none.
+`weight` is the mean weight, and `weighted_precision` counts every pixel by its weight. Rows are added to
+benchmarks/pseudo_labels.csv, one for each class, and a run that is there already is skipped.
 """
 
 import argparse
@@ -36,7 +37,7 @@ def main() -> None:
 
 
 def confusion(model: Model) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pixels by true and predicted class [k k], and the same with each counted as its weight; float64."""
+    """Pixels by true and predicted class [k k], and the same with each pixel counted by its weight; float64."""
     model.shipped = "teacher" if "teacher" in model.networks else "student"
     power = getattr(model.recipe.method, "confidence_sharpening", 6.0)
     labeled = set(model.run.labeled_names())
@@ -57,7 +58,7 @@ def confusion(model: Model) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def class_rows(names: tuple[str, ...], counts: torch.Tensor, weights: torch.Tensor) -> list[dict[str, object]]:
-    """Per class, in percent; of a class that is never predicted, precision is 0 / 0 and reads nan."""
+    """One row per class, in percent; for a class that is never predicted, precision is 0 / 0 and reads nan."""
     right, true, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
     columns = {
         "true_share": true / counts.sum(),

@@ -1,4 +1,4 @@
-"""One row of an accuracy benchmark: train by a recipe (or go on with an interrupted run), score it, append the row."""
+"""One row of an accuracy benchmark: train by a recipe or go on with an interrupted run, score it, append the row."""
 
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -27,9 +27,9 @@ def results(name: str) -> ResultTable:
 
 
 def add_row(table: ResultTable, run: Run, row: str, recipe: Recipe, folder: Path, splits: tuple[str, ...]) -> None:
-    """Appends the scores of the recipe as the row of `run`, unless it stands there; `row` is what its study calls it.
+    """Appends the scores of the recipe as the row of `run`, if the table lacks it; `row` is its name in the study.
 
-    An interrupted run in `folder` goes on; a finished one is refused, as it may be of a commit with other defaults.
+    An interrupted run in `folder` goes on. A finished run is refused, because its commit may have had other defaults.
     """
     if table.holds(run):
         return
@@ -37,7 +37,7 @@ def add_row(table: ResultTable, run: Run, row: str, recipe: Recipe, folder: Path
         raise SystemExit(f"{folder} is a finished run, of this commit or of another. Delete it to train anew.")
     print(f"-- {row}: {run}", flush=True)
     start = time.perf_counter()
-    with ProcessPoolExecutor(1, get_context("spawn")) as fresh:  # else its peak memory is that of the rows before
+    with ProcessPoolExecutor(1, get_context("spawn")) as fresh:  # else the peak memory is that of rows before
         fresh.submit(_train, recipe, folder).result()
     seconds = time.perf_counter() - start
     model = load(folder)
@@ -58,7 +58,7 @@ def _train(recipe: Recipe, folder: Path) -> None:
 
 
 def step_figures(folder: Path) -> tuple[float, float, float]:
-    """Medians over the second half of a run: steps per second, share of the time waiting for data, peak GiB."""
+    """Medians over the second half of a run: steps per second, share of the time spent waiting for data, peak GiB."""
     rows = read_metrics(RunFolder(folder)).rows
     late = rows[len(rows) // 2 :]
     steps, data, memory = (

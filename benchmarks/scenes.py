@@ -3,7 +3,7 @@
     python benchmarks/scenes.py
     python benchmarks/scenes.py --methods classmix cutmix      # others, under the same conditions
 
-Each seed draws its own scenes and its own weights; rows go to benchmarks/scenes.csv one by one.
+Each seed draws its own scenes and its own weights. Rows are added to benchmarks/scenes.csv one by one.
 """
 
 import argparse

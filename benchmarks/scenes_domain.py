@@ -1,9 +1,9 @@
-"""Street scenes from day to fog: what 200 labeled day scenes give beside 3, 6 or 12 masks of 200 fog scenes.
+"""Street scenes from day to fog: what 200 labeled day scenes add to 3, 6 or 12 masks of 200 fog scenes.
 
     python benchmarks/scenes_domain.py
 
-Scored on 60 fog scenes, with a small network from random weights. Each seed draws its own scenes and its own weights;
-rows go to benchmarks/scenes_domain.csv one by one.
+The scores are on 60 fog scenes, with a small network from random weights. Each seed draws its own scenes and its own
+weights. Rows are added to benchmarks/scenes_domain.csv one by one.
 """
 
 from domains import add_domain_rows, domain_parser

@@ -4,11 +4,13 @@
     python benchmarks/step.py --net mobilenet          # DeepLabv3+, MobileNetV2, 176 x 240, 11 classes, as CamVid here
 
 One labeled and one unlabeled image are the unit of the paper's count; `--batch 2` doubles both. Images are colored
-noise and the bank is full of random rows: a step takes as long as with real ones. `ours`, `twin` and `without` (no
-contrast) alternate in one process, and their operations are counted. The parts are timed within a step. The contrastive
-branch (heads, selectors, bank and loss) counts forward and backward together: its gradient stops at the features, which
-the network's own backward goes on from in every case. The teacher's pass over the bank's images is in the difference to
-`without` alone: the teacher reads them along with the unlabeled ones. Rows go to benchmarks/step.csv.
+noise and the bank is full of random rows, with which a step takes as long as with real ones. `ours`, `twin` and
+`without` (no contrast) alternate in one process, and their operations are counted. The parts are timed within a step.
+
+The time of the contrastive branch (heads, selectors, bank and loss) is forward and backward together. Its gradient
+stops at the features, and the network's own backward goes on from there in every case. Only the difference to `without`
+holds the teacher's pass over the bank's images, because the teacher reads them along with the unlabeled images. Rows
+are added to benchmarks/step.csv.
 """
 
 import argparse
@@ -120,14 +122,14 @@ class LateTrainer(Trainer):
             self.method.contrast.arrays = [rows.cpu().numpy() for rows in bank.rows]
 
     def late(self, batch: Batch) -> None:
-        """A step in the middle of a run."""
+        """Takes a step in the middle of a run."""
         self.step(self.method.now(500, 1000), batch)
 
 
 def part_seconds(
     trainer: LateTrainer, batches: Iterator[Batch], device: torch.device, repeats: int
 ) -> dict[str, float]:
-    """Median seconds of each part of a step; what is inside another part counts for itself alone."""
+    """Median seconds of each part of a step; time in an inner part counts for the inner part alone."""
     watch = Stopwatch(device)
     taken: dict[str, list[float]] = defaultdict(list)
     with watching(trainer, watch):
@@ -181,21 +183,21 @@ def _with_own_backward(method: ClassBankMethod) -> Callable[..., Tensor]:
 
 
 class Stopwatch:
-    """Exclusive times of nested parts."""
+    """Measures nested parts; time in an inner part is not counted for the outer part."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
 
     def start(self) -> None:
-        """A new step begins, in no part."""
+        """Begins a new step, outside all parts."""
         self.active = ["losses"]
         self.marks = [("losses", clock(self.device))]
 
     def timed(self, part: str, run: Callable[..., Any]) -> Callable[..., Any]:
-        """`run` with its time counted for `part`."""
+        """`run`, with its time counted for `part`."""
 
         def watched(*args: Any, **kwargs: Any) -> Any:
-            if self.active[-1] == "contrast":  # with all it runs
+            if self.active[-1] == "contrast":  # the contrast counts with everything that it calls
                 return run(*args, **kwargs)
             self.active.append(part)
             self.marks.append((part, clock(self.device)))
@@ -208,7 +210,7 @@ class Stopwatch:
         return watched
 
     def stop(self) -> dict[str, float]:
-        """Seconds per part since the start."""
+        """Seconds for each part since the start."""
         self.marks.append(("", clock(self.device)))
         seconds: dict[str, float] = defaultdict(float)
         for (part, begin), (_, end) in zip(self.marks, self.marks[1:], strict=False):
@@ -217,7 +219,7 @@ class Stopwatch:
 
 
 def write_noise(root: Path, size: tuple[int, int], num_classes: int) -> None:
-    """A dataset of random patches of every class."""
+    """Writes a dataset of random patches of every class."""
     generator = np.random.default_rng(0)
     height, width = size
     (root / "train" / "images").mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A CSV of measurements that are no trained runs, and where a row comes from: command, commit, machine, date."""
+"""A CSV of measurements other than trained runs, and the origin of a row: command, commit, machine, date."""
 
 import csv
 import io
@@ -20,47 +20,47 @@ ROOT = Path(__file__).parents[1]
 
 
 class Table:
-    """A CSV file of rows that are told apart by the columns `keys`; rows that stand there are not measured again."""
+    """A CSV file of rows that the columns `keys` tell apart; rows that the file holds are not measured again."""
 
     def __init__(self, path: Path, keys: Sequence[str]) -> None:
         self.path, self.keys = path, tuple(keys)
         check_package()
 
     def rows(self) -> list[dict[str, str]]:
-        """What stands in the file, as text."""
+        """All rows of the file, as text."""
         return read_table(self.path)
 
     def holds(self, **key: Any) -> bool:
-        """Whether there is a row of this key already."""
+        """Whether the file holds a row with this key."""
         return any(all(row[name] == str(key[name]) for name in self.keys) for row in self.rows())
 
     def append(self, row: Mapping[str, Any], precision: str = "auto") -> None:
-        """Adds the row with its origin."""
+        """Adds the row with its origin to the file."""
         full = {**row, **origin(precision)._asdict()}
         append_line(self.path, list(full), list(full.values()))
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """The whole lines of a CSV file by its header, as text; none where there is no file."""
+    """The whole lines of a CSV file by its header, as text; empty if there is no file."""
     return list(csv.DictReader(io.StringIO(whole_lines(path), newline="")))
 
 
 def check_package() -> None:
-    """Stops where fewmask comes from elsewhere: the rows would name a commit that they are not of."""
+    """Ends the script if fewmask comes from elsewhere, because the rows would then name a wrong commit."""
     package = Path(fewmask.__file__).resolve().parent
     if not package.is_relative_to(ROOT):
         raise SystemExit(f"fewmask comes from {package}, not from this checkout. Set PYTHONPATH={ROOT / 'src'}")
 
 
 def origin(precision: str) -> Origin:
-    """Where a number comes from; the machine with what `training.precision` computes in."""
+    """The origin of a number; the machine is named with the precision that `training.precision` computes in."""
     script = Path(sys.argv[0]).resolve().relative_to(ROOT)
     command = shlex.join(["python", str(script), *sys.argv[1:]])
     return Origin(command, commit(), machine(precision), datetime.now(UTC).date().isoformat())
 
 
 def commit() -> str:
-    """The short hash of the checkout, with + where the package or the benchmarks differ from it."""
+    """The short hash of the checkout, with + if the package or the benchmarks differ from the commit."""
     describe = ["git", "-C", str(ROOT)]
     short = subprocess.run([*describe, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
     changed = subprocess.run(
@@ -70,7 +70,7 @@ def commit() -> str:
 
 
 def machine(precision: str = "auto") -> str:
-    """The GPU, or the processor with its cores and what it computes in."""
+    """The GPU, or the processor with its cores, threads and the precision that it computes in."""
     import torch
 
     if torch.cuda.is_available():
@@ -88,5 +88,5 @@ def machine(precision: str = "auto") -> str:
 
 
 def percent(value: float | None) -> str:
-    """0.4321 -> 43.21; empty where there is no value."""
+    """0.4321 becomes 43.21; None becomes empty."""
     return "" if value is None else f"{100 * value:.2f}"

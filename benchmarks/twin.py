@@ -1,7 +1,7 @@
-"""The contrastive branch written as it reads: loops over classes, pair by pair, the bank a list of arrays on the CPU.
+"""The contrastive branch as the paper reads: loops over classes, all pairs, and the bank as arrays on the CPU.
 
-Alonso et al., ICCV 2021, Eq. 8 to 11 and sections 3.4 and 4.2. It computes what `fewmask` computes, with the same
-parameters, and is what the benchmarks compare it with.
+The source is Alonso et al., ICCV 2021, Eq. 8 to 11 and sections 3.4 and 4.2. The branch computes what `fewmask`
+computes, with the same parameters, and the benchmarks compare both.
 """
 
 import numpy as np
@@ -40,7 +40,7 @@ def twin_contrast(
 
 
 def twin_scores(selectors: ClassSelectors, label: int, rows: Tensor) -> Tensor:
-    """The selector of one class on the rows of that class."""
+    """The scores of one class's selector for the rows of that class."""
     norm = selectors.norm
     hidden = F.linear(rows, selectors.hidden_weight[label], selectors.hidden_bias[label])
     if len(rows) > 1:
@@ -53,7 +53,7 @@ def twin_scores(selectors: ClassSelectors, label: int, rows: Tensor) -> Tensor:
 
 
 class TwinContrast(BankContrast):
-    """The branch written plainly."""
+    """The contrastive branch, written plainly."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)  # type: ignore[arg-type]
@@ -102,7 +102,7 @@ class TwinContrast(BankContrast):
 
 
 class TwinClassBank(ClassBankMethod):
-    """`class_bank` with that branch."""
+    """`class_bank` with the plain contrastive branch."""
 
     contrast: TwinContrast
 
