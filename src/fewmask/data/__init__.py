@@ -1,1 +1,1 @@
-"""From a folder of images to batches, with a clear message where something in the folder is wrong."""
+"""Turns a folder of images into batches, and says clearly what is wrong with the folder."""

@@ -1,1 +1,1 @@
-"""From a recipe to a trained model in a run folder: data, devices, steps, and the hooks around the steps."""
+"""Trains a model in a run folder by a recipe: data, devices, steps, and the hooks around the steps."""

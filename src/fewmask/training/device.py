@@ -1,4 +1,4 @@
-"""Which device, how many devices, and which precision: from the recipe to a launched Fabric."""
+"""Launches a Fabric by the recipe: which device, how many devices, and which precision."""
 
 import logging
 import os

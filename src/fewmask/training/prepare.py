@@ -1,4 +1,4 @@
-"""From a recipe to what a training needs: labeled and unlabeled images, their stores, crop, and the method's tools."""
+"""Turns a recipe into what a training needs: labeled and unlabeled images in stores, crop, and the method's tools."""
 
 import os
 from collections import deque

@@ -22,7 +22,7 @@ __all__ = ["Diagnosis", "Problem", "examine"]
 FEW_IMAGES = 5  # a class in fewer images than this is worth a note
 LEVELS = ("error", "warning", "note")
 SCORED = ("val", "test")
-SYSTEM_FILES = {"thumbs.db", "desktop.ini"}  # of Windows; the hidden files of other systems start with a dot
+SYSTEM_FILES = {"thumbs.db", "desktop.ini"}  # files of Windows; those of other systems start with a dot
 
 Splits = dict[str, tuple[Sample, ...]]
 
