@@ -214,7 +214,8 @@ def test_command_starts_goes_on_scores_or_does_nothing(tmp_path: Path) -> None:
     out.mkdir()
     (out / "recipe.yaml").write_text(recipe_yaml(paper.planned(RUN, places)[0]))
     assert paper.command(RUN, tmp_path, places) == f"fewmask train --resume {out} && {score}"
-    RunFolder(out).model_file("student").touch()
+    for network in ("student", "teacher"):
+        RunFolder(out).model_file(network).touch()
     assert paper.command(RUN, tmp_path, places) == score
     RunFolder(out).scores_file("val").touch()
     assert paper.command(RUN, tmp_path, places) == ""

@@ -128,7 +128,7 @@ def test_broken_file_is_one_line_in_whichever_process_it_is_read(
         (nothing, ["--set", "=3"], ["--set: '=3' is not a setting"]),
         (nothing, ["--set", "training.stepps=3"], ["there is no setting training.stepps", "(nearest: steps)"]),
         (nothing, ["--method", "clas_bank"], ["there is no method 'clas_bank'", "(nearest: class_bank)"]),
-        (nothing, ["--precision", "fp8"], ["training.precision is 'fp8': it should be 'auto', '32' or 'bf16'"]),
+        (nothing, ["--precision", "fp8"], ["training.precision is 'fp8': it should be 'auto', '32', 'bf16' or '16'"]),
         (nothing, ["--set", "training.device=gpu"], ["there is no device 'gpu'", "auto, cpu, cuda or mps"]),
         (nothing, ["--set", "data.crop=7000"], ["crops are to be 7000 x 7000, but no image is larger than 64 x 48"]),
         (nothing, ["--set", "net.weights=lost.pth"], ["there is no weights file lost.pth"]),

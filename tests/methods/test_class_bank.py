@@ -214,13 +214,6 @@ def test_without_attention_all_rows_of_a_class_are_attended(make: Any, batch: An
     assert torch.equal(method.step(batch, SETTLED).watch["bank_attended"], (method.contrast.bank.filled > 0).float())
 
 
-def test_pixels_outside_the_image_have_neither_pseudo_label_nor_confidence(make: Any, batch: Any) -> None:
-    method = make()
-    pseudo_labels, confidence = method._pseudo_labels(method.teacher(batch.unlabeled.images), batch.unlabeled)
-    assert torch.equal(pseudo_labels != IGNORE, batch.unlabeled.valid)
-    assert torch.equal(confidence > 0, batch.unlabeled.valid)
-
-
 @pytest.mark.parametrize(
     ("settings", "passes"),
     [

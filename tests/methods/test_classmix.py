@@ -82,7 +82,7 @@ def test_pasted_pixels_carry_the_labels_of_their_image_and_the_rest_its_own(make
     method = make()
     images, valid = batch.unlabeled
     confidence, classes = teacher_maps(method, images).max(dim=1)
-    classes[~valid] = IGNORE
+    classes[~valid], confidence[~valid] = IGNORE, 0.0
     mixed = method._mixed(batch.unlabeled)
     num_pasted = 0
     for index, image in enumerate(mixed.images):

@@ -78,18 +78,6 @@ def test_a_patch_has_the_features_of_its_own_pixels_where_the_network_pads_the_i
     torch.testing.assert_close(vectors.view(2, 5, 7)[inside], shares.view(2, 5, 7)[inside])
 
 
-def test_pseudo_labels_are_the_sure_pixels_inside_the_image(tiny_net: NetConfig, batch: Any) -> None:
-    method = build(PatchContrast, tiny_net, confidence_threshold=0.9)
-    logits = torch.zeros(2, 4, 32, 48)
-    logits[:, 2, :16] = 6.0  # a confidence of 0.99
-    logits[:, 1, 16:] = 3.0  # of 0.87
-    batch.unlabeled.valid[:, :, 40:] = False
-    pseudo_labels = method._pseudo_labels(logits, batch.unlabeled)
-    assert (pseudo_labels[:, :16, :40] == 2).all()
-    assert (pseudo_labels[:, 16:] == IGNORE).all()
-    assert (pseudo_labels[:, :, 40:] == IGNORE).all()
-
-
 @pytest.mark.parametrize("empty", ["no positives", "no negatives", "no labels"])
 def test_without_pairs_the_term_is_zero_and_its_gradients_are_finite(
     tiny_net: NetConfig, batch: Any, empty: Any

@@ -42,8 +42,9 @@ def test_it_starts_from_the_network_that_the_class_bank_starts_from(tiny_net: Ne
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_there_is_no_teacher(tiny_net: NetConfig) -> None:
-    assert build(Supervised, tiny_net).teacher is None
+def test_the_student_is_the_only_network(tiny_net: NetConfig) -> None:
+    method = build(Supervised, tiny_net)
+    assert method.networks() == {"student": method.student}
 
 
 def test_the_view_is_the_weak_one_of_the_config(tiny_net: NetConfig) -> None:

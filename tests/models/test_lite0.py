@@ -21,7 +21,7 @@ SHARED = Path(__file__).parents[3] / "shared/weights/tf_efficientnet_lite0.safet
 installed = pytest.mark.skipif(packaged_weights(ENCODER) is None, reason="the extra `demo` is not installed")
 
 
-def lite0_net(weights: Any, encoder: Any=ENCODER) -> Any:
+def lite0_net(weights: Any, encoder: Any = ENCODER) -> Any:
     torch.manual_seed(3)
     return build_net(NetConfig(arch="fpn", encoder=encoder, weights=weights), num_classes=5)
 

@@ -59,7 +59,8 @@ FULL = {
         "optimizer": "sgd",
         "learning_rate": 0.25,
         "encoder_rate": 0.1,
-        "attention_rate": 0.5,
+        "accumulate": 2,
+        "clip_norm": 0.5,
         "weight_decay": 0.0,
         "momentum": 0.5,
         "poly_power": 1.0,
@@ -69,7 +70,6 @@ FULL = {
         "precision": "32",
         "checkpoint_every": 2,
         "log_every": 3,
-        "alarm_excess": 4.0,
     },
 }
 
@@ -94,6 +94,21 @@ def test_every_setting_of_a_recipe_arrives() -> None:
             found = getattr(getattr(recipe, block), key)
             wanted = tuple(value) if isinstance(found, tuple) else value
             assert (str(found) if key == "root" else found) == wanted, key
+
+
+def test_settings_that_have_moved_are_read_at_their_old_place(tmp_path: Path) -> None:
+    old = tmp_path / "recipe.yaml"
+    blocks = "data: {root: here}\nmethod: METHOD\ntraining: {steps: 7, attention_rate: 0.5, alarm_excess: 4.0}\n"
+    old.write_text(blocks.replace("METHOD", "class_bank"))
+    recipe = read_recipe(old)
+    assert (recipe.method.attention_rate, recipe.method.alarm_excess) == (0.5, 4.0)  # type: ignore[attr-defined]
+    assert recipe.training.steps == 7
+    old.write_text(blocks.replace("METHOD", "supervised"))
+    assert read_recipe(old).method == make_method_config("supervised")  # which has neither
+    old.write_text(
+        "data: {root: here}\nmethod: {name: class_bank, attention_rate: 0.1}\ntraining: {attention_rate: null}\n"
+    )
+    assert read_recipe(old).method.attention_rate == 0.1  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(RECIPES)))
@@ -258,7 +273,7 @@ def test_changed_settings_name_the_path_and_both_values() -> None:
         ({"training.crop": 5}, "there is no setting training.crop. Write data.crop."),
         ({"method.encoder": "x"}, "there is no setting method.encoder. Write net.encoder."),
         ({"pretrain": "cutmix"}, "pretrain is 'cutmix': there is only label_contrast, or a block of its settings."),
-        ({"training.precision": 16}, "training.precision is '16': it should be 'auto', '32' or 'bf16'"),
+        ({"training.precision": 8}, "training.precision is '8': it should be 'auto', '32', 'bf16' or '16'"),
         ({"data.crop": "all"}, "data.crop is 'all': it should be a list, or it should be a valid integer."),
         ({"data.crop": [1, 2, 3]}, "it has too many entries"),
         ({"data.resize": -1}, "data.resize is -1: it should be a list, or it should be greater than 0."),

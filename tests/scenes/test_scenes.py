@@ -134,10 +134,12 @@ def test_a_written_mask_holds_class_numbers_under_the_colors_of_the_classes(tmp_
     assert np.array_equal(np.asarray(Image.open(tmp_path / "train/images/0000.png")), image.permute(1, 2, 0).numpy())
 
 
-def test_all_but_the_labeled_training_scenes_are_of_the_target_style(tmp_path: Path) -> None:
-    write_scenes(tmp_path, train=2, labeled=1, test=1, target_style="night", size=(64, 96))
+def test_unlabeled_scenes_take_turns_in_their_styles_and_test_has_its_own(tmp_path: Path) -> None:
+    styles = {"unlabeled_styles": ("dusk", "night"), "test_style": "fog"}
+    write_scenes(tmp_path, train=3, labeled=1, test=1, size=(64, 96), **styles)  # type: ignore[arg-type]
     expected = {"train/images/0000.png": (0, "day"), "train/images/0001.png": (1, "night")}
-    for name, (seed, style) in (expected | {"test/images/0000.png": (2, "night")}).items():
+    expected |= {"train/images/0002.png": (2, "dusk"), "test/images/0000.png": (3, "fog")}
+    for name, (seed, style) in expected.items():
         image = draw_scene(seed, style, height=HEIGHT, width=WIDTH)[0].permute(1, 2, 0).numpy()
         assert np.array_equal(np.asarray(Image.open(tmp_path / name)), image)
 

@@ -79,11 +79,19 @@ def balanced_class_weights(counts: PerClass) -> PerClass:
     released code's median runs over all classes, docs/differences.md: 20.)
     """
     occurs = counts > 0
-    median = torch.nanquantile(counts.masked_fill(~occurs, float("nan")), 0.5)
+    median = _median(counts, occurs)
     weights = torch.sqrt(median / counts.clamp(min=_TINY))
     largest = weights.masked_fill(~occurs, 0.0).amax()
     weights = torch.where(occurs, weights, largest)
     return torch.where(occurs.any(), weights, torch.ones_like(weights)).float()
+
+
+def _median(counts: PerClass, occurs: Bool[Tensor, " k"]) -> Scalar:
+    """Of the counts of the classes that occur, midway between the middle two; infinite where no class occurs."""
+    rising, number = counts.masked_fill(~occurs, torch.inf).sort().values, occurs.sum()
+    middle = torch.stack([(number - 1).clamp(min=0) // 2, number // 2]).clamp(max=len(counts) - 1)
+    low, high = rising[middle].unbind()
+    return torch.lerp(low, high, 0.5)
 
 
 def class_counts(labels: Tensor, num_classes: int) -> PerClass:

@@ -71,8 +71,8 @@ def draw_light(style: str, rng: Generator) -> Light:
             visibility=160.0,
             clouds=0.5 * cover,
             lamps=1.1,
-            mean=0.23 + 0.07 * bright,
-            grain=0.035 + 0.025 * noisy,
+            mean=0.21 + 0.06 * bright,
+            grain=0.02 + 0.014 * noisy,
             contrast=0.95,
         )
     return Light(

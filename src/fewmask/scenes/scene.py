@@ -5,6 +5,7 @@ not hesitate. The four styles show the same streets in other light, for transfer
 """
 
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -63,7 +64,8 @@ def write_scenes(
     test: int = 0,
     seed: int = 0,
     style: str = "day",
-    target_style: str | None = None,
+    unlabeled_styles: Sequence[str] | None = None,
+    test_style: str | None = None,
     size: tuple[int, int] = (128, 192),
     processes: int = 1,
 ) -> None:
@@ -73,8 +75,9 @@ def write_scenes(
     A folder that already holds a split is refused: masks left in it would label images that should have none.
 
     Args:
-        style: of the labeled training scenes.
-        target_style: of all others, which are where the model is to work; None: `style`.
+        style: of the labeled training scenes and of val.
+        unlabeled_styles: of the other training scenes, which take turns; None: `style`.
+        test_style: of test; None: `style`.
         size: height and width of a scene.
         processes: how many draw at the same time. A few scenes are drawn in this process.
     """
@@ -92,7 +95,10 @@ def write_scenes(
     for split, count in zip(SPLITS, (train, val, test), strict=True):
         for index in range(count):
             has_mask = split != "train" or index < labeled
-            of_style = style if target_style is None or (split == "train" and has_mask) else target_style
+            others = {"train": () if has_mask else unlabeled_styles, "test": (test_style or style,)}.get(split) or (
+                style,
+            )
+            of_style = others[index % len(others)]
             jobs.append(_Job(root / split, index, seed * 1_000_003 + len(jobs), of_style, size, has_mask))
     processes = min(processes, len(jobs) // SCENES_PER_PROCESS)
     if processes < 2:

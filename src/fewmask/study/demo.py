@@ -1,4 +1,4 @@
-"""The demo: 8 masks drawn by day, 200 photos of the night; supervised against class_bank, a table and a picture."""
+"""The demo: 8 masks drawn by day, 200 photos from dusk to night; a method against its baseline, a table, a picture."""
 
 import os
 import shutil
@@ -11,8 +11,10 @@ from rich.console import Console
 from fewmask.data.folder import Folder, read_folder
 from fewmask.data.images import read_image, read_mask
 from fewmask.errors import UserError
+from fewmask.methods import DEFAULT
 from fewmask.models.lite0 import weights_from_pip
 from fewmask.recipe import Recipe, make_recipe
+from fewmask.recipe.blocks import method_named
 from fewmask.run.folder import RunFolder
 from fewmask.scenes import write_scenes
 from fewmask.training.start import resume_run, train_recipe
@@ -21,13 +23,15 @@ from fewmask.use.model import Model, load
 from fewmask.use.tables import print_columns
 
 MASKS, UNLABELED_IMAGES, TEST_IMAGES = 8, 200, 60
-SCENE_SIZE = (64, 96)
+SCENE_SIZE = (80, 120)
 STEPS = 160
-METHODS = ("supervised", "class_bank")
+METHOD = DEFAULT
+BASELINE = str(method_named(METHOD).baseline)
+METHODS = (BASELINE, METHOD)
 ENCODER, WEIGHTS = "tf_efficientnet_lite0", "pip"
 _COLOR = {"jitter_probability": 0.8, "brightness": 0.5, "contrast": 0.5, "saturation": 0.3, "blur_probability": 0.2}
 METHOD_SETTINGS: dict[str, dict[str, Any]] = {
-    "class_bank": {
+    METHOD: {
         "num_views": 1,
         "teacher_momentum": 0.9,
         "quality_threshold": 0.8,
@@ -38,12 +42,12 @@ METHOD_SETTINGS: dict[str, dict[str, Any]] = {
 """For so short a run: one view of each image, a teacher of the last ten steps, a bank that fills early, strong colors.
 The supervised network has its defaults: stronger colors, other learning rates and more steps did not make it better."""
 STORY = (
-    f"{MASKS} masks drawn by day, {UNLABELED_IMAGES} photos taken at night without masks. "
-    "Can the network learn to see at night?"
+    f"{MASKS} masks drawn by day, and {UNLABELED_IMAGES} photos without masks, from dusk to night. "
+    "Can a network learn to see at night?"
 )
 _NOTES = {
-    "supervised": f"learned from {MASKS} masks of the day",
-    "class_bank": f"and from {UNLABELED_IMAGES} unlabeled photos of the night",
+    BASELINE: f"learned from {MASKS} masks of the day",
+    METHOD: f"and from {UNLABELED_IMAGES} photos without masks",
 }
 _SHOWN = (0, 9, 17, 30)  # test scenes in the picture, chosen before any was predicted
 
@@ -90,7 +94,7 @@ def _check_steps(folder: Path, steps: int) -> None:
 
 
 def write_demo_scenes(root: Path, seed: int = 0) -> None:
-    """Labeled scenes by day, unlabeled and test scenes at night, drawn by all cores."""
+    """Labeled scenes by day, unlabeled ones from dusk to night, test scenes at night; all cores draw."""
     write_scenes(
         root,
         train=MASKS + UNLABELED_IMAGES,
@@ -98,7 +102,8 @@ def write_demo_scenes(root: Path, seed: int = 0) -> None:
         test=TEST_IMAGES,
         seed=seed,
         style="day",
-        target_style="night",
+        unlabeled_styles=("dusk", "night"),
+        test_style="night",
         size=SCENE_SIZE,
         processes=os.cpu_count() or 1,
     )

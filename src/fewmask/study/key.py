@@ -7,6 +7,7 @@ import yaml
 
 from fewmask.data.partition import is_list
 from fewmask.errors import UserError
+from fewmask.methods import PRETRAINING
 from fewmask.recipe import Recipe, changed_settings, make_recipe
 
 
@@ -76,10 +77,10 @@ def settings_of(recipe: Recipe) -> str:
     blocks: dict[str, Any] = {"data": {"root": "."}, "method": recipe.method.name}
     pretrains = recipe.pretrain is not None
     if pretrains:
-        blocks["pretrain"] = "label_contrast"
+        blocks["pretrain"] = PRETRAINING
     changed = changed_settings(make_recipe(blocks), recipe)
     texts = sorted(f"{key}={_as_text(new)}" for key, (_, new) in changed.items() if _tells_apart(key, new))
-    return " ".join(["pretrain=label_contrast", *texts] if pretrains else texts)
+    return " ".join([f"pretrain={PRETRAINING}", *texts] if pretrains else texts)
 
 
 def _tells_apart(key: str, value: Any) -> bool:
