@@ -1,1 +1,1 @@
-"""Augmentation on the device: what a method's views are made of."""
+"""Augmentation on the device: the parts that a method's views are made of."""

@@ -1,4 +1,4 @@
-"""The numbers of a weak or a strong view, as a recipe sets them, and the list of steps that they make (Table 1).
+"""The settings of a weak or a strong view, and the list of steps that they make (Table 1).
 
 Alonso et al., Semi-Supervised Semantic Segmentation with Pixel-Level Contrastive Learning from a Class-wise
 Memory Bank, ICCV 2021. The order (mix, geometry, color, blur) is the released code's; the paper gives none.
@@ -22,26 +22,32 @@ class Augmentation(Settings):
     """How a view is made; the defaults are the paper's weak set-up for labeled images."""
 
     flip_probability: Probability = 0.5
-    """How likely an image is turned left for right."""
+    """Probability that an image is flipped left to right."""
     scale_probability: Probability = 0.5
+    """Probability that an image is scaled."""
     scale_range: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.75, 1.75)
-    """The factor is drawn from it. Above 1 it cuts off the borders, below 1 it pads them."""
+    """Range of the scale factor. A factor above 1 cuts off the borders, a factor below 1 pads them."""
     jitter_probability: Probability = 0.2
+    """Probability that brightness, contrast, saturation and hue of an image are jittered."""
     brightness: Strength = 0.15
-    """Jitter multiplies it by a factor from 1 - this to 1 + this; contrast and saturation change in the same way."""
+    """Jitter multiplies brightness by a factor from 1 - this to 1 + this."""
     contrast: Strength = 0.15
+    """Jitter multiplies contrast by a factor from 1 - this to 1 + this."""
     saturation: Strength = 0.075
+    """Jitter multiplies saturation by a factor from 1 - this to 1 + this."""
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.05
     """Jitter turns the hue by up to this share of the circle."""
     grayscale_probability: Probability = 0.0
+    """Probability that an image is made gray."""
     blur_probability: Probability = 0.0
+    """Probability that an image is blurred."""
     blur_sigma: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.1, 1.5)
-    """The sigma of the blur, in pixels, is drawn from it."""
+    """Range of the blur's sigma, in pixels."""
     classmix_probability: Probability = 0.2
-    """How likely half of the classes of another image of the batch are pasted over an image."""
+    """Probability that half of the classes of another image of the batch are pasted over an image."""
 
     def steps(self, num_classes: int) -> list[Step]:
-        """All of the view. Labels run from 0 to num_classes - 1; ClassMix takes the neighbor in the batch."""
+        """The steps of the view. Labels are 0 to num_classes - 1; ClassMix pastes from the neighbor in the batch."""
         return [
             ClassMix(num_classes, self.classmix_probability),
             Scale(self.scale_probability, self.scale_range),

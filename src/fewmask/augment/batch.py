@@ -1,4 +1,4 @@
-"""Whole batches as the numbers of a recipe have them: labeled images by domain, pseudo-labeled and unlabeled images."""
+"""Augments whole batches as a recipe says: labeled images by domain, pseudo-labeled images and unlabeled images."""
 
 from collections.abc import Iterable
 
@@ -14,12 +14,12 @@ from fewmask.shapes import Confidence, Images, Labels
 def augment(
     how: Augmentation, images: Images, labels: Labels, num_classes: int, confidence: Confidence | None = None
 ) -> View:
-    """One random view of every image of the batch; confidence is all 1 when None."""
+    """One random view of every image of the batch. A confidence of None means 1 everywhere."""
     return take(how.steps(num_classes), View.of(images, labels, confidence))
 
 
 def augment_apart(how: Augmentation, parts: Iterable[Labeled], num_classes: int) -> View:
-    """Views of labeled images in parts, one after the other; ClassMix pastes nothing from part to part."""
+    """One view of the labeled images of all parts, in their order. ClassMix pastes only within a part."""
     return View.joined([augment(how, part.images, part.labels, num_classes) for part in parts])
 
 
@@ -31,7 +31,7 @@ def augment_unlabeled(how: Augmentation, unlabeled: Unlabeled) -> Unlabeled:
 
 @torch.no_grad()
 def distort(how: Augmentation, images: Images) -> Images:
-    """The part of a view that leaves every pixel in its place: color and blur."""
+    """Changes only color and blur, the steps of a view that leave every pixel in its place."""
     for step in how.colors():
         images = step.change(images)
     return images

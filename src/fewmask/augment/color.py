@@ -1,4 +1,4 @@
-"""Steps that change colors and leave every pixel in its place: jitter, gray, blur, or some of several at random."""
+"""Steps that change colors and leave every pixel in its place: jitter, gray, blur, or a random choice of them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ class ColorStep(ABC):
 
     @abstractmethod
     def change(self, images: Images) -> Images:
-        """The images in other colors."""
+        """The images with changed colors."""
 
     def __call__(self, view: View) -> View:
         return view._replace(images=self.change(view.images))
@@ -25,15 +25,15 @@ class ColorStep(ABC):
 
 @dataclass(frozen=True)
 class Jitter(ColorStep):
-    """Brightness, contrast, saturation and hue, in this order."""
+    """Changes brightness, contrast, saturation and hue, in this order."""
 
     probability: float = 0.8
     brightness: float = 0.5
-    """The factor is drawn from 1 - this to 1 + this; contrast and saturation change in the same way."""
+    """Brightness is multiplied by 1 - this to 1 + this. Contrast and saturation change in the same way."""
     contrast: float = 0.5
     saturation: float = 0.5
     hue: float = 0.25
-    """The color turns by up to this share of the circle."""
+    """The hue turns by up to this share of the circle."""
 
     def change(self, images: Images) -> Images:
         strength = JitterStrength(self.brightness, self.contrast, self.saturation, self.hue)
@@ -42,7 +42,7 @@ class Jitter(ColorStep):
 
 @dataclass(frozen=True)
 class Gray(ColorStep):
-    """Takes the color out."""
+    """Makes an image gray."""
 
     probability: float = 0.2
 
@@ -52,11 +52,11 @@ class Gray(ColorStep):
 
 @dataclass(frozen=True)
 class Blur(ColorStep):
-    """A Gaussian blur."""
+    """Blurs an image with a Gaussian."""
 
     probability: float = 0.5
     sigma_range: tuple[float, float] = (0.1, 2.0)
-    """Pixels."""
+    """Range of the Gaussian's sigma, in pixels."""
 
     def change(self, images: Images) -> Images:
         return blur(images, self.probability, self.sigma_range)
@@ -64,7 +64,7 @@ class Blur(ColorStep):
 
 @dataclass(frozen=True)
 class SomeOf(ColorStep):
-    """A random number of color steps for each image, out of several, in the order that they are listed in."""
+    """Applies a random number of the listed color steps to each image, in the listed order."""
 
     steps: Sequence[ColorStep]
     fewest: int = 0

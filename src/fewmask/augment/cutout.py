@@ -1,4 +1,4 @@
-"""A step that takes a box out of every image, or all but a box.
+"""A step that cuts a box out of every image, or everything but a box.
 
 DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, 2017,
 https://arxiv.org/abs/1708.04552; for segmentation French et al., BMVC 2020, https://arxiv.org/abs/1906.01916.
@@ -16,15 +16,15 @@ from fewmask.shapes import IGNORE
 
 @dataclass(frozen=True)
 class Cutout:
-    """Fills a box with one color; what it covered has no label, no confidence, and is not valid."""
+    """Fills a box with one color. Its pixels get the label IGNORE and confidence 0, and are not valid."""
 
     probability: float = 1.0
     area_range: tuple[float, float] = (0.02, 0.4)
-    """The share of the image that the box covers is drawn uniformly from it."""
+    """Range of the share of the image that the box covers, drawn uniformly."""
     keeps_box: bool = False
-    """Take out what is outside of the box, as French et al. do."""
+    """If True, everything outside the box is filled instead, as in French et al."""
     fill: tuple[float, float, float] = IMAGENET_MEAN
-    """RGB in [0, 1]; the mean of the colors is zero after normalization."""
+    """RGB in [0, 1]. The default is the mean color of ImageNet, which is zero after ImageNet's normalization."""
 
     def __call__(self, view: View) -> View:
         images = view.images

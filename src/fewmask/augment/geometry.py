@@ -1,4 +1,4 @@
-"""Steps that move pixels: scale, flip, crop. Several are one sampling, and what they drew can move other maps too."""
+"""Steps that move pixels (scale, flip, crop): several in a row are one sampling, which can move other maps too."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -21,21 +21,21 @@ class Placement(NamedTuple):
 
     warp: Warp
     before: Size
-    """Of the images that it was drawn for."""
+    """Size of the images that the placement was drawn for."""
     after: Size
-    """Of the view."""
+    """Size of the view."""
 
     def __call__(self, view: View) -> View:
         """Moves images and confidence bilinearly, labels and validity to the nearest pixel."""
         grid = sampling_grid(self.warp, self.after)
         planes = torch.cat([view.images, rearrange(view.confidence, "b h w -> b 1 h w").to(view.images)], dim=1)
         planes = sample_smooth(grid, planes)
-        # Shifted so that the zero outside means IGNORE, and not valid.
+        # Labels are shifted by IGNORE, so that the zeros outside an image mean IGNORE, and not valid.
         marks = sample_nearest(grid, torch.stack([(view.labels - IGNORE).float(), view.valid.float()], dim=1))
         return View(planes[:, :3], marks[:, 0].long() + IGNORE, planes[:, 3].clamp(0, 1), marks[:, 1].bool())
 
     def maps(self, maps: Float[Tensor, "b c hs ws"]) -> Tensor:
-        """Moves maps of the same images bilinearly, 0 outside: logits, probabilities, or features on a coarser grid."""
+        """Moves logits, probabilities or coarser features of the same images bilinearly, with 0 outside."""
         pairs = zip(maps.shape[-2:], self.before, self.after, strict=True)
         height, width = (max(1, round(length * after / before)) for length, before, after in pairs)
         return sample_smooth(sampling_grid(self.warp, (height, width)), maps)
@@ -54,9 +54,9 @@ class GeometricStep(ABC):
 
 @dataclass(frozen=True)
 class Geometry:
-    """Geometric steps as one sampling.
+    """Several geometric steps as one sampling.
 
-    The same geometry for two versions of an image, and for a teacher's logits of it:
+    This example moves two versions of an image and a teacher's logits by the same geometry:
 
         shared = Geometry((Scale(0.5), Flip(0.5), Crop())).draw(view.images)
         clean, colored, logits = shared(view), shared(take(COLORS, view)), shared.maps(teacher_logits)
@@ -65,7 +65,7 @@ class Geometry:
     steps: tuple[GeometricStep, ...]
 
     def draw(self, images: Images) -> Placement:
-        """A placement for each of the images."""
+        """Draws a placement for each of the images."""
         height, width = images.shape[-2:]
         placement = Placement(no_warp(len(images), images.device), (height, width), (height, width))
         for step in self.steps:
@@ -78,11 +78,11 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Scale(GeometricStep):
-    """Resizes an image about its center; what grows beyond the view is cut off, what shrinks has a border."""
+    """Resizes an image about its center. A larger image is cut to the view, a smaller image gets a border."""
 
     probability: float = 1.0
     scale_range: tuple[float, float] = (0.75, 1.75)
-    """The factor is drawn uniformly from it."""
+    """Range of the scale factor, drawn uniformly."""
 
     def change(self, placement: Placement) -> Placement:
         return placement._replace(warp=scaled(placement.warp, self.probability, self.scale_range))
@@ -90,7 +90,7 @@ class Scale(GeometricStep):
 
 @dataclass(frozen=True)
 class Flip(GeometricStep):
-    """Turns an image left for right."""
+    """Flips an image left to right."""
 
     probability: float = 0.5
 
@@ -100,14 +100,14 @@ class Flip(GeometricStep):
 
 @dataclass(frozen=True)
 class Crop(GeometricStep):
-    """Takes a random part of the image; an image that is smaller than the view lies whole at a random place of it.
+    """Cuts a random part out of the image, or puts an image that is smaller than the view at a random place in it.
 
-    The part is drawn from the whole image as scaled so far, so that of two crops in a row the last one decides. The
-    place is not rounded to whole pixels.
+    The part is drawn from the whole image as scaled so far, so the last of two crops in a row decides. Its place is
+    not rounded to whole pixels.
     """
 
     size: Size | None = None
-    """Of the view; that of the images if None, so that only an image that was scaled is moved."""
+    """Size of the view. None keeps the size of the images, and then only images that were scaled are moved."""
 
     def change(self, placement: Placement) -> Placement:
         if self.size is None or self.size == placement.after:

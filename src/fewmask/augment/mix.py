@@ -1,7 +1,7 @@
 """Steps that paste a part of another image: some of its classes, a box of it, or copies of rare classes.
 
-The partner of an image is its neighbor in the batch, which has taken the same steps so far, or the image at the same
-place of another view: another batch, another view of this batch, or labeled images.
+The partner of an image is either its neighbor in the batch, which has taken the same steps so far, or the image at the
+same place of another view: a view of another batch, of this batch, or of labeled images.
 """
 
 from abc import ABC, abstractmethod
@@ -20,22 +20,22 @@ Mixing = TypeVar("Mixing", bound="MixingStep")
 
 
 class Pasting(NamedTuple):
-    """What every image of a batch receives, drawn for each of them."""
+    """What every image of a batch receives from its partner, drawn for each image."""
 
     mask: Mask
     """True where a pixel comes from the partner."""
     partner: View | None
-    """None: the neighbor in the batch, as in `View.neighbors`."""
+    """The view to paste from; None: the neighbor in the batch, as in `View.neighbors`."""
 
     def __call__(self, view: View) -> View:
-        """Pastes the image of the partner with labels, confidence and validity."""
+        """Pastes the partner's image together with its labels, confidence and validity."""
         partner = view.neighbors() if self.partner is None else self.partner
         return View(*(cover(self.mask, given, maps) for given, maps in zip(partner, view, strict=True)))
 
     def maps(
         self, maps: Float[Tensor, "b c h w"], of_partner: Float[Tensor, "n c h w"] | None = None
     ) -> Float[Tensor, "b c h w"]:
-        """Pastes other maps of the same images, such as logits; a partner that is another view has maps of its own."""
+        """Pastes other maps of the same images, such as logits. A partner that is another view has its own maps."""
         assert (of_partner is None) == (self.partner is None), "maps of the partner belong to a partner"
         given = maps.roll(1, dims=0) if of_partner is None else in_turn(of_partner, len(maps))
         return cover(self.mask, given, maps)
@@ -43,17 +43,17 @@ class Pasting(NamedTuple):
 
 @dataclass(frozen=True)
 class MixingStep(ABC):
-    """A step that pastes; each image receives from one partner and keeps the rest of itself."""
+    """A step that pastes: each image receives a part of its partner and keeps its other pixels."""
 
     partner: View | None = field(default=None, kw_only=True, compare=False, repr=False)
-    """None: the neighbor in the batch. Of a view with another number of images, the images are taken in turn."""
+    """The view to paste from, its images in turn if their number differs; None: the neighbor in the batch."""
 
     def of(self: Mixing, partner: View) -> Mixing:
-        """The same step with another partner: a list of steps says how to mix, and a method with what."""
+        """The same step with another partner, so that a list of steps says how to mix, and a method with what."""
         return replace(self, partner=partner)
 
     def draw(self, view: View) -> Pasting:
-        """What each image of the view will receive.
+        """Draws what each image of the view will receive.
 
         Raises:
             UserError: the partner's images have another size.
@@ -75,12 +75,12 @@ class MixingStep(ABC):
 
     @abstractmethod
     def draw_mask(self, giver: View) -> Mask:
-        """What each image of the giver gives away."""
+        """Draws which pixels each image of the giver gives away."""
 
 
 @dataclass(frozen=True)
 class ClassMix(MixingStep):
-    """Pastes half of the classes that the partner's labels or pseudo-labels have (Olsson et al., WACV 2021)."""
+    """Pastes half of the classes in the partner's labels or pseudo-labels (Olsson et al., WACV 2021)."""
 
     num_classes: int
     probability: float = 1.0
@@ -95,10 +95,11 @@ class CutMix(MixingStep):
 
     probability: float = 1.0
     area_range: tuple[float, float] = (0.5, 0.5)
-    """The share of the image that the box covers is drawn uniformly from it."""
+    """Range of the share of the image that the box covers, drawn uniformly."""
     ratio_range: tuple[float, float] | None = None
-    """Height by width of the box in pixels, drawn uniformly; None: a height that is log-uniform between the share and
-    the whole, as French et al. have it. UniMatch has areas of (0.02, 0.4) and ratios of (0.3, 3.33)."""
+    """Range of the box's height divided by its width, drawn uniformly. If None, the box's share of the height is drawn
+    log-uniformly between its share of the area and 1, as in French et al. UniMatch has areas of (0.02, 0.4) and ratios
+    of (0.3, 3.33)."""
 
     def draw_mask(self, giver: View) -> Mask:
         num_images, device = len(giver.images), giver.images.device
@@ -115,14 +116,14 @@ class CutMix(MixingStep):
 
 @dataclass(frozen=True)
 class CopyClasses(MixingStep):
-    """Pastes classes of the partner, each with a probability of its own: copies of rare labeled classes into any image.
+    """Pastes classes of the partner, each with its own probability, to copy rare labeled classes into any image.
 
     The partner is a labeled view, and a class that has few labels is given a high probability, as in the adaptive
-    copy-paste of Hu et al., NeurIPS 2021. `ClassFrequency.weights()`, divided by their largest, are such probabilities.
+    copy-paste of Hu et al., NeurIPS 2021. `ClassFrequency.weights()`, divided by the largest weight, gives them.
     """
 
     probabilities: PerClass = field(compare=False)
-    """In [0, 1], on the device of the images; a tensor, so that they may follow the training."""
+    """Probabilities in [0, 1], as a tensor on the images' device, so that they may follow the training."""
 
     def draw_mask(self, giver: View) -> Mask:
         return draw_copy_mask(giver.labels, self.probabilities)

@@ -1,7 +1,7 @@
-"""Color steps of the kind that RandAugment and AugSeg draw from; each changes every image unless it is told otherwise.
+"""Color steps that RandAugment and AugSeg choose from; by default each step changes every image.
 
 Zhao et al., Augmentation Matters: A Simple-yet-Effective Approach to Semi-supervised Semantic Segmentation (AugSeg),
-CVPR 2023, https://arxiv.org/abs/2212.04976. Default ranges are those of its released code.
+CVPR 2023, https://arxiv.org/abs/2212.04976. The default ranges are those of AugSeg's code.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from fewmask.shapes import Images
 
 @dataclass(frozen=True)
 class Enhance(ColorStep):
-    """Less of a property where the factor is below 1, more where it is above."""
+    """Changes a property: a factor below 1 gives less of it, a factor above 1 more."""
 
     of: Property
     probability: float = 1.0
@@ -25,7 +25,7 @@ class Enhance(ColorStep):
 
 @dataclass(frozen=True)
 class Autocontrast(ColorStep):
-    """Every channel from black to full."""
+    """Stretches every channel to the full range [0, 1]."""
 
     probability: float = 1.0
 
@@ -35,7 +35,7 @@ class Autocontrast(ColorStep):
 
 @dataclass(frozen=True)
 class Equalize(ColorStep):
-    """Every level of a channel as often as every other."""
+    """Makes all levels of a channel equally frequent, as far as possible."""
 
     probability: float = 1.0
 
@@ -45,7 +45,7 @@ class Equalize(ColorStep):
 
 @dataclass(frozen=True)
 class Solarize(ColorStep):
-    """The negative of bright levels."""
+    """Inverts the levels from a random threshold on."""
 
     probability: float = 1.0
     threshold_range: tuple[float, float] = (0.0, 1.0)
@@ -56,7 +56,7 @@ class Solarize(ColorStep):
 
 @dataclass(frozen=True)
 class Posterize(ColorStep):
-    """Fewer levels."""
+    """Reduces the levels to a random number of bits, out of 8."""
 
     probability: float = 1.0
     bits_range: tuple[int, int] = (4, 8)

@@ -1,4 +1,4 @@
-"""A view: images on the device with all that moves along when they are augmented."""
+"""A view: images on the device, with the labels, confidence and validity that are augmented with them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,31 +11,31 @@ from fewmask.shapes import IGNORE, Confidence, Images, Labels, Valid
 
 
 class View(NamedTuple):
-    """A batch of images, with labels or pseudo-labels and how far these and the pixels themselves count.
+    """A batch of images with labels or pseudo-labels, the confidence of the labels, and which pixels are valid.
 
-    What a step brings in from outside of an image has the label IGNORE, confidence 0, and is not valid.
+    Pixels that a step brings in from outside an image have the label IGNORE and confidence 0, and are not valid.
     """
 
     images: Images
     labels: Labels
-    """IGNORE where a pixel has none: everywhere, as long as nothing labels the images."""
+    """0..k-1, or IGNORE where a pixel has no label. Images that nothing has labeled are IGNORE everywhere."""
     confidence: Confidence
     """How far the label can be trusted, in [0, 1]; 1 for labels that people gave."""
     valid: Valid
-    """False where there is no image: padding, and what was cut out."""
+    """False where there is no image: in padding, and where a part was cut out."""
 
     @staticmethod
     def of(
         images: Images, labels: Labels | None = None, confidence: Confidence | None = None, valid: Valid | None = None
     ) -> "View":
-        """The images as they are.
+        """A view of the images as they are.
 
         Args:
             images: RGB in [0, 1].
             labels: IGNORE everywhere if None.
             confidence: 1 everywhere if None.
-            valid: if None, every pixel of images without labels, and every pixel with a label of images that have
-                them: what a crop padded has none.
+            valid: if None, every pixel of images without labels is valid. In images with labels, pixels with a label
+                are valid, because the padding of a crop has none.
         """
         if valid is None:
             valid = torch.ones_like(images[:, 0], dtype=torch.bool) if labels is None else labels != IGNORE
@@ -47,24 +47,24 @@ class View(NamedTuple):
 
     @staticmethod
     def joined(views: Sequence["View"]) -> "View":
-        """One batch of several, in their order."""
+        """Joins several views into one batch, in their order."""
         return View(*(torch.cat(maps) for maps in zip(*views, strict=True)))
 
     def with_pseudo_labels(self, labels: Labels, confidence: Confidence) -> "View":
-        """The same images with the classes that a network gives them; where there is no image there is no class."""
+        """The same images with pseudo-labels; IGNORE and confidence 0 where a pixel is not valid."""
         return self._replace(labels=labels.masked_fill(~self.valid, IGNORE), confidence=confidence * self.valid)
 
     def neighbors(self) -> "View":
-        """At every place the image before it; at the first place, the last image."""
+        """For every image the image before it in the batch; for the first image, the last one."""
         return View(*(maps.roll(1, dims=0) for maps in self))
 
     def repeated(self, num_images: int) -> "View":
-        """So many images, from the first on and around again, which tells the partners of a batch of another size."""
+        """`num_images` images, taken in turn from the first on: the partners of a batch of another size."""
         return self if num_images == len(self.images) else View(*(in_turn(maps, num_images) for maps in self))
 
 
 def in_turn(maps: Shaped[Tensor, "b *c h w"], num_images: int) -> Shaped[Tensor, "n *c h w"]:
-    """The maps of so many images, from the first on and around again."""
+    """The maps of `num_images` images, taken in turn from the first on."""
     if num_images == len(maps):
         return maps
     return maps.index_select(0, torch.arange(num_images, device=maps.device) % len(maps))

@@ -1,4 +1,4 @@
-"""What methods take from this room, in one place."""
+"""The names of this package that methods use, in one place."""
 
 from fewmask.augment.augmentation import STRONG, WEAK, Augmentation, Probability
 from fewmask.augment.batch import augment, augment_apart, augment_unlabeled, distort

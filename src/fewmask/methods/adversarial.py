@@ -1,11 +1,11 @@
 """Adversarial learning: a discriminator of class maps makes predictions look true, and says where they do.
 
 Hung et al., Adversarial Learning for Semi-Supervised Semantic Segmentation, BMVC 2018,
-https://arxiv.org/abs/1802.07934. Settings are those of the released code (hfslyc/AdvSemiSeg) as its README runs it.
+https://arxiv.org/abs/1802.07934. The settings are those of the released code (hfslyc/AdvSemiSeg) as its README runs it.
 
-Chosen by us: class maps of the truth are those of the same batch, where the released code draws a second one; padding
-of an unlabeled image counts for no loss; scores are upsampled with corners not aligned, today's default of PyTorch; and
-both kinds of images are augmented alike, weakly, as everywhere here.
+Our choices: the true class maps are those of the same batch, while the released code draws a second batch. The padding
+of an unlabeled image counts in no loss. Scores are upsampled without aligned corners, which is PyTorch's default today.
+Labeled and unlabeled images are augmented alike, by the weak augmentation.
 """
 
 from typing import Any
@@ -28,30 +28,33 @@ from fewmask.ops.losses import binary_cross_entropy, cross_entropy
 from fewmask.shapes import IGNORE, Float
 
 TRUE = 1.0
-"""What the discriminator is to say of maps of labels; 0 of predictions."""
+"""The discriminator's target for maps of labels; its target for predictions is 0."""
 
 
 class AdversarialConfig(SupervisedConfig):
-    """The weights of the terms, and which pixels an image without labels teaches."""
+    """The weights of the loss terms, and the pixels of unlabeled images that are learned from."""
 
     name: str = "adversarial"
     class_balance: bool = False
     adv_weight: float = Field(0.01, ge=0)
+    """Weight of the term that asks for true-looking predictions of labeled images."""
     adv_unlabeled_weight: float = Field(0.001, ge=0)
+    """Weight of the term that asks for true-looking predictions of unlabeled images."""
     semi_weight: float = Field(0.1, ge=0)
+    """Weight of the cross-entropy with pseudo-labels."""
     semi_start: Probability = 0.25
-    """Share of the steps that `semi` waits for: 5000 of 20000."""
+    """Share of the steps before the term `semi` begins; the original waits for 5000 of 20000."""
     threshold: Probability = 0.2
-    """A pixel is taught its own prediction if the discriminator holds it for true with at least this probability."""
+    """A pixel learns its own prediction if the discriminator calls it true with at least this probability."""
     discriminator_rate: float = Field(1e-4, gt=0)
-    """Learning rate of the discriminator's Adam, whatever that of the segmenter."""
+    """Learning rate of the discriminator's Adam, whatever the segmenter's learning rate is."""
 
 
 class Adversarial(Supervised):
     """Supervised training, with a discriminator that tells predicted class maps from those of labels, pixel by pixel.
 
-    Segmenter and discriminator learn in the same step. The segmenter's terms pass through the discriminator as it is
-    and leave it alone; the discriminator's term stops at the predictions.
+    Segmenter and discriminator learn in the same step. The segmenter's terms send no gradient to the
+    discriminator's parameters, and the discriminator's term sends none to the segmenter.
     """
 
     paper = "Hung et al., BMVC 2018"
@@ -101,5 +104,5 @@ class Adversarial(Supervised):
 
 
 def _per_pixel(scores: Float[Tensor, "b hp wp"], size: torch.Size) -> Float[Tensor, "b h w"]:
-    """The discriminator's logits per patch as logits per pixel, in float32."""
+    """Upsamples the discriminator's logits per patch to logits per pixel, in float32."""
     return F.interpolate(scores[:, None].float(), size, mode="bilinear", align_corners=False).squeeze(1)

@@ -1,15 +1,15 @@
 """Alleviating Semantic-level Shift: adversarial alignment of predictions, and of class vectors, across domains.
 
 Wang et al., Alleviating Semantic-level Shift: A Semi-supervised Domain Adaptation Method for Semantic Segmentation,
-CVPR workshops 2020, https://arxiv.org/abs/2004.00794. Our reading: no code and no full text was available.
+CVPR workshops 2020, https://arxiv.org/abs/2004.00794. This is our reading: code and full text were not available.
 
-Verified, from the abstract: a global alignment, and one at the level of semantics, in which features are averaged per
-category under the labels of the source and of the few labeled target images and handed to a discriminator.
-From the code of the method it builds on (Tsai et al., AdaptSegNet, CVPR 2018): the discriminator of probability maps,
-source 0 and target 1, a segmenter that makes the target look like the source, the weight 0.001, halved losses of the
-discriminator, and its rate.
-Chosen by us: the discriminator of class vectors (an MLP that is told the class), its weight, the unlabeled images, not
-augmented, as the target of the global alignment, one output level, and no warm-up.
+The abstract says: there is a global alignment, and one at the level of semantics. For the latter, features are averaged
+per class under the labels of the source and of the few labeled target images, and a discriminator sees the averages.
+The code of AdaptSegNet (Tsai et al., CVPR 2018), on which the method builds, gives the discriminator of probability
+maps and its rate, source 0 and target 1, a segmenter that makes the target look like the source, the weight 0.001, and
+halved losses of the discriminator.
+Our choices are the discriminator of class vectors (an MLP that is told the class), its weight, unlabeled images without
+augmentation as the target of the global alignment, one output level, and no warm-up.
 """
 
 from typing import Any, NamedTuple
@@ -31,7 +31,7 @@ from fewmask.ops.losses import binary_cross_entropy
 from fewmask.shapes import Scalar
 
 SOURCE = 0.0
-"""What a discriminator is to say of the source; 1 of the target."""
+"""A discriminator's label of the source; its label of the target is 1."""
 
 
 class SemanticShiftConfig(JointConfig):
@@ -39,18 +39,20 @@ class SemanticShiftConfig(JointConfig):
 
     name: str = "ass"
     global_weight: float = Field(0.001, ge=0)
+    """Weight of the alignment of predicted maps."""
     semantic_weight: float = Field(0.001, ge=0)
+    """Weight of the alignment of class vectors."""
     discriminator_rate: float = Field(1e-4, gt=0)
-    """Learning rate of the discriminators' Adam, whatever that of the segmenter."""
+    """Learning rate of the discriminators' Adam, whatever the segmenter's learning rate is."""
     stride: int = Field(8, ge=1)
-    """Class vectors are means over a grid of this many pixels, as of DeepLabv2's features; a finer map is sampled."""
+    """Stride in pixels of the grid over which class vectors are averaged; 8 is DeepLabv2's. A finer map is sampled."""
 
 
 class SemanticShift(Joint):
     """Joint training, with a discriminator of predicted maps and one of class vectors.
 
-    Segmenter and discriminators learn in the same step. The segmenter's terms pass through the discriminators as they
-    are and leave them alone; the discriminators' terms stop at what they are given.
+    Segmenter and discriminators learn in the same step. The segmenter's terms send no gradient to the
+    discriminators' parameters, and the discriminators' terms send none to the segmenter.
     """
 
     paper = "Wang et al., CVPRW 2020 (our reading)"
@@ -100,14 +102,14 @@ class SemanticShift(Joint):
 
 
 class _Samples(NamedTuple):
-    """What a discriminator is given of one domain, and which of its scores count."""
+    """The samples of one domain that a discriminator sees, and which of its scores count."""
 
     values: Tensor
     counts: Tensor
 
 
 def _adversarial(discriminator: nn.Module, source: _Samples, target: _Samples) -> tuple[Scalar, Scalar]:
-    """The segmenter's term, which reaches no parameter of the discriminator, and the discriminator's, only these."""
+    """The segmenter's term, which trains no parameter of the discriminator, and the term that trains these alone."""
     fooling = binary_cross_entropy(held_constant(discriminator, target.values), SOURCE, target.counts)
     of_source, of_target = (discriminator(domain.values.detach()) for domain in (source, target))
     return fooling, telling_apart(of_source, of_target, source.counts, target.counts)

@@ -1,4 +1,4 @@
-"""The method plug-in: what a published method has to say, and nothing of how it is run."""
+"""The interface of a method: what a published method defines, apart from how it is run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,9 +17,10 @@ SourceUse = Literal["optional", "required", "never", "alone"]
 
 
 class MethodConfig(Settings):
-    """The settings of a method; the defaults are its paper's. `name` is the method's, and stands here alone."""
+    """The settings of a method; the defaults are its paper's. The method's `name` is stated here alone."""
 
     name: str
+    """Name of the method that has these settings."""
 
     @field_validator("name")
     @classmethod
@@ -29,7 +30,7 @@ class MethodConfig(Settings):
         return value
 
     def with_weights(self, change: Callable[[str], str]) -> "MethodConfig":
-        """The settings with every path of pretrained weights changed; most methods have none besides the network's."""
+        """The settings with `change` applied to every path of pretrained weights; most methods have no such path."""
         return self
 
 
@@ -38,11 +39,12 @@ class Needs(NamedTuple):
 
     Attributes:
         unlabeled: whether batches hold unlabeled images.
-        min_unlabeled_batch: the fewest of them that a step can do with; 2 where images are pasted into each other.
-        source: whether batches hold images of a source domain: where the recipe has one, always, never, or no others.
+        min_unlabeled_batch: the fewest unlabeled images in a batch; 2 if images are pasted into each other.
+        source: when batches hold images of a source domain: if the recipe has one (`optional`), always (`required`),
+            never (`never`), or always and without images of the target (`alone`).
         networks: the names of the networks that can be scored; the first is shipped.
         num_learners: how many networks learn to segment.
-        without_unlabeled: what a person can do instead where there are no unlabeled images.
+        without_unlabeled: what a person without unlabeled images can do instead.
     """
 
     unlabeled: bool = True
@@ -56,7 +58,7 @@ class Needs(NamedTuple):
 class Alarm(NamedTuple):
     """A curve with a value per class that is watched while a run trains.
 
-    A class that leaves [low, high] for several lines in a row raises the alarm: `below` or `above`, sentences with
+    A class that leaves [low, high] for several lines in a row raises the alarm. The sentence `below` or `above` has
     places for `{name}` and `{value}`.
     """
 
@@ -76,22 +78,22 @@ class Tools:
     num_labeled: int
     num_unlabeled: int
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    """The recipe's, of which the shares of learning rates may depend."""
+    """The recipe's optimizer, on which the shares of learning rates may depend."""
 
     def build_net(self) -> SegNet:
-        """A freshly initialized network; equal at every call after the same seed."""
+        """A freshly initialized network; the same seed gives the same network."""
         return build_net(self.net, self.num_classes)
 
 
 class Method(Course):
     """A training method over one batch at a time.
 
-    A subclass names its paper, says what its settings are and what it needs, builds what it trains in `__init__`, and
-    writes `step` and `student`. Its name is that of its settings.
+    A subclass names its paper, declares its settings and its needs, builds what it trains in `__init__`, and implements
+    `step` and `student`. A method has the name of its settings.
 
     Attributes:
-        baseline: the name of the method that it is compared with; None for one that is a baseline itself.
-        toy: settings with which ten steps on tiny images go through all that the method does: for its tests.
+        baseline: the name of the method that it is compared with; None for a baseline.
+        toy: settings for tests, with which ten steps on tiny images go through all that the method does.
     """
 
     name: ClassVar[str]
@@ -118,7 +120,7 @@ class Method(Course):
 
     @classmethod
     def advantage(cls, config: Any) -> str:
-        """What it has and its baseline lacks, in words for a person."""
+        """What the method has and its baseline lacks, in words for a person."""
         return "the unlabeled images" if cls.needs(config).unlabeled else cls.name
 
     def encoders(self) -> list[nn.Parameter]:
@@ -126,7 +128,7 @@ class Method(Course):
         return self.student.parameter_groups()["encoder"]
 
     def special_groups(self) -> list[Group]:
-        """Parameters that are to learn in another way than encoder and rest."""
+        """Groups of parameters that learn in another way than the encoder and the rest."""
         return []
 
     def parameter_groups(self) -> list[Group]:
@@ -141,5 +143,5 @@ class Method(Course):
         return []
 
     def replicated_buffers(self) -> list[str]:
-        """Names of buffers that every rank keeps equal by itself, and that no rank needs to send to the others."""
+        """Names of buffers that every rank keeps equal by itself, so that no rank has to send them to the others."""
         return []

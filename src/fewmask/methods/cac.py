@@ -1,12 +1,13 @@
-"""Directional context-aware consistency: a pixel seen in two windows looks alike in both, led by the surer one.
+"""Directional context-aware consistency: a pixel has similar features in two windows, led by the surer window.
 
 Lai et al., Semi-supervised Semantic Segmentation with Directional Context-aware Consistency, CVPR 2021,
-https://arxiv.org/abs/2106.14133; settings as in the authors' released code (dvlab-research/Context-Aware-Consistency).
+https://arxiv.org/abs/2106.14133. The settings are those of the authors' released code
+(dvlab-research/Context-Aware-Consistency).
 
-Chosen by us: the two windows are cut from the batch's crop, three quarters of each side, so that they always overlap,
-from an intersection over union of about 0.3 on; the original crops the whole image, from 0.1 on. Both windows go
-through the network as one batch. Left out: the queue of negatives of earlier steps, which the original has for VOC
-alone.
+Our choices: the two windows are cut from the batch's crop and have three quarters of each side, so that they always
+overlap, with an intersection over union of at least about 0.3. The original crops the whole image, with at least 0.1.
+Both windows go through the network as one batch. The queue of negatives of earlier steps, which the original has for
+VOC alone, is left out.
 """
 
 import math
@@ -44,29 +45,34 @@ DISTORTION = Augmentation(
     blur_probability=0.5,
     classmix_probability=0.0,
 )
-"""Of a window: its flip, its color and its blur; nothing else of an augmentation applies."""
+"""Augmentation of a window, of which only flip, color and blur apply."""
 
 
 class ContextConsistencyConfig(SupervisedConfig):
-    """The windows, which pixels are pulled, and from how many they are pushed."""
+    """The windows, the pixels that are pulled, and the number of negatives."""
 
     name: str = "cac"
     class_balance: bool = False
     window_share: float = Field(0.75, gt=0, le=1)
-    """Of each side of the crop, rounded to a multiple of what the network takes without padding."""
+    """Share of each side of the crop that a window has, rounded to a size that the network takes without padding."""
     distortion: Augmentation = DISTORTION
+    """Augmentation of a window, of which only flip, color and blur apply."""
     stride: int = Field(8, ge=1)
-    """Pixels are compared on a grid of this many pixels; a finer feature map is averaged, a coarser one stays."""
+    """Stride in pixels of the grid on which features are compared; a finer map is averaged, a coarser one stays."""
     confidence_threshold: Probability = 0.75
-    """That a partner has to pass."""
+    """A pixel is pulled to its partner in the other window only if the partner's confidence is above this."""
     temperature: float = Field(0.1, gt=0)
+    """Cosines are divided by the temperature."""
     num_negatives: int = Field(6400, ge=1)
-    """Random pixels of each of the two windows, over all images, on each rank."""
+    """Number of random pixels that serve as negatives: of each of the two windows, over all images, on each rank."""
     context_weight: float = Field(0.1, ge=0)
+    """Weight of the contrast between the windows."""
     warmup_share: Probability = 5 / 80
-    """First share of the run with labels alone."""
+    """Share of the run, from its start, that trains on labels alone."""
     dim: int = Field(128, ge=1)
+    """Length of the contrasted vectors."""
     hidden_dim: int = Field(256, ge=1)
+    """Number of channels between the two layers of the projection head."""
 
 
 class ContextConsistency(Supervised):
@@ -94,7 +100,7 @@ class ContextConsistency(Supervised):
         labeled = self.net(view.images)
         cell = self._cell(view.images, labeled)
         height, width = batch.unlabeled.images.shape[-2:]
-        size = self._window_side(height, cell), self._window_side(width, cell)  # or a word at once, if there is no room
+        size = self._window_side(height, cell), self._window_side(width, cell)  # raises if there is no room
         sup = self.supervised_loss(labeled.logits, view)
         if not now.phase:
             return Step({"sup": sup}, {})
@@ -138,14 +144,14 @@ class ContextConsistency(Supervised):
         return Pixels(*one), Pixels(*other)
 
     def _some(self, pixels: Pixels) -> Pixels:
-        """As many as may serve as negatives, at random."""
+        """At most `num_negatives` of the pixels, at random."""
         num_pixels = len(pixels.classes)
         if num_pixels <= self.config.num_negatives:
             return pixels
         return pixels.of(torch.randperm(num_pixels, device=pixels.classes.device)[: self.config.num_negatives])
 
     def _cell(self, images: Images, output: SegOutput) -> int:
-        """The side of a cell in pixels: that of the grid, or of a pixel of the features if that is larger."""
+        """The side of a cell in pixels: the stride of the grid, or the stride of the features if that is larger."""
         padded = -(-images.shape[-1] // self.net.stride) * self.net.stride
         return max(self.config.stride, -(-padded // output.features.shape[-1]))
 

@@ -1,4 +1,4 @@
-"""Self-training in rounds that label ever more of the pool, class by class, under a loss that trusts them by degrees.
+"""Self-training in rounds that label ever more of the pool, class by class, and weight pseudo-labels by probability.
 
 Feng, Zhou, Cheng, Tan, Shi and Ma, Semi-Supervised Semantic Segmentation via Dynamic Self-Training and Class-Balanced
 Curriculum (CBC, or DST-CBC), 2020, https://arxiv.org/abs/2004.08514v1.
@@ -24,28 +24,29 @@ from fewmask.shapes import Confidence, Labels, Logits
 
 
 class CBCConfig(SupervisedConfig):
-    """The rounds, and how fast trust falls with probability."""
+    """The rounds, and how fast the weight of a pseudo-label falls with its probability."""
 
     name: str = "cbc"
     class_balance: bool = False
-    """The original weights no class; where it is on, it is for the labeled pixels alone."""
+    """Weights the classes of labeled pixels, as in supervised training; the original weights no class."""
     num_rounds: int = Field(5, ge=1)
     """Round r labels the share r / num_rounds of the pixels of every class, the last one everything."""
     first_share: float = Field(1 / 3, gt=0, lt=1)
-    """Of the steps of the run, supervised; the rounds share the rest evenly. (Ours: the paper counts epochs.)"""
+    """Share of the run's steps that are supervised; the rounds share the rest evenly. The paper counts epochs."""
     gamma: float = Field(9.0, ge=0)
-    """The released scripts' for VOC; that for Cityscapes is not known."""
+    """A pseudo-label counts with its probability to this power. 9 is from the released scripts for VOC; the value for
+    Cityscapes is not known."""
     sample_every: int = Field(16, ge=1)
-    """One pixel in so many finds the thresholds."""
+    """The thresholds are found from one in this many pixels."""
 
 
 class CBC(Supervised):
     """Supervised training, then rounds on labels and on pseudo-labels of the network as it was before the round.
 
-    The network goes on from round to round. Different from the released code: crops are labeled as they are drawn, by
-    a copy of the network, and then augmented, where the original labels every image once at its small training size;
-    the views are the harness's weak ones; a round starts from the last weights, not from those that are best on val.
-    The batch, half labeled in the original, is the recipe's.
+    The network goes on from round to round. Differences from the released code: a copy of the network labels crops as
+    they are drawn, before they are augmented, while the original labels every image once at its small training size.
+    The views are the harness's weak ones. A round starts from the last weights, not from the best on val. The batch is
+    the recipe's, while half of the original's batch is labeled.
     """
 
     paper = "Feng et al., arXiv 2004.08514v1"

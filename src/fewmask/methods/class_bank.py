@@ -33,37 +33,39 @@ _LOST = 0.02
 
 
 class ClassBankConfig(BankContrastConfig):
-    """The settings of sections 3 and 4.2; every loss and every part of Table 8 has its switch."""
+    """The settings of sections 3 and 4.2; every loss and every part of Table 8 has a switch."""
 
     name: str = "class_bank"
 
     pseudo_weight: float = Field(1.0, ge=0)
+    """Weight of the cross-entropy with pseudo-labels."""
     entropy_weight: float = Field(0.01, ge=0)
-    """Of the entropy of the student's predictions on unlabeled images."""
+    """Weight of the entropy of the student's predictions on unlabeled images."""
     contrast_weight: float = Field(0.1, ge=0)
-    """One symbol in the paper; here for the labeled and the unlabeled term each (docs/differences.md: 6)."""
+    """Weight of the contrast, for its labeled and its unlabeled term each. The paper has one symbol for both
+    (docs/differences.md: 6)."""
     warmup_share: Probability | None = None
-    """First share of the run without pseudo-labels and contrast; None: the paper's 2000 steps, at most 15 % of the run.
-    The bank fills from its half on, as in the released code (docs/differences.md: 8)."""
+    """Share of the run, from its start, without pseudo-labels and contrast. None: the paper's 2000 steps, but at most
+    15 % of the run. The bank fills from half of this share on, as in the released code (docs/differences.md: 8)."""
     confidence_sharpening: float = Field(6.0, ge=0)
     """A pseudo-label counts with the teacher's confidence to this power."""
     num_views: int = Field(2, ge=1)
-    """Strong views of every unlabeled image in a step."""
+    """Number of strong views of every unlabeled image in a step."""
     class_balance: bool = True
     """Weights class c by sqrt(median / frequency_c), over labels and pseudo-labels."""
     teacher_momentum: float | None = Field(None, ge=0, lt=1)
-    """Where the momentum starts on its way to 1. The paper's 0.995 averages 200 of 150000 steps; by default the same
-    share of a shorter run, but at least 50 steps (0.98)."""
+    """Momentum at the start, from which it rises to 1. The paper's 0.995 averages 200 of 150000 steps. None: the same
+    share of this run's steps, but at least 50 steps (0.98)."""
     teacher_features: bool = True
-    """The bank holds the teacher's features; off: the student's."""
+    """Whether the bank holds the teacher's features; otherwise it holds the student's."""
 
     alarm_excess: float = Field(8.0, gt=0)
-    """Warn when a class takes this many times its labeled share among the pseudo-labels."""
+    """Warns when the share of a class in the pseudo-labels is more than this many times its share in the labels."""
 
     weak: Augmentation = WEAK
-    """Of labeled images."""
+    """Augmentation of labeled images."""
     strong: Augmentation = STRONG
-    """Of unlabeled images."""
+    """Augmentation of unlabeled images."""
 
 
 class ClassBankMethod(Method):
@@ -122,7 +124,7 @@ class ClassBankMethod(Method):
         return [f"contrast.bank.{name}" for name, _ in self.contrast.bank.named_buffers()]
 
     def phases(self, stage: str, steps: int) -> list[int]:
-        """The bank begins to fill, then pseudo-labels and contrast begin."""
+        """The step at which the bank begins to fill, and the step at which pseudo-labels and contrast begin."""
         share = self.config.warmup_share
         share = _warmup_share(steps) if share is None else share
         return [first_step(share / 2, steps), first_step(share, steps)]
@@ -133,7 +135,7 @@ class ClassBankMethod(Method):
         fills_bank, warm = config.contrast_weight > 0 and now.phase >= 1, now.phase >= 2
         learns_pseudo = config.pseudo_weight > 0 and warm
 
-        self.teacher.check_trains(batch.target.images)  # which it sees later in the run, for the bank
+        self.teacher.check_trains(batch.target.images)  # the bank reads them later in the run
         unlabeled_output, target_output = self._teacher_outputs(batch, fills_bank)
         pseudo = most_likely(unlabeled_output.logits, batch.unlabeled.valid)  # Eq. 5
         self.frequency.observe(batch.labeled.labels)
@@ -174,8 +176,12 @@ class ClassBankMethod(Method):
 
     @torch.no_grad()
     def _teacher_outputs(self, batch: Batch, fills_bank: bool) -> tuple[SegOutput, SegOutput | None]:
-        """Of the unlabeled images and, where one pass can read both, of the labeled ones that the bank needs: it takes
-        half the launches of two, and gives the same but for rounding, unless a batch is normalized by itself."""
+        """The teacher's output for the unlabeled images, and for the labeled target images if the bank needs them.
+
+        Both go through the network in one pass, which takes half the launches of two and gives the same up to rounding.
+        The second output is None if no such pass is possible: images differ in size, or the teacher normalizes by the
+        batch.
+        """
         assert batch.unlabeled is not None
         unlabeled, target = batch.unlabeled.images, batch.target.images
         reads_both = fills_bank and self.config.teacher_features and not self.average.train_mode
@@ -194,13 +200,16 @@ class ClassBankMethod(Method):
         return View(*(torch.cat(maps) for maps in zip(*views, strict=True)))
 
     def _fill_bank(self, labeled: Labeled, output: SegOutput | None) -> None:
-        """From labeled target images as they are, whose output may be at hand; the released code uses their weak
-        augmentation (docs/differences.md: 10). Without teacher features it is the student that is read."""
+        """Fills the bank from labeled target images as they are; `output` is their output if it is known.
+
+        The released code augments these images weakly (docs/differences.md: 10). Without teacher features, the student
+        gives the features.
+        """
         learner = self.average_learner if self.config.teacher_features else self.learner
         with in_eval_mode(self.learner), torch.no_grad():
             self.contrast.fill(learner, learner.net(labeled.images) if output is None else output, labeled.labels)
 
 
 def _warmup_share(steps: int) -> float:
-    """2000 of 150000 steps would be 27 of 2000, when the teacher knows nothing yet (measured: docs/results.md)."""
+    """The paper's share of steps would be 27 of 2000, when the teacher knows nothing yet (see docs/results.md)."""
     return min(2000 / steps, 0.15)

@@ -1,7 +1,7 @@
-"""ClassMix: half of the classes that a teacher sees in one image, pasted with its labels into another.
+"""ClassMix: half of the classes that a teacher sees in one image are pasted, with its labels, into another.
 
 Olsson, Tranheden, Pinto and Svensson, ClassMix: Segmentation-Based Data Augmentation for Semi-Supervised Learning,
-WACV 2021, https://arxiv.org/abs/2007.07936. Numbers and order of steps are those of the released code
+WACV 2021, https://arxiv.org/abs/2007.07936. The numbers and the order of steps are those of the released code
 (WilhelmT/ClassMix, trainSSL.py) with its settings for Cityscapes.
 """
 
@@ -32,7 +32,7 @@ MIXED = Augmentation(
     blur_sigma=(0.15, 1.15),
     classmix_probability=1.0,
 )
-"""Mix every image, then change its color. The released code decides once per batch whether to jitter and to blur."""
+"""Every image is mixed, then its color changes. The released code decides once per batch whether to jitter and blur."""
 
 
 class ClassMixConfig(MeanTeacherConfig):
@@ -40,19 +40,20 @@ class ClassMixConfig(MeanTeacherConfig):
 
     name: str = "classmix"
     class_balance: bool = False
-    """The original weights no class; the pseudo-labeled term never does."""
+    """Weights the classes of labeled pixels, as in supervised training; the original weights no class."""
     strong: Augmentation = MIXED
-    """Of the unlabeled images. On Pascal VOC the original leaves color alone: jitter and blur at probability 0."""
+    """Augmentation of unlabeled images. On Pascal VOC the original has jitter and blur at probability 0."""
     confidence_threshold: Probability = 0.968
-    """The term counts as much as the share of its pixels of which the teacher is at least this sure."""
+    """The pseudo-labeled term is multiplied by the share of its pixels of which the teacher is at least this sure."""
     pseudo_weight: float = Field(1.0, ge=0)
+    """Weight of the cross-entropy with pseudo-labels."""
 
 
 class ClassMix(MeanTeacher):
     """Cross-entropy on labeled images, and on mixed unlabeled images with the mixed predictions of a teacher.
 
-    The teacher averages the buffers too and is in eval mode, the harness's default; in the released code it averages
-    parameters only and normalizes with the statistics of its batch.
+    The teacher averages the buffers too and is in eval mode, the harness's default. In the released code the teacher
+    averages parameters only and normalizes with the statistics of its batch.
     """
 
     paper = "Olsson et al., WACV 2021"
@@ -77,10 +78,10 @@ class ClassMix(MeanTeacher):
 
     @torch.no_grad()
     def _mixed(self, unlabeled: Unlabeled) -> View:
-        """The mixed images, their pseudo-labels and how sure the teacher, which sees them unmixed, is of these.
+        """The mixed images with their pseudo-labels and confidence, which the teacher gives for the unmixed images.
 
-        The paper mixes the teacher's soft maps and takes the argmax then. As every pixel comes from one image, mixing
-        its class and its largest probability gives the same.
+        The paper mixes the teacher's soft maps and then takes the argmax. As every pixel comes from one image, mixing
+        classes and largest probabilities gives the same.
         """
         pseudo = most_likely(self.teacher(unlabeled.images).logits, unlabeled.valid)
         num_classes = self.tools.num_classes

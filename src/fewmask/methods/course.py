@@ -16,7 +16,7 @@ from fewmask.shapes import Scalar
 
 
 class Step(NamedTuple):
-    """What a step gives: the weighted loss terms, which the trainer sums, and what is worth a curve."""
+    """The result of a step: the weighted loss terms, which the trainer sums, and values to plot as curves."""
 
     losses: dict[str, Scalar]
     watch: dict[str, Tensor]  # scalars, or one value per class
@@ -26,13 +26,13 @@ class Prelude(nn.Module):
     """Stages that train the student of any method before the method's own.
 
     Attributes:
-        later_rate: what the learning rates of the method's own stages are multiplied by.
+        later_rate: factor of the learning rates of the method's own stages.
     """
 
     later_rate: float = 1.0
 
     def stages(self) -> tuple[Stage, ...]:
-        """Its stages; their shares are of the whole run and sum to less than 1."""
+        """The stages of the prelude; their shares are of the whole run and sum to less than 1."""
         raise NotImplementedError
 
     def step(self, student: SegNet, batch: Batch, now: Now) -> Step:
@@ -41,10 +41,10 @@ class Prelude(nn.Module):
 
 
 class Course(nn.Module):
-    """What takes the stages of a run.
+    """Goes through the stages of a run.
 
-    A method writes `stages`, `phases`, `begin`, `step` and `after_update` for its own stages. The trainer calls
-    `course`, `now`, `open`, `take` and `close`, which serve those of the prelude too.
+    A method implements `stages`, `phases`, `begin`, `step` and `after_update` for its own stages. The trainer calls
+    `course`, `now`, `open`, `take` and `close`, which serve the stages of the prelude too.
     """
 
     prelude: Prelude | None
@@ -69,15 +69,15 @@ class Course(nn.Module):
     def phases(self, stage: str, steps: int) -> list[int]:
         """The steps of this stage at which `step` takes another branch of Python, in rising order; often none.
 
-        Between two of them every step does the same operations on tensors of the same shapes.
+        Between two of these steps, every step does the same operations on tensors of the same shapes.
         """
         return []
 
     def begin(self, stage: Stage, pool: Pool) -> None:
         """Called once before the first step of a stage: without gradient, in eval mode, under the trainer's autocast.
 
-        Here a method may look at the whole pool of unlabeled images. What it finds must lie in buffers: a run that
-        resumes inside the stage does not come here again. On every rank it must find the same.
+        Here a method may look at the whole pool of unlabeled images. What it finds must lie in buffers, because a
+        run that resumes inside the stage does not call `begin` again. Every rank must find the same.
         """
 
     def step(self, batch: Batch, now: Now) -> Step:
@@ -88,7 +88,7 @@ class Course(nn.Module):
         """Called once after every optimizer step."""
 
     def course(self) -> tuple[Stage, ...]:
-        """All stages of a run: those of the prelude, and the method's own in the share that they leave."""
+        """All stages of a run: the prelude's, then the method's own in the share of the run that is left."""
         if self.prelude is None:
             return self.stages()
         first, rate = self.prelude.stages(), self.prelude.later_rate
@@ -99,12 +99,12 @@ class Course(nn.Module):
     def now(self, step: int, steps: int, stage: str = "train") -> Now:
         """The moment of a step, on the device of the method."""
         device = next(self.parameters()).device
-        progress = torch.full((), step / steps, dtype=exact_dtype(device), device=device)  # no copy, which would wait
+        progress = torch.full((), step / steps, dtype=exact_dtype(device), device=device)  # a copy would wait
         phases = [] if self._is_prelude(stage) else self.phases(stage, steps)
         return Now(step, steps, stage, bisect_right(phases, step), progress)
 
     def open(self, stage: Stage, pool: Pool) -> None:
-        """Begins a stage. After a prelude, copies of the student start from what it has become."""
+        """Begins a stage. After a prelude, other networks of the method start from the student that it trained."""
         if self._is_prelude(stage.name):
             return
         if self.prelude is not None and stage.name == self.stages()[0].name:
@@ -114,18 +114,18 @@ class Course(nn.Module):
         self.begin(stage, pool)
 
     def take(self, batch: Batch, now: Now) -> Step:
-        """The step of the part that the stage belongs to."""
+        """Takes a step of the prelude or of the method, whichever the stage belongs to."""
         if self.prelude is not None and self._is_prelude(now.stage):
             return self.prelude.step(self.student, batch, now)
         return self.step(batch, now)
 
     def close(self, now: Now) -> None:
-        """What follows an optimizer step."""
+        """Called once after every optimizer step; tells the method in its own stages."""
         if not self._is_prelude(now.stage):
             self.after_update(now)
 
     def forward(self, work: Callable[[], Step]) -> Step:
-        """Does the work. Wrappers of modules (DDP, autocast) hook in here, and see none of its inputs."""
+        """Does the work. Wrappers of modules (DDP, autocast) hook in here without seeing its inputs."""
         return work()
 
     def _is_prelude(self, stage: str) -> bool:

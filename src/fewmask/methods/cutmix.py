@@ -1,4 +1,4 @@
-"""CutMix and CutOut: a student that sees boxes of images has to agree with a teacher that sees the images.
+"""CutMix and CutOut: a student that sees boxes of images has to agree with a teacher that sees whole images.
 
 French, Laine, Aila, Mackiewicz and Finlayson, Semi-supervised semantic segmentation needs strong, varied perturbations,
 BMVC 2020, https://arxiv.org/abs/1906.01916. What the text leaves open is as in the released code
@@ -22,24 +22,25 @@ from fewmask.ops.mix import draw_box_mask, paste
 from fewmask.shapes import Images, Logits, Scalar, Valid
 
 AREA = {"cutmix": (0.5, 0.5), "cutout": (0.0, 1.0)}
-"""The share of an image that its box covers, drawn uniformly between these."""
+"""Range of the share of an image that its box covers, drawn uniformly."""
 
 
 class CutMixConfig(MeanTeacherConfig):
-    """What becomes of the boxes and how the consistency counts; the labeled term is that of supervised training."""
+    """What is done with the boxes and how the consistency counts; the labeled term is that of supervised training."""
 
     name: str = "cutmix"
     class_balance: bool = False
-    """The original weights no class."""
+    """Weights the classes of labeled pixels, as in supervised training; the original weights no class."""
     mask: Literal["cutmix", "cutout"] = "cutmix"
-    """`cutmix` pastes the box of an image into its neighbor in the batch; `cutout` keeps nothing but the box."""
+    """`cutmix` pastes the box of an image into its neighbor in the batch; `cutout` keeps only the box."""
     confidence_threshold: Probability = 0.97
-    """The term counts as much as the share of all pixels of which the teacher is at least this sure."""
+    """The consistency is multiplied by the share of all pixels of which the teacher is at least this sure."""
     consistency_weight: float = Field(1.0, ge=0)
+    """Weight of the consistency."""
 
 
 class _Cut(NamedTuple):
-    """What the student sees, the class probabilities [b k h w] it has to give there, and the pixels that count."""
+    """The images that the student sees, the class probabilities [b k h w] to learn, and the pixels that count."""
 
     images: Images
     probabilities: Tensor
@@ -76,7 +77,7 @@ class CutMix(MeanTeacher):
 
     @torch.no_grad()
     def _cut(self, unlabeled: Unlabeled) -> _Cut:
-        """The teacher sees whole images; its logits are cut as these are."""
+        """Cuts the images, and in the same way the teacher's logits for whole images."""
         images, valid = unlabeled
         logits = self.teacher(images).logits.float()
         height, width = images.shape[-2:]
@@ -90,9 +91,9 @@ class CutMix(MeanTeacher):
 
 
 def _consistency(logits: Logits, cut: _Cut) -> Scalar:
-    """Squared distance of two distributions, in [0, 2], over the pixels that count; the mean is over all pixels.
+    """Squared distance of two distributions, in [0, 2], summed over the pixels that count and divided by all pixels.
 
-    So CutOut's small boxes weigh little, as in the released code.
+    CutOut's small boxes therefore weigh little, as in the released code.
     """
     distance = (logits.float().softmax(dim=1) - cut.probabilities).square().sum(dim=1)
     return (distance * cut.counts).mean()

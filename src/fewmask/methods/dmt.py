@@ -27,28 +27,28 @@ from fewmask.ops.self_training import confident_pseudo_labels, mutual_weights
 from fewmask.shapes import Confidence, Labels, Logits
 
 OTHER = "_other"
-"""Ends the name of a stage in which the second network learns."""
+"""The end of the name of a stage in which the second network learns."""
 
 
 class DMTConfig(SupervisedConfig):
-    """The start of the second network, the phases, and how fast trust falls with probability."""
+    """The start of the second network, the phases, and how fast the weight of a pseudo-label falls with probability."""
 
     name: str = "dmt"
     class_balance: bool = False
-    """The original weights no class; where it is on, it is for the labeled pixels alone."""
+    """Weights the classes of labeled pixels, as in supervised training; the original weights no class."""
     other_weights: str | None = None
-    """The start of the second network, as net.weights; None: the same. The paper has COCO and ImageNet."""
+    """Weights that the second network starts from. None: net.weights. The paper's two start from COCO and ImageNet."""
     num_phases: int = Field(5, ge=1)
     """Phase r labels the share r / num_phases of the pixels of every class, the last one everything."""
     first_share: float = Field(1 / 3, gt=0, lt=1)
-    """Of the steps of the run, supervised, half for each network; the rest is shared evenly. (Ours: the paper counts
-    epochs.)"""
+    """Share of the run's steps that are supervised, half for each network; the phases share the rest evenly. The paper
+    counts epochs."""
     agreed_gamma: float = Field(5.0, ge=0)
-    """gamma1, where the network agrees with the pseudo-label; 5 on VOC, 3 on Cityscapes."""
+    """gamma1, the power of the probability where the network agrees with a pseudo-label; 5 on VOC, 3 on Cityscapes."""
     disputed_gamma: float = Field(5.0, ge=0)
-    """gamma2, where it does not and is less sure; the same."""
+    """gamma2, the power where the network disagrees and is less sure than the label; 5 on VOC, 3 on Cityscapes."""
     sample_every: int = Field(16, ge=1)
-    """One pixel in so many finds the thresholds."""
+    """The thresholds are found from one in this many pixels."""
 
     def with_weights(self, change: Callable[[str], str]) -> "DMTConfig":
         if self.other_weights is None:
@@ -57,17 +57,17 @@ class DMTConfig(SupervisedConfig):
 
 
 class DMT(Supervised):
-    """Two networks that learn from the labels, and then, in phases, each from what the other one labels.
+    """Two networks learn from the labels and then, in phases, each from the pseudo-labels of the other.
 
-    The first network is the one that is scored and shipped. In a phase each learns from the other as it was before the
-    phase; the first one learns last, so that looks at val, which are in the last stage, see it learn. (In the released
-    scripts it learns first, which is the same but for the draws.) The steps of a run are those of both.
+    The first network is scored and shipped. In a phase each network learns from the other as it was before the phase.
+    The first network learns last, so that scores on val, which are taken in the last stage, see it learn. In the
+    released scripts this network learns first, which changes only the draws. The steps of a run are those of both.
 
-    Different from the original: the networks see the same labels (the paper also has two samples of them that differ
-    as much as possible), so that, with the same weights to start from, what makes them differ are the drawn weights of
-    decoder and classifier and the order, crops and views of the images. Crops are labeled as they are drawn, not whole
-    images once a phase; the views are the harness's weak ones; no weights are selected on val. The batch, 7
-    pseudo-labeled and 1 labeled image on VOC and 6 and 2 on Cityscapes, is the recipe's.
+    Differences from the original: both networks see the same labels, while the paper also has two samples of labels
+    that differ as much as possible. If both start from the same weights, they differ by the drawn weights of decoder
+    and classifier and by the order, crops and views of the images. Crops are labeled as they are drawn, not whole
+    images once a phase. The views are the harness's weak ones. No weights are selected on val. The batch is the
+    recipe's; the original has 7 pseudo-labeled images and 1 labeled image on VOC, and 6 and 2 on Cityscapes.
     """
 
     paper = "Feng et al., Pattern Recognition 2022"

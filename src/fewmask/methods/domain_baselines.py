@@ -1,6 +1,6 @@
 """The baselines of semi-supervised domain adaptation: supervised training on the source, on the target, on both.
 
-Rows that every comparison of adaptation methods has beside the methods; Table 4 of Alonso et al., ICCV 2021.
+Comparisons of adaptation methods have these rows, for example Table 4 of Alonso et al., ICCV 2021.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from fewmask.methods.supervised import Supervised, SupervisedConfig
 
 
 class SourceOnlyConfig(SupervisedConfig):
-    """As of supervised training."""
+    """The settings of supervised training."""
 
     name: str = "source_only"
 
@@ -18,7 +18,7 @@ class SourceOnlyConfig(SupervisedConfig):
 class SourceOnly(Supervised):
     """Cross-entropy on the source alone: what the target's images and labels have to improve on.
 
-    Every labeled batch is of the source; the target is there to be scored, and needs no masks to train with.
+    Every labeled batch is of the source. The target is there to be scored, and needs no masks for training.
     """
 
     paper = "baseline"
@@ -30,7 +30,7 @@ class SourceOnly(Supervised):
 
 
 class TargetOnlyConfig(SupervisedConfig):
-    """As of supervised training."""
+    """The settings of supervised training."""
 
     name: str = "target_only"
 
@@ -47,7 +47,7 @@ class TargetOnly(Supervised):
 
 
 class JointConfig(SupervisedConfig):
-    """As of supervised training."""
+    """The settings of supervised training."""
 
     name: str = "joint"
 

@@ -1,15 +1,15 @@
-"""Error-correcting supervision: a second network learns to correct the first, and makes targets where labels lack.
+"""Error-correcting supervision: a second network learns to correct the first, and makes targets for unlabeled images.
 
 Mendel et al., Semi-supervised Segmentation based on Error-correcting Supervision, ECCV 2020,
-https://doi.org/10.1007/978-3-030-58526-6_9. Our reading: no code and no full text was available.
+https://doi.org/10.1007/978-3-030-58526-6_9. This is our reading: code and full text were not available.
 
-Verified, from the abstract: a correction network sees the image and its segmentation; on labeled images it learns to
-spot what is right and to amend what is wrong, and regularizes the segmentation network; on unlabeled images the two
-together make the target, and the corrector's certainty weights the loss.
-Recalled, not verified: one output more than there are classes, for "right"; the three losses.
-Chosen by us: the corrector (DeepLabv3+ on a ResNet-18, random weights, no dropout), its optimizer, all weights, when
-the unlabeled images join, that these are not augmented, and that only the pass that trains the corrector counts in the
-running statistics of its BatchNorms: every pass normalizes by its batch.
+The abstract says: a correction network sees the image and its segmentation. On labeled images this network learns to
+spot what is right and to amend what is wrong, and regularizes the segmentation network. On unlabeled images the two
+networks together make the target, and the corrector's certainty weights the loss.
+We recall, but could not verify, the three losses, and that the corrector has one more output than classes, for "right".
+Our choices are the corrector (DeepLabv3+ on a ResNet-18, random weights, no dropout), its optimizer, all weights, when
+the unlabeled images join, and that these are not augmented. Another choice: every pass of the corrector normalizes by
+its batch, but only the pass that trains it counts in the running statistics of its BatchNorms.
 """
 
 from typing import Any, ClassVar, NamedTuple
@@ -38,21 +38,24 @@ class ErrorCorrectionConfig(SupervisedConfig):
     name: str = "ecs"
     class_balance: bool = False
     corrector_encoder: str = "resnet18"
+    """Encoder of the corrector, named as in net.encoder."""
     correct_weight: float = Field(0.2, gt=0)
-    """Of the pixels that are right, in the corrector's loss: most are."""
+    """Weight of rightly predicted pixels in the corrector's loss; most pixels are of this kind."""
     regularizer_weight: float = Field(0.1, ge=0)
+    """Weight of the term that asks for predictions which the corrector calls correct."""
     pseudo_weight: float = Field(1.0, ge=0)
+    """Weight of the cross-entropy with the targets of unlabeled images."""
     unlabeled_start: Probability = 0.1
     """Share of the run after which the unlabeled images join."""
     corrector_rate: float = Field(1e-4, gt=0)
-    """Learning rate of the corrector's Adam, whatever that of the segmenter."""
+    """Learning rate of the corrector's Adam, whatever the segmenter's learning rate is."""
 
 
 class ErrorCorrection(Supervised):
     """Supervised training with a corrector, which judges the predictions for labeled and unlabeled images.
 
-    Both networks learn in the same step. The segmenter's terms leave the corrector alone, and the corrector's stops at
-    what it is given.
+    Both networks learn in the same step. The segmenter's terms send no gradient to the corrector's parameters, and the
+    corrector's term sends none to the segmenter.
     """
 
     paper = "Mendel et al., ECCV 2020 (our reading)"
@@ -76,7 +79,7 @@ class ErrorCorrection(Supervised):
 
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
-        for network in (self.net, self.corrector):  # which see the unlabeled images later in the run
+        for network in (self.net, self.corrector):  # both see the unlabeled images later in the run
             network.check_trains(batch.unlabeled.images)
         view = self.view(batch)
         logits = self.net(view.images).logits
@@ -115,7 +118,7 @@ class ErrorCorrection(Supervised):
 
 
 class Target(NamedTuple):
-    """What the two networks agree on for every pixel, how sure the corrector is, and where it keeps the prediction."""
+    """The target of every pixel, how sure the corrector is, and where the corrector keeps the prediction."""
 
     labels: Labels
     certainty: Confidence
@@ -123,12 +126,12 @@ class Target(NamedTuple):
 
 
 def correction_targets(logits: Logits, labels: Labels) -> Labels:
-    """What the corrector has to say of predictions: k, "correct", where they are right, and else the label."""
+    """What the corrector should say of predictions: k, for "correct", where they are right; otherwise the label."""
     return torch.where(logits.argmax(dim=1) == labels, logits.shape[1], labels)
 
 
 def corrected(logits: Logits, judgments: Corrections) -> Target:
-    """The predicted class where the corrector calls it correct, and else the corrector's best class."""
+    """The predicted class where the corrector calls it correct; otherwise the corrector's best class."""
     certainty, judged = judgments.float().softmax(dim=1).max(dim=1)
     called_correct = judged == logits.shape[1]
     return Target(torch.where(called_correct, logits.argmax(dim=1), judged), certainty, called_correct)

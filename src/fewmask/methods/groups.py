@@ -6,9 +6,9 @@ from torch import nn
 
 
 class OwnAdam(NamedTuple):
-    """An Adam beside the recipe's optimizer, as critics have.
+    """An Adam beside the recipe's optimizer, for critics.
 
-    Its betas are those of the released code of Hung et al., Adversarial Learning for Semi-Supervised Semantic
+    The betas are those of the released code of Hung et al., Adversarial Learning for Semi-Supervised Semantic
     Segmentation, BMVC 2018.
     """
 
@@ -20,11 +20,11 @@ class Group(NamedTuple):
     """Parameters that learn alike.
 
     Attributes:
-        name: `encoder` for those that usually come pre-trained (`training.encoder_rate` is theirs), `new` for the rest,
-            or a name that says why they are apart.
-        parameters: each stands in one group of the method.
-        rate: their share of the optimizer's learning rate.
-        optimizer: None for the recipe's.
+        name: `encoder` for parameters that usually come pre-trained, to which `training.encoder_rate` applies; `new`
+            for the rest; or a name that says why the parameters are apart.
+        parameters: each parameter is in one group of the method.
+        rate: the parameters' share of the optimizer's learning rate.
+        optimizer: None for the recipe's optimizer.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Label-based pixel contrast on the few masks, then fine-tuning; with pseudo-labels for the rest, both once more.
+"""Label-based pixel contrast on the few masks, then fine-tuning; a second round of both may add pseudo-labels.
 
 Zhao et al., Contrastive Learning for Label Efficient Semantic Segmentation, ICCV 2021.
 """
@@ -25,16 +25,16 @@ class LabelContrastConfig(SupervisedConfig):
 
     name: str = "label_contrast"
     contrast: ContrastConfig = ContrastConfig()
-    """As the block pretrain of other methods."""
+    """The same settings as in the block `pretrain` of other methods."""
     pseudo_labels: bool = False
-    """Halves of the run: labels, then labels and pseudo-labels."""
+    """Whether the second half of the run repeats the first on labels and pseudo-labels."""
 
 
 class LabelContrast(Supervised):
-    """Contrastive pre-training, then cross-entropy, on the labeled images; in a second round on all of them.
+    """Contrastive pre-training, then cross-entropy, on the labeled images; an optional second round takes all images.
 
-    The second round goes on from the first one's network; its pseudo-labels are the argmax of that network at the end
-    of the first round, of every pixel, made anew for every crop.
+    The second round goes on from the network of the first round. Its pseudo-labels are the argmax of the network at the
+    end of the first round, for every pixel, and are made anew for every crop.
     """
 
     paper = "Zhao et al., ICCV 2021"
@@ -48,7 +48,7 @@ class LabelContrast(Supervised):
 
     @classmethod
     def advantage(cls, config: Any) -> str:
-        return cls.name  # its contrast is of the labeled images
+        return cls.name  # the contrast needs labeled images alone
 
     def __init__(self, config: LabelContrastConfig, tools: Tools) -> None:
         super().__init__(config, tools)
@@ -78,7 +78,7 @@ class LabelContrast(Supervised):
 
     @torch.no_grad()
     def _with_pseudo_labels(self, batch: Batch) -> Batch:
-        """The batch with its unlabeled images among the labeled ones of their domain."""
+        """The batch with its unlabeled images, pseudo-labeled, among the labeled images of the target."""
         assert self.labeler is not None
         assert batch.unlabeled is not None
         images, valid = batch.unlabeled

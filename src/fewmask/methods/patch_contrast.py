@@ -1,16 +1,16 @@
-"""Patch-wise contrast across domains: what is structurally similar in label space is drawn together in feature space.
+"""Patch-wise contrast across domains: patches that are similar in label space are drawn together in feature space.
 
 Liu et al., Domain Adaptation for Semantic Segmentation via Patch-Wise Contrastive Learning, 2021,
-https://arxiv.org/abs/2104.11056. Our reading: no code and no full text was available.
+https://arxiv.org/abs/2104.11056. This is our reading: code and full text were not available.
 
-Verified, from the abstract and the start of the introduction: a contrastive loss aligns, across domains, the features
-of patches whose labels are structurally similar; patches are divided into sub-patches at several levels and compared
-in label space; images without labels take part with pseudo-labels.
-Chosen by us: the size of the patches, the levels (1, 4 and 16 parts), the class histograms and their L1 distance, both
-thresholds, InfoNCE in both directions and its temperature, the weight, the projection head (two layers on the average
-of a patch's features), the confidence of a pseudo-label, and that a patch counts from half of its pixels labeled on.
-Pseudo-labels are those of the network as it is in this step, without gradient: there is no second store of labels and
-no teacher. They serve the comparison of patches alone, not a cross-entropy.
+The abstract and the start of the introduction say: a contrastive loss aligns, across domains, the features of patches
+whose labels are structurally similar. Patches are divided into sub-patches at several levels and compared in label
+space. Images without labels take part with pseudo-labels.
+Our choices are the size of the patches, the levels (1, 4 and 16 parts), the class histograms and their L1 distance,
+both thresholds, InfoNCE in both directions and its temperature, the weight, the projection head (two layers on the
+average of a patch's features), the confidence of a pseudo-label, and that half of a patch's pixels must be labeled.
+Pseudo-labels are those of the network in this step, without gradient: there is no second store of labels and no
+teacher. Pseudo-labels serve only the comparison of patches, not a cross-entropy.
 """
 
 from typing import Any, ClassVar, NamedTuple
@@ -34,26 +34,29 @@ from fewmask.shapes import IGNORE, Bool, Features, Labels, Scalar
 
 
 class PatchContrastConfig(JointConfig):
-    """What a patch is, which are alike, and how they are contrasted."""
+    """The size of patches, which patches are alike, and how patches are contrasted."""
 
     name: str = "patch_contrast"
     patch_size: int | None = Field(None, ge=4)
-    """Side of a patch in pixels, at most that of the images; None: a quarter of their shorter side, 128 of 512."""
+    """Side of a patch in pixels, at most the images' shorter side. None: a quarter of the shorter side, 128 of 512."""
     positive_disparity: Probability = 0.2
     """Patches of the two domains that differ by less are positives."""
     negative_disparity: Probability = 0.6
-    """Those that differ by more are negatives."""
+    """Patches of the two domains that differ by more are negatives."""
     labeled_share: Probability = 0.5
     """A patch takes part if at least this share of its pixels has a label or a pseudo-label."""
     confidence_threshold: Probability = 0.9
-    """Of a pseudo-label."""
+    """A pixel has a pseudo-label if the network's confidence is above this."""
     temperature: float = Field(0.07, gt=0)
+    """Cosines are divided by the temperature."""
     contrast_weight: float = Field(0.1, ge=0)
+    """Weight of the contrast of patches."""
     dim: int = Field(128, ge=1)
+    """Length of the contrasted vectors."""
 
 
 class _Patches(NamedTuple):
-    """Patches of one domain: their projected features, what their labels show, and whether enough is labeled."""
+    """Patches of one domain: projected features, descriptors of labels, and whether enough of a patch is labeled."""
 
     vectors: Tensor
     descriptors: Tensor

@@ -1,4 +1,4 @@
-"""When a step is: the stages of a run, the phases of a stage, and the moment that a method is told."""
+"""The plan of a run: its stages, the phases of a stage, and the moment of a step."""
 
 import math
 from typing import NamedTuple
@@ -10,9 +10,9 @@ from fewmask.shapes import Scalar
 
 
 class Stage(NamedTuple):
-    """A part of a run with its own schedule: `share` of the run's steps, from `rate` times its learning rate on.
+    """A part of a run with its own schedule: `share` of the run's steps, starting at `rate` times its learning rate.
 
-    What a stage that `pretrains` has made of the student is kept as weights to start other runs from.
+    The student that a stage with `pretrains` has trained is kept as weights to start other runs from.
     """
 
     name: str
@@ -22,18 +22,18 @@ class Stage(NamedTuple):
 
 
 class Now(NamedTuple):
-    """Where in a stage a step is.
+    """The moment of a step in its stage.
 
-    `step`, `steps`, `stage` and `phase` are for Python, which may branch on the stage and the phase alone. Arithmetic
-    takes `progress` and `steps_done`, tensors on the device of the method: no number of Python changes from step to
-    step.
+    `step`, `steps`, `stage` and `phase` are values of Python, which may branch on the stage and the phase alone.
+    Arithmetic takes `progress` and `steps_done`, which are tensors on the device of the method, so that it uses no
+    number of Python that changes from step to step.
 
     Attributes:
-        step: steps of the stage that are done, 0..steps-1.
-        steps: those of the whole stage.
-        stage: its name.
-        phase: how many of the boundaries that `Method.phases` names are behind.
-        progress: step / steps, in [0, 1); float64, float32 on a device that has no float64.
+        step: number of steps of the stage that are done, 0..steps-1.
+        steps: number of steps of the whole stage.
+        stage: name of the stage.
+        phase: how many of the boundaries in `Method.phases` are passed.
+        progress: step / steps, in [0, 1); float64, or float32 on a device without float64.
     """
 
     step: int

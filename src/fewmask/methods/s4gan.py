@@ -1,13 +1,13 @@
 """s4GAN: a discriminator of images with their class maps gives features to match, and picks images to learn from.
 
 Mittal et al., Semi-Supervised Semantic Segmentation with High- and Low-level Consistency, TPAMI 2021,
-https://arxiv.org/abs/1908.05724. Settings are those of the released code (sud0301/semisup-semseg) for Pascal VOC.
+https://arxiv.org/abs/1908.05724. The settings are those of the released code (sud0301/semisup-semseg) for Pascal VOC.
 
-The segmentation branch alone: the second one, MLMT, a classifier of whole images that removes classes from the
-prediction, is left out, as the released commands for Cityscapes do.
-Chosen by us: the labeled images of the same batch are the true ones, where the released code draws a second batch; one
-pass over them serves both the matching and the discriminator; class maps are 0 where an unlabeled image is padding, as
-those of labels are; and both kinds of images are augmented alike, weakly, as everywhere here.
+This is the segmentation branch alone. The second branch, MLMT, a classifier of whole images that removes classes from
+the prediction, is left out, as in the released commands for Cityscapes.
+Our choices: the labeled images of the same batch are the true ones, while the released code draws a second batch. One
+pass over the labeled images serves both the matching and the discriminator. Class maps of an unlabeled image are 0 in
+the padding, like class maps of labels. Labeled and unlabeled images are augmented alike, by the weak augmentation.
 """
 
 from typing import Any, ClassVar
@@ -30,24 +30,28 @@ from fewmask.shapes import IGNORE, Float, Scalar
 
 
 class S4GANConfig(SupervisedConfig):
-    """The weights of the terms, and which images without labels teach."""
+    """The weights of the loss terms, and the unlabeled images that are learned from."""
 
     name: str = "s4gan"
     class_balance: bool = False
     feature_matching_weight: float = Field(0.1, ge=0)
+    """Weight of the distance between the mean features of predictions and of labels."""
     self_training_weight: float = Field(1.0, ge=0)
+    """Weight of the cross-entropy with pseudo-labels."""
     threshold: Probability = 0.6
-    """An image is taught its own prediction if it is held for true with more than this probability; Cityscapes: 0.7."""
+    """An image learns its own prediction if the discriminator calls it true with more than this probability. The
+    original has 0.7 for Cityscapes."""
     discriminator_rate: float = Field(1e-4, gt=0)
-    """Learning rate of the discriminator's Adam, whatever that of the segmenter; Cityscapes: 1e-5."""
+    """Learning rate of the discriminator's Adam, whatever the segmenter's learning rate is. The original has 1e-5 for
+    Cityscapes."""
 
 
 class S4GAN(Supervised):
     """Supervised training, with a discriminator that tells predicted class maps from those of labels, image by image.
 
-    Segmenter and discriminator learn in the same step. The segmenter is not told to fool the discriminator, but to have
-    predictions of the same mean features as labels have; these features leave the discriminator alone, and its own term
-    stops at the predictions.
+    Segmenter and discriminator learn in the same step. The segmenter does not learn to fool the discriminator, but
+    to give predictions with the same mean features as labels. This sends no gradient to the discriminator's parameters,
+    and the discriminator's term sends none to the segmenter.
     """
 
     paper = "Mittal et al., TPAMI 2021 (segmentation branch)"
@@ -90,5 +94,5 @@ class S4GAN(Supervised):
 
 
 def _feature_distance(predicted: Float[Tensor, "u d"], true: Float[Tensor, "b d"]) -> Scalar:
-    """Mean absolute difference of the means over the images, in float32."""
+    """Mean absolute difference of the features' means over the images, in float32."""
     return (predicted.float().mean(dim=0) - true.float().mean(dim=0)).abs().mean()

@@ -14,19 +14,19 @@ from fewmask.shapes import Logits, Scalar
 
 
 class SupervisedConfig(MethodConfig):
-    """How labeled images are seen, and how their classes count."""
+    """The augmentation of labeled images, and the weights of their classes."""
 
     name: str = "supervised"
     class_balance: bool = True
     """Weights class c by sqrt(median / frequency_c) over the labels (Alonso et al., section 4.2)."""
     weak: Augmentation = WEAK
-    """Of labeled images."""
+    """Augmentation of labeled images."""
 
 
 class Supervised(Method):
     """Cross-entropy on weakly augmented labeled images: the baseline of the others.
 
-    It is the first row of Table 5 of Alonso et al., ICCV 2021.
+    The first row of Table 5 of Alonso et al., ICCV 2021, is this baseline.
     """
 
     paper = "baseline"
@@ -52,13 +52,13 @@ class Supervised(Method):
         return Step({"sup": self.supervised_loss(self.net(view.images).logits, view)}, {})
 
     def view(self, batch: Batch) -> View:
-        """Weak views of these images, the target's first; their labels count for the class weights."""
+        """Weak views of the labeled images, the target's first; their labels are counted for the class weights."""
         if self.config.class_balance:
             for part in batch.domains:
                 self.frequency.observe(part.labels)
         return augment_apart(self.config.weak, batch.domains, self.tools.num_classes)
 
     def supervised_loss(self, logits: Logits, view: View) -> Scalar:
-        """Cross-entropy with the labels of the views, weighted by class if so configured."""
+        """Cross-entropy with the labels of the views, weighted by class if `class_balance` is on."""
         weights = self.frequency.weights() if self.config.class_balance else None
         return cross_entropy(logits, view.labels, weights)

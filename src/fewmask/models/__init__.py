@@ -1,1 +1,1 @@
-"""What owns weights or buffers: networks, the EMA teacher, the class bank, heads and selectors."""
+"""Modules that own weights or buffers: networks, the EMA teacher, the class bank, heads and selectors."""

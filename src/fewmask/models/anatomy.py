@@ -1,4 +1,4 @@
-"""What SegNet has to know of networks of segmentation_models_pytorch: where each is cut and which sizes it takes."""
+"""What SegNet must know about a network of segmentation_models_pytorch: where to cut it and which sizes it takes."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from fewmask.models.deeplabv2 import DeepLabV2
 
 
 def cut_at_the_classifier(network: Any) -> None:
-    """Leave the head its last layers alone, without upsampling and activation; the rest of DPT's joins the decoder."""
+    """Reduce the head to its last layers, without upsampling and activation; the rest of DPT's joins the decoder."""
     head = network.segmentation_head
     if isinstance(head, DPTSegmentationHead):
         network.decoder = _DPTFeatures(network.decoder, head.head[:-2])
@@ -22,14 +22,14 @@ def cut_at_the_classifier(network: Any) -> None:
 
 
 def input_stride(network: Any) -> int:
-    """What height and width of the input must be a multiple of, so that every level of the network fits the next."""
+    """The number that the input's sides must be multiples of, so that every level of the network fits the next."""
     stride = int(network.encoder.output_stride)
     decoder = network.decoder
-    if isinstance(network, DeepLabV2) and network.caffe:  # one level, on a grid that is no multiple
+    if isinstance(network, DeepLabV2) and network.caffe:  # it has only one level, and its pooling rounds up
         return 1
-    if isinstance(decoder, PANDecoder):  # halves the last map of the encoder three times
+    if isinstance(decoder, PANDecoder):  # it halves the last map of the encoder three times
         return 8 * stride
-    if isinstance(decoder, _DPTFeatures):  # halves the tokens' grid, or more, for its coarsest level
+    if isinstance(decoder, _DPTFeatures):  # it divides the tokens' grid by two or more for its coarsest level
         coarsest = decoder.decoder.reassemble_blocks[-1].upsample
         return stride * coarsest.stride[0] if isinstance(coarsest, nn.Conv2d) else stride
     return stride
@@ -46,7 +46,7 @@ def normalizes_one_pixel(decoder: nn.Module) -> bool:
 
 
 def in_channels(head: nn.Module) -> int:
-    """The channels that the classification layer reads."""
+    """The number of channels that the classification layer reads."""
     return next(layer.in_channels for layer in head.modules() if isinstance(layer, nn.Conv2d))
 
 

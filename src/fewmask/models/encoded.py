@@ -1,4 +1,4 @@
-"""What the encoder of a SegNet gives to its decoder; a method may perturb it on the way.
+"""The output of a SegNet's encoder, which a method may perturb before the decoder reads it.
 
 Feature dropout: Yang et al., Revisiting Weak-to-Strong Consistency in Semi-Supervised Semantic Segmentation (UniMatch),
 CVPR 2023, https://arxiv.org/abs/2208.09910. Complementary masks of channels: Yang et al., UniMatch V2, TPAMI 2025,
@@ -16,7 +16,7 @@ from torch import Tensor
 class Encoded(NamedTuple):
     """The maps of a batch of images between encoder and decoder.
 
-    Dropout of whole channels, with the clean maps beside it in one pass of the decoder:
+    This example drops whole channels, and decodes the clean and the changed maps in one pass:
 
         encoded = net.encode(images)
         dropped = encoded.changed(lambda maps: F.dropout2d(maps, 0.5))
@@ -24,19 +24,19 @@ class Encoded(NamedTuple):
     """
 
     maps: list[Tensor]
-    """One float [b d hs ws] for each level of the encoder, in order of depth. `mit` encoders have no level at half the
-    size of the image and give a map of no channels in its place."""
+    """One float map [b d hs ws] for each level of the encoder, in order of depth. `mit` encoders have no level at half
+    the size of the image, and give a map without channels in its place."""
     tokens: list[Tensor | None] | None = None
-    """For each map the prefix tokens [b n d] of a vision transformer, which DPT's decoder reads beside it."""
+    """A vision transformer's prefix tokens [b n d] for each map, which DPT's decoder reads with the map."""
     image: Tensor | None = None
-    """The normalized and padded images, where the encoder hands them on. Decoders read nothing but their size."""
+    """The normalized and padded images, if the encoder passes them on. Decoders read only their size."""
 
     def changed(self, change: Callable[[Tensor], Tensor]) -> "Encoded":
-        """The change of every map; tokens stay as they are."""
+        """Applies the change to every map; tokens stay as they are."""
         return self._replace(maps=[change(maps) for maps in self.maps])
 
     def part(self, images: slice) -> "Encoded":
-        """What belongs to these images of the batch."""
+        """The maps and tokens of the given images of the batch."""
         return Encoded(
             [maps[images] for maps in self.maps],
             None if self.tokens is None else [None if tokens is None else tokens[images] for tokens in self.tokens],
@@ -45,7 +45,7 @@ class Encoded(NamedTuple):
 
     @staticmethod
     def joined(parts: Sequence["Encoded"]) -> "Encoded":
-        """One batch of several that the same network encoded, from images of the same size."""
+        """Joins several batches that the same network encoded from images of the same size."""
         first = parts[0]
         of_maps = zip(*(part.tokens or repeat(None, len(part.maps)) for part in parts), strict=True)
         return Encoded(

@@ -1,6 +1,6 @@
 """Class frequencies over labels and pseudo-labels together, from which section 4.2 weights the classes.
 
-This is the method's brake: with weights from the labels alone, a rare class feeds on its own pseudo-labels.
+These weights act as a brake: with weights from the labels alone, a rare class grows by its own pseudo-labels.
 Alonso et al., Semi-Supervised Semantic Segmentation with Pixel-Level Contrastive Learning from a Class-wise
 Memory Bank, ICCV 2021.
 """
@@ -13,19 +13,19 @@ from fewmask.ops.losses import balanced_class_weights, class_counts
 from fewmask.shapes import Labels, PerClass
 
 DECAY = 0.99
-"""What a step leaves of older pseudo-labels: they count for some 100 steps. The released code keeps one pass over the
-unlabeled images (docs/differences.md: 20)."""
+"""Factor by which a step shrinks the counts of older pseudo-labels, so that they count for some 100 steps. The released
+code keeps the counts of one pass over the unlabeled images (docs/differences.md: 20)."""
 
 _NEXT_TO_NONE = 1e-6
 
 
 class ClassFrequency(nn.Module):
-    """Class shares of the labeled images and, in a fading memory, of the pseudo-labeled ones.
+    """Class shares of the labeled images, and of the pseudo-labeled images with a fading memory.
 
     Args:
         num_classes: k.
-        num_labeled: images with labels; how much their shares count for.
-        num_unlabeled: images without, likewise; 0 where a method has none.
+        num_labeled: number of labeled images, by which their class shares are weighted.
+        num_unlabeled: number of unlabeled images, by which their class shares are weighted; 0 if a method has none.
     """
 
     labeled: Tensor
@@ -49,18 +49,18 @@ class ClassFrequency(nn.Module):
         self.pseudo.mul_(DECAY).add_(counts)
 
     def weights(self) -> PerClass:
-        """alpha_c = sqrt(median / frequency) over all images, labeled and pseudo-labeled, as section 4.2."""
+        """alpha_c = sqrt(median / frequency) over all images, labeled and pseudo-labeled, as in section 4.2."""
         pooled = self.num_labeled * _share(self.labeled) + self.num_unlabeled * _share(self.pseudo)
         return balanced_class_weights(pooled)
 
     def excess(self) -> PerClass:
-        """Share of each class among the pseudo-labels over its share among the labels; 1 is even, near 0 a lost class.
+        """Share of each class in the pseudo-labels divided by its share in the labels; 1 is even, near 0 is lost.
 
-        A class that has not occurred counts as one pixel in a million: where it is in neither, that is even.
+        A share counts as one pixel in a million at least, so a class that occurs in neither has the value 1.
         """
         return (_share(self.pseudo).clamp(min=_NEXT_TO_NONE) / _share(self.labeled).clamp(min=_NEXT_TO_NONE)).float()
 
 
 def _share(counts: Tensor) -> Tensor:
-    """Counts that sum to 1; 0 where nothing was counted."""
+    """Counts divided by their sum; all 0 if nothing was counted."""
     return counts / counts.sum().clamp(min=1)

@@ -1,4 +1,4 @@
-"""Maps of pixels on the grid of a network's features: padding to the stride of the network, then sampling.
+"""Brings maps of pixels to the grid of a network's features: pads them to the network's stride, then samples.
 
 Contrast and memory banks need the label of every feature vector (section 3.4 of Alonso et al., ICCV 2021,
 https://arxiv.org/abs/2104.13415).
@@ -18,17 +18,17 @@ def on_grid(
     """A per-pixel map, sampled where the features are: entry i of the flat map belongs to row i of the flat features.
 
     Args:
-        maps: labels, confidence or a mask, of the images the features were made of.
+        maps: labels, confidence or a mask of the images from which the features were computed.
         grid: height and width of the features.
-        stride: of the network (`SegNet.stride`).
+        stride: stride of the network (`SegNet.stride`).
         fill: the value of the padding, such as IGNORE or a confidence of 0.
-        align_corners: the last cell takes the last pixel, where `classify` puts it, and the nearest pixel counts: so in
-            the released code of Zhao et al. Else cell (i, j) takes the pixel at (i H / hs, j W / ws), rounded down, of
-            the padded map: where the receptive field of a convolutional encoder is centered, and what the released
-            code of Alonso et al. takes.
+        align_corners: if True, each cell takes the nearest pixel of a grid whose last cell is the last pixel, where
+            `classify` puts it, as in the released code of Zhao et al. If False, cell (i, j) takes the pixel at
+            (i H / hs, j W / ws) of the padded map, rounded down. The receptive field of a convolutional encoder is
+            centered there, and the released code of Alonso et al. takes this pixel.
 
     Returns:
-        The same type.
+        The sampled map, in the type of the given maps.
     """
     padded = pad(maps, stride, fill)
     rows, columns = (
@@ -41,9 +41,9 @@ def on_grid(
 def on_coarse_grid(
     features: Features, labels: Labels, stride: int, cell: int, align_corners: bool = False
 ) -> tuple[Float[Tensor, "b d hg wg"], Int64[Tensor, "b hg wg"]]:
-    """Features and their labels on a grid of about `cell` pixels: of a finer map, every so many rows and columns.
+    """Features and their labels on a grid of about `cell` pixels; a finer map keeps one of several rows and columns.
 
-    `stride` is that of the network; IGNORE fills the padding; `align_corners` as in `on_grid`.
+    `stride` is the network's stride, and `align_corners` is as in `on_grid`. IGNORE fills the padding of the labels.
     """
     height, width = features.shape[-2:]
     skip = max(1, cell * width // round_up(labels.shape[-1], stride))
@@ -59,7 +59,7 @@ def pad(maps: Shaped[Tensor, "*b h w"], stride: int, fill: float | int) -> Shape
 
 
 def round_up(length: int, stride: int) -> int:
-    """The smallest multiple of the stride that is no less than the length."""
+    """The smallest multiple of the stride that is at least the length."""
     return (length + stride - 1) // stride * stride
 
 
@@ -68,6 +68,6 @@ def _first_pixels(cells: int, pixels: int, device: torch.device) -> Tensor:
 
 
 def _nearest_pixels(cells: int, pixels: int, device: torch.device) -> Tensor:
-    """Of halves the later one."""
+    """The nearest pixel of each cell; halfway between two pixels, the later one."""
     gaps = max(cells - 1, 1)
     return (2 * torch.arange(cells, device=device) * (pixels - 1) + gaps) // (2 * gaps)

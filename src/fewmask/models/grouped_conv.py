@@ -1,8 +1,8 @@
-"""Grouped convolutions that train right and fast on a CPU.
+"""Grouped convolutions that train correctly and fast on a CPU.
 
 In bfloat16 and channels-last order, oneDNN leaves parts of the weights' gradient of a dilated grouped convolution
-unwritten where the map is 29 pixels wide or wider (PyTorch 2.15, rates 2 to 10: errors of 1 to 1e36 times the
-gradient). It is slow at the gradients of strided ones and of kernels beyond 3 x 3, for which float32 is faster
+unwritten if the map is at least 29 pixels wide (PyTorch 2.15, rates 2 to 10: errors of 1 to 1e36 times the gradient).
+The gradients of strided grouped convolutions, and of kernels beyond 3 x 3, are slow in bfloat16 and faster in float32
 (benchmarks/grouped_conv.py).
 """
 
@@ -17,14 +17,14 @@ Pair = tuple[int, int]
 
 
 class GroupedConv2d(nn.Conv2d):
-    """A strided, dilated or large grouped nn.Conv2d that keeps the size of a map but for its stride.
+    """A strided, dilated or large grouped nn.Conv2d in which only the stride changes the size of a map.
 
-    The values are nn.Conv2d's up to rounding. On a CPU, where gradients are needed, it reads a dilated convolution as a
-    plain one over pixels that lie its dilation apart, and computes all others in float32.
+    The values are nn.Conv2d's up to rounding. If gradients are needed on a CPU, a dilated convolution is computed as a
+    plain one over pixels that lie its dilation apart, and every other convolution in float32.
     """
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b out ho wo"]:
-        """As nn.Conv2d, in its dtype."""
+        """Returns what nn.Conv2d returns, in the same dtype."""
         if input.device.type != "cpu":
             return super().forward(input)
         height, width = input.shape[-2:]
@@ -41,7 +41,7 @@ class GroupedConv2d(nn.Conv2d):
         return output.to(torch.get_autocast_dtype("cpu"))
 
     def _taps_within(self, height: int, width: int) -> tuple[Tensor, Pair]:
-        """Weights and dilation without the taps that see nothing but the zeros around a map."""
+        """Weights and dilation without the taps that see only the zeros around a map."""
         weight, (down, across) = self.weight, self.dilation
         if down >= height:
             weight, down = weight[:, :, self.kernel_size[0] // 2, None], 1
@@ -62,7 +62,7 @@ class GroupedConv2d(nn.Conv2d):
 
 
 def use_grouped_convs(network: nn.Module) -> None:
-    """Makes every layer of the network that GroupedConv2d equals one, its weights untouched."""
+    """Turns every layer that a GroupedConv2d can replace into one, without changing its weights."""
     for layer in network.modules():
         if (
             type(layer) is nn.Conv2d
@@ -78,7 +78,7 @@ def use_grouped_convs(network: nn.Module) -> None:
 
 
 def _split(maps: Tensor, dilation: Pair) -> Tensor:
-    """Pixels that lie `dilation` apart, each set a small map: [b dh dw, c, h/dh, w/dw], channels last."""
+    """Puts pixels that lie `dilation` apart into small maps [b dh dw, c, h/dh, w/dw], channels last."""
     down, across = dilation
     padded = F.pad(maps, (0, -maps.shape[-1] % across, 0, -maps.shape[-2] % down)).permute(0, 2, 3, 1)
     small = rearrange(padded, "b (h dh) (w dw) c -> (b dh dw) h w c", dh=down, dw=across)
@@ -86,7 +86,7 @@ def _split(maps: Tensor, dilation: Pair) -> Tensor:
 
 
 def _join(small: Tensor, dilation: Pair) -> Tensor:
-    """What `_split` took apart, its padding still there."""
+    """Undoes `_split`, except for its padding."""
     down, across = dilation
     maps = rearrange(small.permute(0, 2, 3, 1), "(b dh dw) h w c -> b (h dh) (w dw) c", dh=down, dw=across)
     return maps.permute(0, 3, 1, 2)

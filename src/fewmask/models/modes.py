@@ -1,4 +1,4 @@
-"""Reading a network in the other mode than its own."""
+"""Runs a network in train or eval mode, and then returns it to the mode that it was in."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,14 +8,14 @@ from torch import nn
 
 @contextmanager
 def in_eval_mode(module: nn.Module) -> Iterator[None]:
-    """It normalizes with its running statistics, which stand still; afterwards it is in the mode it was in."""
+    """Inside, the module normalizes with its running statistics, which stay the same; then its mode is restored."""
     with in_mode(module, training=False):
         yield
 
 
 @contextmanager
 def in_mode(module: nn.Module, training: bool) -> Iterator[None]:
-    """In training it normalizes with the statistics of its batch; afterwards it is in the mode it was in."""
+    """Inside, the module is in the given mode (training normalizes by the batch); then its mode is restored."""
     mode = module.training
     module.train(training)
     try:

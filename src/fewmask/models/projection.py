@@ -9,10 +9,10 @@ from fewmask.shapes import Features, Float
 
 
 class MapProjector(nn.Sequential):
-    """`layers` 1x1 convolutions with ReLU between them: three in the paper.
+    """`layers` 1x1 convolutions with ReLU between them; the paper has three.
 
-    With `batchnorm` a BatchNorm stands before every ReLU: the authors' released losses have two layers and this.
-    Between the convolutions there are `hidden_dim` channels, `dim` unless given.
+    `batchnorm` puts a BatchNorm before every ReLU; the head of the authors' released losses has two layers with it.
+    Between the convolutions there are `hidden_dim` channels, or `dim` if it is None.
     """
 
     def __init__(
@@ -26,5 +26,5 @@ class MapProjector(nn.Sequential):
         super().__init__(*modules, nn.Conv2d(hidden_dim if layers > 1 else in_dim, dim, 1))
 
     def forward(self, features: Features) -> Float[Tensor, "b dim hs ws"]:
-        """[b in_dim hs ws] to [b dim hs ws], of any length."""
+        """Maps features [b in_dim hs ws] to vectors [b dim hs ws] of any length."""
         return super().forward(features)  # type: ignore[no-any-return, no-untyped-call]

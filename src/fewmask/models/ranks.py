@@ -1,4 +1,4 @@
-"""What several ranks of one run share: rows gathered, counts summed; nothing to do where there is one rank."""
+"""Gathers rows and sums counts over the ranks of a run; with one rank, both stay as they are."""
 
 from collections.abc import Iterable
 
@@ -7,17 +7,17 @@ from torch import Tensor, distributed
 
 
 def num_ranks() -> int:
-    """Processes of this run."""
+    """The number of processes of this run."""
     return distributed.get_world_size() if _several() else 1
 
 
 def this_rank() -> int:
-    """Which of them this is."""
+    """The rank of this process, 0..num_ranks-1."""
     return distributed.get_rank() if _several() else 0
 
 
 def from_all_ranks(rows: Tensor) -> Tensor:
-    """The rows [n ...] of every rank in the order of the ranks; n is the same on all."""
+    """The rows [n ...] of every rank in the order of the ranks; n is the same on all ranks."""
     if not _several():
         return rows
     gathered = [torch.empty_like(rows) for _ in range(num_ranks())]

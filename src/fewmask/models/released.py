@@ -1,9 +1,10 @@
-"""Networks as the papers' code saves them, told by the names of their tensors and put under the names used here.
+"""Reads networks that the papers' code saved: tells them by the names of their tensors, and renames these.
 
-The COCO weights that half of the field starts from: Hung et al., Adversarial Learning for Semi-Supervised Semantic
-Segmentation, BMVC 2018, https://arxiv.org/abs/1802.07934. Checkpoints of the code of Alonso et al., Semi-Supervised
-Semantic Segmentation with Pixel-Level Contrastive Learning from a Class-wise Memory Bank, ICCV 2021,
-https://arxiv.org/abs/2104.13415. docs/weights.md says how each is fed.
+COCO weights, which half of the field starts from: Hung et al., Adversarial Learning for Semi-Supervised Semantic
+Segmentation, BMVC 2018, https://arxiv.org/abs/1802.07934.
+Checkpoints: the code of Alonso et al., Semi-Supervised Semantic Segmentation with Pixel-Level Contrastive Learning from
+a Class-wise Memory Bank, ICCV 2021, https://arxiv.org/abs/2104.13415.
+docs/weights.md says which images each network expects.
 """
 
 import re
@@ -42,18 +43,18 @@ SELECTOR = re.compile(r"contrastive_class_selector_(memory)?(\d+)\.([013])\.(\w+
 def released_network(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor] | None:
     """The state of the SegNet that computes what the released network does; None for a file of another kind.
 
-    Where the network takes BGR, the first convolution is turned around to take RGB.
+    If the network takes BGR, the channels of its first convolution are reversed, so that it takes RGB.
 
     Args:
-        tensors: of the file, without prefixes.
-        config: of the training, which the code of Alonso et al. saves beside the tensors.
+        tensors: tensors of the file, without prefixes.
+        config: settings of the training, which the code of Alonso et al. saves beside the tensors.
     """
     is_deeplabv2 = any(name.startswith("layer5.conv2d_list.") for name in tensors)
     if not is_deeplabv2 and not any(name.startswith("aspp.aspp1.") for name in tensors):
         return None
     network = {name: tensor for name, tensor in tensors.items() if not (HEAD.match(name) or SELECTOR.match(name))}
     has_heads = len(network) < len(tensors)
-    if is_deeplabv2 and not has_heads and not config:  # the COCO weights: levels of 0 to 255, less the mean
+    if is_deeplabv2 and not has_heads and not config:  # the COCO weights expect levels of 0 to 255 minus the mean
         mean, std, bgr = MEANS["pascal_voc"], 1 / 255, True
     else:  # the code of Alonso et al. divides the difference by 255
         (mean, bgr), std = _training(config), 1.0
@@ -63,14 +64,14 @@ def released_network(tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -
     state = {f"network.{_renamed(name, names)}": tensor for name, tensor in network.items()}
     state |= {"mean": torch.tensor(mean).view(3, 1, 1) / 255, "std": torch.full((3, 1, 1), std)}
     if is_deeplabv2:
-        state["network._extra_state"] = torch.tensor(bgr)  # from Caffe come the order of colors and the layout
+        state["network._extra_state"] = torch.tensor(bgr)  # a network that takes BGR also has Caffe's layout
     return state
 
 
 def released_heads(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state of ContrastHeads: the selectors of the classes, one module each in the file, are stacked.
+    """The state of ContrastHeads; the file has one selector module per class, and here they are stacked.
 
-    Heads and selectors alike are Linear (0), BatchNorm1d (1), an activation (2), Linear (3).
+    Heads and selectors both are Linear (0), BatchNorm1d (1), an activation (2), Linear (3).
     """
     state, of_classes = {}, defaultdict[str, dict[int, Tensor]](dict)
     for name, tensor in tensors.items():
@@ -87,7 +88,7 @@ def released_heads(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _training(config: Mapping[str, Any]) -> tuple[tuple[float, float, float], bool]:
-    """The mean that was subtracted from RGB, and whether the network took BGR."""
+    """The mean that was subtracted from RGB in [0, 255], and whether the network took BGR."""
     dataset, training = config.get("dataset"), config.get("training")
     pretraining = training.get("pretraining") if isinstance(training, Mapping) else None
     if not (isinstance(dataset, str) and dataset in MEANS and isinstance(pretraining, str)):

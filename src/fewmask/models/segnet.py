@@ -24,6 +24,8 @@ BatchNormMode = Literal["train", "affine_frozen", "frozen"]
 
 
 class SegOutput(NamedTuple):
+    """Logits at the size of the images, and the features before the classification layer, on their own grid."""
+
     logits: Logits
     features: Features
 
@@ -34,19 +36,20 @@ class SegNet(nn.Module):
     `forward` is `encode`, `decode` and `classify`, one after the other; a method may change what passes between two.
 
     Args:
-        network: a module with `encoder`, `decoder` and `segmentation_head`; it is changed in place: the upsampling and
-            activation of its head go, and what comes before DPT's last 1x1 convolution joins its decoder.
+        network: a module with `encoder`, `decoder` and `segmentation_head`. It is changed in place: its head loses
+            upsampling and activation, and the layers before DPT's last 1x1 convolution join its decoder.
         num_classes: channels of the logits.
-        mean: what the encoder's weights expect to be subtracted from RGB in [0, 1].
-        std: what they expect the difference to be divided by.
-        batchnorm: of the encoder. `affine_frozen` keeps gamma and beta as loaded while batch statistics normalize, as
-            in the released code of Alonso et al.; `frozen` also normalizes with the loaded running statistics, always.
+        mean: mean of each channel that the encoder's weights expect, for RGB in [0, 1].
+        std: standard deviation of each channel that the encoder's weights expect, for RGB in [0, 1].
+        batchnorm: how the encoder's BatchNorm trains. `affine_frozen` keeps gamma and beta as loaded and normalizes
+            with batch statistics, as in the released code of Alonso et al.; `frozen` keeps gamma and beta too, and
+            always normalizes with the loaded running statistics.
 
     Attributes:
         num_classes: channels of the logits.
         feature_dim: channels of the features.
-        stride: inputs are padded to a multiple of it. The grid of the features may be finer: their shape tells it.
-        min_batch: the fewest images that train; 2 where a layer normalizes one pooled pixel over the batch.
+        stride: images are padded to a multiple of this. The features may lie on a finer grid, which their shape tells.
+        min_batch: the fewest images in a training batch; 2 if a layer normalizes one pooled pixel over the batch.
     """
 
     network: Any
@@ -85,17 +88,17 @@ class SegNet(nn.Module):
         return SegOutput(self.classify(features, (height, width)), features)
 
     def features(self, images: Images) -> Features:
-        """What the classification layer sees, on the grid of the padded image."""
+        """The features that the classification layer reads, of the padded images."""
         return self.decode(self.encode(images))
 
     def encode(self, images: Images) -> Encoded:
-        """The maps of the encoder, of images that are normalized and padded here.
+        """Normalizes and pads the images, and returns the encoder's maps.
 
-        The padding is at the bottom and at the right, with zeros after normalization: every convolution continues an
-        image with just these zeros, so the border looks as it did in training.
+        Zeros are added at the bottom and at the right after normalization. Every convolution pads with the same zeros,
+        so the border looks as it did in training.
 
         Raises:
-            UserError: the network is in training and BatchNorm would have one value to normalize.
+            UserError: the network is in training and a BatchNorm would have only one value to normalize.
         """
         self.check_trains(images)
         normalized = (images - self.mean) / self.std
@@ -107,14 +110,14 @@ class SegNet(nn.Module):
         return Encoded(list(maps), tokens)
 
     def decode(self, encoded: Encoded) -> Features:
-        """What the classification layer sees, of maps that `encode` gave and a method may have changed."""
+        """The features that the classification layer reads, from maps of `encode` that a method may have changed."""
         maps = encoded.maps if encoded.image is None else [encoded.image, *encoded.maps]
         tokens = () if encoded.tokens is None else (encoded.tokens,)
         features: Tensor = self.network.decoder(maps, *tokens)
         return features
 
     def check_trains(self, images: Images) -> None:
-        """Raise a UserError where the network is in training and BatchNorm would have one value to normalize."""
+        """Raise a UserError if the network is in training and a BatchNorm would have only one value to normalize."""
         if self.training and len(images) < self.min_batch:
             raise UserError(
                 "this architecture pools a whole image to one pixel and normalizes it over the batch, "
@@ -135,10 +138,10 @@ class SegNet(nn.Module):
             )
 
     def classify(self, features: Features, size: tuple[int, int]) -> Logits:
-        """Logits at `size` (height, width), the size of the images that `features` was made of.
+        """Logits at `size` (height, width), the size of the images from which the features were computed.
 
-        The classification layer runs on the grid of the features; one bilinear step (corners aligned, as in the papers)
-        brings its logits to the padded image, and the padding is cut off.
+        The classification layer runs on the grid of the features. Its logits are upsampled bilinearly to the padded
+        image, with corners aligned as in the papers, and the padding is cut off.
         """
         height, width = size
         padded = (round_up(height, self.stride), round_up(width, self.stride))
@@ -153,7 +156,7 @@ class SegNet(nn.Module):
         return logits
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
-        """Every parameter that trains, once: by `encoder`, `decoder` and `classifier`."""
+        """Every parameter that trains, once, by part: `encoder`, `decoder` and `classifier`."""
         parts = {"encoder": "encoder", "decoder": "decoder", "classifier": "segmentation_head"}
         return {
             group: [parameter for parameter in self.network.get_submodule(part).parameters() if parameter.requires_grad]

@@ -40,7 +40,7 @@ class Teacher(nn.Module):
 
         Args:
             student: the module that was copied.
-            momentum: in [0, 1]; a tensor without dimensions on the device where it changes from step to step.
+            momentum: in [0, 1]; a tensor without dimensions on the device if it changes from step to step.
         """
         own: list[Tensor] = list(self.network.parameters())
         theirs: list[Tensor] = list(student.parameters())
@@ -53,7 +53,7 @@ class Teacher(nn.Module):
         elif momentum.device.type == "cpu":
             weight = (1 - momentum).to(own[0])
             torch._foreach_lerp_(own, theirs, [weight] * len(own))
-        else:  # where a lerp with a tensor for its weight would be a launch for every parameter
+        else:  # on a GPU a lerp with a tensor as weight would be one launch per parameter
             torch._foreach_mul_(own, momentum.to(own[0]))
             torch._foreach_add_(own, torch._foreach_mul(theirs, (1 - momentum).to(own[0])))
 
@@ -63,20 +63,20 @@ def average_momentum(progress: Tensor, steps: int) -> Tensor:
 
     Args:
         progress: step / steps, a tensor without dimensions.
-        steps: of the stage.
+        steps: number of steps of the stage.
     """
     return 1 - 1 / ((progress * steps).round() + 1)
 
 
 def cosine_momentum(progress: Tensor, steps: int, start: float) -> Tensor:
-    """From `start` to 1 along half a cosine, at most that of a true average, so that the first teacher is the student.
+    """Momentum from `start` to 1 along half a cosine, at most `average_momentum`; so the first teacher is the student.
 
-    The paper says "from 0.995 to 1"; the shape and a cap (1 - 1 / (10 step + 1)) are the released code's
-    (docs/differences.md: 14). The cap here is Tarvainen's.
+    The paper says "from 0.995 to 1". The released code has this shape and the cap 1 - 1 / (10 step + 1)
+    (docs/differences.md: 14); the cap here is Tarvainen's.
 
     Args:
         progress: step / steps, a tensor without dimensions.
-        steps: of the stage.
+        steps: number of steps of the stage.
         start: the momentum at the start, in [0, 1).
     """
     rising = 1 - (1 - start) * ((progress * math.pi).cos() + 1) / 2

@@ -1,4 +1,4 @@
-"""Pretrained weights: a file on disk that fits to the last tensor, or the hub when it answers."""
+"""Loads pretrained weights from a file on disk, of which every tensor must fit, or from the hub if it answers."""
 
 import pickle
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ from fewmask.models.released import released_heads, released_network
 from fewmask.models.segnet import SegNet
 
 NOT_ON_DISK = ("imagenet", "pip", "none")
-"""Words in place of a path, whatever lies in the working directory under such a name."""
+"""Words that never name a path, even if the working directory has a file of this name."""
 CONTAINERS = ("state_dict", "model", "model_state_dict")
 PREFIXES = ("module.", "encoder.", "backbone.", "model.", "Scale.")
 IMAGENET_HEADS = ("fc.", "head.", "classifier.", "last_linear.")
@@ -32,11 +32,10 @@ NUM_NAMED = 2
 def load_weights(net: SegNet, weights: str) -> None:
     """Load a file into `net`, in place.
 
-    The file (.safetensors, or .pth without Python objects) holds an encoder under timm's names, whose ImageNet
-    classifier is ignored and whose prefix, such as `encoder.`, is dropped; or EfficientNet-Lite0 under the names of its
-    package; or a whole network, saved by fewmask or
-    released with a paper, of which everything is loaded, or everything but the classifier when that has other classes.
-    A run folder stands for its student.
+    The file is .safetensors, or .pth without Python objects, and holds an encoder or a whole network. An encoder has
+    timm's names, or for EfficientNet-Lite0 those of its package; its ImageNet classifier is ignored, and a prefix such
+    as `encoder.` is dropped. A network was saved by fewmask or released with a paper; a classifier for other classes is
+    ignored, and everything else is loaded. A run folder stands for its student.
 
     Raises:
         UserError: when the file cannot be read, lacks a tensor, or holds one that the network has no place for.
@@ -55,7 +54,7 @@ def load_weights(net: SegNet, weights: str) -> None:
 def load_released_heads(heads: ContrastHeads, weights: str) -> None:
     """Load the heads and selectors of a checkpoint of the code of Alonso et al. into `heads`, in place.
 
-    Any other start has none, and selectors of other classes are of no use: then `heads` stay as they are.
+    `heads` stay as they are if the weights have no heads, or selectors for other classes.
 
     Raises:
         UserError: when the file cannot be read, or its heads are of other sizes.
@@ -71,9 +70,9 @@ def load_released_heads(heads: ContrastHeads, weights: str) -> None:
 
 @contextmanager
 def hub_or_cache() -> Iterator[None]:
-    """Downloads inside come from the hub, or at once from the local cache alone when the hub does not answer.
+    """Inside, downloads come from the hub, or at once from the local cache alone if the hub does not answer.
 
-    Without this, a machine without network retries every file for most of a minute.
+    Otherwise a machine without network would retry every file for most of a minute.
     """
     before = constants.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = before or not _hub_answers()
@@ -102,13 +101,13 @@ def missing_on_hub(encoder: str, error: OSError) -> NotOnHubError:
 def _hub_answers() -> bool:
     try:
         get_session().head(constants.ENDPOINT, timeout=HUB_SECONDS)
-    except Exception:  # the client library, and with it the errors, changed between versions of the hub's package
+    except Exception:  # versions of the hub's package have other client libraries, which raise other errors
         return False
     return True
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
-    """The tensors of a file, and the training's `config` where one lies beside them."""
+    """The tensors of a file, and the training's `config` if the file has one."""
     if not path.is_file():
         raise UserError(
             f"there is no weights file {path}",
@@ -123,7 +122,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
             "net.weights",
             "Save the state_dict alone, best as .safetensors.",
         ) from error
-    except Exception as error:  # torch answers a file of another kind with every kind of error
+    except Exception as error:  # torch raises every kind of error for a file of another kind
         raise UserError(
             f"{path} cannot be read as weights: {error!r}",
             "net.weights",
@@ -145,7 +144,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
 def _load_whole(net: SegNet, tensors: dict[str, Tensor], path: str) -> None:
     own = net.state_dict()
     classifier = {name: tensor for name, tensor in own.items() if name.startswith(CLASSIFIER)}
-    if classifier.keys() <= tensors.keys():  # a classifier of more branches gives its first
+    if classifier.keys() <= tensors.keys():  # of a classifier with more branches, the first are taken
         tensors = {name: tensor for name, tensor in tensors.items() if name in own or not name.startswith(CLASSIFIER)}
     if any(name in tensors and tensors[name].shape != own[name].shape for name in classifier):
         tensors = tensors | classifier
@@ -168,7 +167,7 @@ def _load_encoder(encoder: nn.Module, tensors: dict[str, Tensor], path: str) -> 
 
 
 def _load(module: nn.Module, tensors: dict[str, Tensor], path: str, part: str) -> None:
-    """Load what fits exactly; only BatchNorm's counters of batches, which nothing reads, may be missing."""
+    """Load tensors, which must fit exactly; only BatchNorm's batch counters, which nothing reads, may be missing."""
     own = _without_counters(module.state_dict())
     given = _without_counters(tensors)
     absent = [f"{_bare(name)} (not in the file)" for name in own if name not in given]
@@ -191,7 +190,7 @@ def _load(module: nn.Module, tensors: dict[str, Tensor], path: str, part: str) -
 
 
 def _without_prefixes(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under a prefix when there are any: of a file with `encoder.*` and `decoder.*`, only the encoder's."""
+    """The tensors under a prefix, if there is one: a file with `encoder.*` and `decoder.*` gives only the encoder's."""
     for prefix in PREFIXES:
         part = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
         if part:
@@ -223,7 +222,7 @@ def _bare(name: str) -> str:
 
 
 def _split(name: str, timm_names: set[str]) -> str | None:
-    """timm's name of a tensor: its feature extractors write `stages_0.` for the first `stages.0.` of a model."""
+    """timm's name of a tensor; timm's feature extractors write `stages_0.` for a model's first `stages.0.`."""
     first, dot, rest = name.partition(".")
     pieces = first.split("_")
     spellings = ["_".join(pieces[:cut]) + "." + "_".join(pieces[cut:]) for cut in range(1, len(pieces))]

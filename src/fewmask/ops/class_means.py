@@ -17,7 +17,7 @@ def class_means(
         num_classes: k.
 
     Returns:
-        Means [b k d], 0 for a class that the image has not, and [b k] whether it has.
+        Means [b k d], 0 for a class that is not in the image; and [b k], whether a class is in the image.
     """
     with torch.autocast(features.device.type, enabled=False):
         features = features.to(torch.promote_types(features.dtype, torch.float32))

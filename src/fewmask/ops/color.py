@@ -19,7 +19,7 @@ from fewmask.shapes import Images
 
 
 class JitterStrength(NamedTuple):
-    """Largest change of each property: factors are U[1 - s, 1 + s], hue turns by U[-s, s] of the full circle."""
+    """Largest change of each property: factors are U[1 - s, 1 + s]; hue turns by U[-s, s] of the full circle."""
 
     brightness: float
     contrast: float
@@ -30,7 +30,7 @@ class JitterStrength(NamedTuple):
 def jitter(images: Images, probability: float, strength: JitterStrength) -> Images:
     """Jitters each image with `probability`: brightness, contrast, saturation, hue, in this order.
 
-    The paper names no order (torchvision draws one per call); a fixed one keeps the draw free of the host.
+    Alonso et al. name no order, and torchvision draws one per call; a fixed order needs no host sync.
     """
     num_images, device = len(images), images.device
 
@@ -45,7 +45,7 @@ def jitter(images: Images, probability: float, strength: JitterStrength) -> Imag
 
 
 def grayscale(images: Images, probability: float) -> Images:
-    """Takes the color of each image with `probability`; the three channels stay, and are equal."""
+    """Makes each image gray with `probability`; its three channels become equal."""
     if probability == 0:
         return images
     gray: Tensor = rgb_to_grayscale(images.float())
@@ -53,23 +53,23 @@ def grayscale(images: Images, probability: float) -> Images:
 
 
 def blur(images: Images, probability: float, sigma_range: tuple[float, float] = (0.1, 1.5)) -> Images:
-    """Blurs each image with `probability` by a Gaussian of one sigma U[sigma_range], in pixels.
+    """Blurs each image with `probability` by a Gaussian with one sigma U[sigma_range], in pixels.
 
-    The released code hands (0.1, 1.5) to a function that takes it as the sigmas of the two axes, which makes one
-    fixed, anisotropic blur (docs/differences.md: 25); here it is the range, as its name says.
+    The released code of Alonso et al. hands (0.1, 1.5) to a function that takes it as the sigmas of the two axes, which
+    makes one fixed, anisotropic blur (docs/differences.md: 25). Here it is the range of sigma.
     """
     if probability == 0:
         return images
     low, high = sigma_range
     sigma = low + (high - low) * torch.rand(len(images), 1, device=images.device)
-    # Not kornia's gaussian_blur2d, which reads sigma on the host to check it.
+    # kornia's gaussian_blur2d would read sigma on the host, to check it.
     kernel = get_gaussian_kernel1d(2 * math.ceil(3 * high) + 1, sigma)
-    with torch.autocast(images.device.type, enabled=False):  # a convolution, which would round to bfloat16
+    with torch.autocast(images.device.type, enabled=False):  # the convolution would round to bfloat16
         blurred = filter2d_separable(images.float(), kernel, kernel, border_type="replicate")
     return for_some(probability, blurred, images)
 
 
 def for_some(probability: float, changed: Images, images: Images) -> Images:
-    """Takes each image from `changed` with `probability`, else from `images`, whose type it keeps."""
+    """Takes each image from `changed` with `probability`, otherwise from `images`; keeps the type of `images`."""
     chosen = torch.rand(len(images), device=images.device) < probability
     return torch.where(rearrange(chosen, "b -> b 1 1 1"), changed.to(images.dtype), images)

@@ -1,4 +1,4 @@
-"""Seeds as a function of where a draw happens, never of what was drawn before: any step can be replayed alone."""
+"""Seeds that depend on where a draw happens, never on what was drawn before, so any step can be replayed alone."""
 
 from enum import IntEnum
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Purpose(IntEnum):
-    """What a draw is for; equal places of different purposes are independent."""
+    """What a draw is for; draws at equal places for different purposes are independent."""
 
     WEIGHTS = 0
     STEP = 1

@@ -11,7 +11,7 @@ from fewmask.shapes import Rows
 
 
 class GroupNormalized(NamedTuple):
-    """Rows, and what they were normalized by: count, mean and biased variance of each group, 0 for an empty one."""
+    """Normalized rows, with the count, mean and biased variance of each group, which are 0 for an empty group."""
 
     rows: Rows
     counts: Float[Tensor, " k"]
@@ -24,16 +24,16 @@ def normalized_by_group(
 ) -> GroupNormalized:
     """(row - mean) / sqrt(variance + eps) * weight + bias, each row by its own group; rows of no group give 0.
 
-    Computed in float32, given back as it came. `member` is `ops.groups.membership`. The statistics get no gradient of
-    their own; that of the rows goes through them.
+    The computation is in float32, and rows keep their type. `member` comes from `ops.groups.membership`. The
+    returned statistics carry no gradient; the gradient of the rows includes the way through the statistics.
     """
     return GroupNormalized(*_GroupNorm.apply(rows, member, weight, bias, eps))
 
 
 class _GroupNorm(torch.autograd.Function):
-    """BatchNorm's gradient by hand: of the size of the rows it keeps the normalized ones alone.
+    """BatchNorm with its gradient by hand: the only tensor of the rows' size that it keeps is the normalized rows.
 
-    Products with the membership, not indexing: the backward of an index is a slow scatter.
+    Products with the membership stand in for indexing, because the backward pass of an index is a slow scatter.
     """
 
     @staticmethod
@@ -49,7 +49,7 @@ class _GroupNorm(torch.autograd.Function):
             normalized *= member @ inverse
             ctx.save_for_backward(normalized, member, weight, inverse, divisor)
             ctx.mark_non_differentiable(count, mean, variance)
-            ctx.set_materialize_grads(False)  # no zeros for them
+            ctx.set_materialize_grads(False)  # no zeros for the gradients of the statistics
             return (normalized * (member @ weight)).addmm_(member, bias).to(dtype), count, mean, variance
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The mean and the spread of the colors of ImageNet, which networks with its weights expect to be taken out."""
+"""Mean and standard deviation of ImageNet's colors, by which networks with its weights want images normalized."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 """Mean of each channel, for RGB in [0, 1]."""

@@ -1,4 +1,4 @@
-"""Pixel losses: the weighted cross-entropy of Eq. 3 and the entropy of Eq. 7; and the verdicts of a discriminator.
+"""Losses of pixels (weighted cross-entropy of Eq. 3, entropy of Eq. 7) and of discriminators, and weights of classes.
 
 Alonso et al., Semi-Supervised Semantic Segmentation with Pixel-Level Contrastive Learning from a Class-wise
 Memory Bank, ICCV 2021.
@@ -26,15 +26,16 @@ def cross_entropy(
     pixel_weights: Confidence | None = None,
     divisor: Divisor = "pixels",
 ) -> Scalar:
-    """Weighted cross-entropy over the pixels that are not ignored; 0 when all are. Computed in float32.
+    """Weighted cross-entropy over the pixels that are not ignored, in float32; 0 if all pixels are ignored.
 
     Args:
         logits: [b k h w], any float type.
         labels: [b h w], 0..k-1 or IGNORE.
         class_weights: alpha_c of Eq. 3, [k], >= 0; all 1 when None.
         pixel_weights: beta_n of Eq. 3, [b h w], >= 0; all 1 when None.
-        divisor: `pixels` divides by the number of pixels N, as Eq. 3; `weights` by the sum of the class weights of
-            the pixels, as PyTorch's weighted mean and so the released code's supervised loss (docs/differences.md: 19).
+        divisor: `pixels` divides by the number N of pixels that are not ignored, as in Eq. 3. `weights` divides by the
+            sum of the pixels' class weights, as in PyTorch's weighted mean, which is the supervised loss of the
+            released code (docs/differences.md: 19).
     """
     per_pixel = F.cross_entropy(
         logits.float(), labels, weight=class_weights, ignore_index=IGNORE, reduction="none"
@@ -52,7 +53,7 @@ def cross_entropy(
 def entropy(logits: Logits, valid: Valid) -> Scalar:
     """Mean entropy in nats of the class distribution of the valid pixels, Eq. 7; in [0, ln k], 0 without pixels.
 
-    The released code divides by ln k besides (docs/differences.md: 18).
+    The released code also divides by ln k (docs/differences.md: 18).
     """
     log_probabilities = F.log_softmax(logits.float(), dim=1)
     per_pixel = -(log_probabilities.exp() * log_probabilities).sum(dim=1)
@@ -62,9 +63,9 @@ def entropy(logits: Logits, valid: Valid) -> Scalar:
 def binary_cross_entropy(
     logits: Float[Tensor, "*size"], target: float, counted: Bool[Tensor, "*size"] | None = None
 ) -> Scalar:
-    """Mean cross-entropy with `target` in [0, 1] over the logits that count, 0 where none does; all do when None.
+    """Mean cross-entropy of logits with `target` in [0, 1], in float32; 0 if no logit counts.
 
-    Computed in float32.
+    `counted` says which logits count; all count if it is None.
     """
     logits = logits.float()
     each = F.binary_cross_entropy_with_logits(logits, logits.new_full((), target).expand_as(logits), reduction="none")
@@ -74,9 +75,9 @@ def binary_cross_entropy(
 def balanced_class_weights(counts: PerClass) -> PerClass:
     """alpha_c = sqrt(f_median / f_c) of section 4.2 from pixel counts (or shares) per class.
 
-    The median runs over the classes that occur, and lies midway between the middle two where their number is even;
-    a class that does not occur takes the largest weight of those that do. All 1 when nothing was counted. (The
-    released code's median runs over all classes, docs/differences.md: 20.)
+    The median is over the classes that occur; for an even number of classes it lies midway between the middle two. A
+    class that does not occur gets the largest weight of those that do. All weights are 1 if nothing was counted. The
+    released code takes the median over all classes (docs/differences.md: 20).
     """
     occurs = counts > 0
     median = _median(counts, occurs)
@@ -95,7 +96,7 @@ def _median(counts: PerClass, occurs: Bool[Tensor, " k"]) -> Scalar:
 
 
 def class_counts(labels: Tensor, num_classes: int) -> PerClass:
-    """Number of pixels per class as float64 [k] (float32 on mps); ignored pixels are not counted. No host sync."""
+    """Number of pixels per class as float64 [k] (float32 on mps), without ignored pixels and without a host sync."""
     bins = labels.flatten().clamp(max=num_classes)  # IGNORE falls into one more bin
     counts = torch.zeros(num_classes + 1, dtype=torch.int64, device=labels.device)
     return counts.scatter_add_(0, bins, torch.ones_like(bins))[:num_classes].to(exact_dtype(labels.device))

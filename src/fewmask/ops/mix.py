@@ -1,4 +1,4 @@
-"""Masks of what one image gives to another, and the pasting: some classes (ClassMix, copy-paste) or a box (CutMix).
+"""Masks of the part that one image gives to another, classes (ClassMix, copy-paste) or a box (CutMix), and pasting.
 
 Olsson et al., ClassMix: Segmentation-Based Data Augmentation for Semi-Supervised Learning, WACV 2021,
 https://arxiv.org/abs/2007.07936.
@@ -21,9 +21,9 @@ Mask = Bool[Tensor, "b h w"]
 
 
 def draw_class_mask(labels: Labels, num_classes: int, probability: float) -> Mask:
-    """Per image, with `probability`, the pixels of floor(n/2) random ones of its n classes; nothing otherwise.
+    """With `probability`, True at the pixels of floor(n/2) random classes of an image's n; otherwise all False.
 
-    The released code of Alonso et al. takes floor(n/2) + 1 (docs/differences.md: 23); the ClassMix paper, half.
+    The released code of Alonso et al. takes floor(n/2) + 1 (docs/differences.md: 23); the ClassMix paper takes half.
     """
     num_images, device = len(labels), labels.device
     flat = rearrange(labels, "b h w -> b (h w)").clamp(max=num_classes)  # IGNORE is one more class, never chosen
@@ -37,7 +37,7 @@ def draw_class_mask(labels: Labels, num_classes: int, probability: float) -> Mas
 
 
 def draw_copy_mask(labels: Labels, probabilities: PerClass) -> Mask:
-    """Per image the pixels of the classes that are drawn, each class on its own with its probability in [0, 1]."""
+    """True at the pixels of drawn classes; each class is drawn on its own, with its probability in [0, 1]."""
     flat = rearrange(labels, "b h w -> b (h w)").clamp(max=len(probabilities))
     chosen = torch.rand(len(labels), len(probabilities), device=labels.device) < probabilities
     return _pixels_of(chosen, flat).view_as(labels)
@@ -46,10 +46,10 @@ def draw_copy_mask(labels: Labels, probabilities: PerClass) -> Mask:
 def draw_box_mask(
     num_images: int, size: tuple[int, int], device: torch.device, area_range: tuple[float, float]
 ) -> Mask:
-    """Per image one box that covers U[area_range] of it, but for rounding, at a random place inside; True in the box.
+    """True in one box per image, at a random place inside, which covers the share U[area_range] up to rounding.
 
-    Its height is area^u of the image's with u in U[0, 1], and so log-uniform between that share and 1: the generator
-    of the released code of French et al. `size` is (height, width) in pixels, areas are shares in [0, 1].
+    The box's share of the height is area^u with u from U[0, 1], which is log-uniform between the area and 1, as in the
+    released code of French et al. `size` is (height, width) in pixels; areas are shares in [0, 1].
     """
     area, part = _drawn_areas(num_images, device, area_range)
     rows, columns = _draw_spans(size[0], area**part), _draw_spans(size[1], area ** (1 - part))
@@ -63,10 +63,10 @@ def draw_shaped_box_mask(
     area_range: tuple[float, float],
     ratio_range: tuple[float, float],
 ) -> Mask:
-    """As `draw_box_mask`, for a box of U[ratio_range] times its width in height, as in the released code of UniMatch.
+    """As `draw_box_mask`, for a box whose height is U[ratio_range] times its width, as in UniMatch's released code.
 
-    A side that would be longer than the image is cut to it. The released code draws such a box again and again until it
-    fits, which would ask the host.
+    A side that would be longer than the image is cut to the image. The released code instead draws again until a box
+    fits, which would need a host sync.
     """
     (low, high), (area, part) = ratio_range, _drawn_areas(num_images, device, area_range)
     ratio = low + (high - low) * part
@@ -79,12 +79,12 @@ def draw_shaped_box_mask(
 def cover(
     mask: Mask, given: Shaped[Tensor, "b *c h w"], maps: Shaped[Tensor, "b *c h w"]
 ) -> Shaped[Tensor, "b *c h w"]:
-    """The maps with what is given where the mask is True; in the type of the maps."""
+    """The maps, replaced by the given maps where the mask is True; in the type of the maps."""
     return torch.where(mask if maps.dim() == 3 else rearrange(mask, "b h w -> b 1 h w"), given.to(maps.dtype), maps)
 
 
 def paste(mask: Mask, *maps: Shaped[Tensor, "b ... h w"]) -> tuple[Tensor, ...]:
-    """Image i + 1 receives what the mask of image i shows of it, in each of the maps; the first from the last."""
+    """In each of the maps, image i + 1 receives the masked part of image i; the first image receives from the last."""
     mask = mask.roll(1, dims=0)
     return tuple(cover(mask, each.roll(1, dims=0), each) for each in maps)
 
@@ -104,7 +104,7 @@ def _drawn_areas(
 
 
 def _draw_spans(length: int, shares: Float[Tensor, " b"]) -> Bool[Tensor, "b n"]:
-    """Per image a span of round(share * length) of the n = length pixels of an axis, at a random place."""
+    """True in one span per image, of round(share * length) of an axis' n = length pixels, at a random place."""
     sizes = (shares * length).round()
     starts = ((length - sizes) * torch.rand_like(sizes)).round()
     pixels = torch.arange(length, device=shares.device)

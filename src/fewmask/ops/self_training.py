@@ -1,4 +1,4 @@
-"""Pseudo-labels by class thresholds: the top share of every class is kept, and easy classes crowd out no others.
+"""Pseudo-labels by class thresholds: the top share of every class is kept, so easy classes do not crowd out others.
 
 Feng et al., Semi-Supervised Semantic Segmentation via Dynamic Self-Training and Class-Balanced Curriculum, 2020,
 https://arxiv.org/abs/2004.08514v1; after Zou et al., CBST, ECCV 2018.
@@ -12,7 +12,7 @@ from fewmask.ops.exact import exact_dtype
 from fewmask.shapes import IGNORE, Confidence, Labels, Logits, PerClass, RowClasses, RowScores, Valid
 
 OCTAVES, BINS_PER_OCTAVE = 24, 256
-"""Bins of 1 - confidence on a log scale down to 2 ** -24, the last step of float32: fine where confidences crowd."""
+"""Bins of 1 - confidence on a log scale to 2 ** -24, float32's last step; the bins are fine where confidences crowd."""
 
 _TINY = 1e-12
 
@@ -20,8 +20,8 @@ _TINY = 1e-12
 def confidence_counts(confidence: RowScores, classes: RowClasses, num_classes: int) -> Int64[Tensor, "k bins"]:
     """A histogram of confidences in [0, 1] per class, lowest first; IGNORE is not counted.
 
-    Histograms of several images add up, whatever their number, in memory that stays the same. (The released code keeps
-    every value and sorts them.)
+    Histograms of any number of images can be added up in constant memory. The released code keeps every value and sorts
+    the values.
     """
     num_bins = OCTAVES * BINS_PER_OCTAVE
     octave = -torch.log2((1 - confidence.float()).clamp(min=2.0**-OCTAVES))
@@ -33,16 +33,16 @@ def confidence_counts(confidence: RowScores, classes: RowClasses, num_classes: i
 
 
 def top_share_thresholds(counts: Int64[Tensor, "k bins"], share: float) -> PerClass:
-    """The confidence [k] above which the `share` of the pixels of a class lies that the network is surest of.
+    """The confidence [k] above which the surest `share` of the pixels of each class lies.
 
     Args:
-        counts: of `confidence_counts`.
-        share: R, > 0; from 1 on everything is kept.
+        counts: histograms from `confidence_counts`.
+        share: R, above 0; from 1 on everything is kept.
 
     Returns:
-        The lower edge of the bin that completes the share, so at most one bin's pixels are kept beyond it; 0 where
-        everything is kept; 1 for a class without pixels. (For such a class the released code
-        fails; its later versions, whose rule no longer divides, take 1e-5.)
+        The lower edge of the bin that completes the share, so at most the pixels of one bin are kept in excess. It is 0
+        where everything is kept, and 1 for a class without pixels. For such a class the released code fails; its later
+        versions, whose rule does not divide, take 1e-5.
     """
     num_bins = counts.shape[1]
     if share >= 1:
@@ -58,7 +58,7 @@ def top_share_thresholds(counts: Int64[Tensor, "k bins"], share: float) -> PerCl
 def normalized_pseudo_labels(logits: Logits, valid: Valid, thresholds: PerClass) -> Labels:
     """argmax_c softmax_c / k_c, IGNORE where that ratio is below 1: the rule of CBST and of the first version of CBC.
 
-    Thresholds of 0 count as one tiny number: a plain argmax that keeps everything.
+    Thresholds k_c of 0 count as one tiny number, which gives a plain argmax that keeps everything.
     """
     ratios = logits.float().softmax(dim=1) / thresholds.clamp(min=_TINY)[:, None, None]
     ratio, labels = ratios.max(dim=1)
@@ -66,7 +66,7 @@ def normalized_pseudo_labels(logits: Logits, valid: Valid, thresholds: PerClass)
 
 
 def confident_pseudo_labels(logits: Logits, valid: Valid, thresholds: PerClass) -> tuple[Labels, Confidence]:
-    """argmax_c softmax_c, IGNORE where below the threshold of its class; and that softmax, 0 outside the image."""
+    """argmax_c softmax_c, IGNORE where the maximum is below the class threshold; and the maximum, 0 if not valid."""
     confidence, labels = logits.float().softmax(dim=1).max(dim=1)
     kept = (confidence >= thresholds[labels]) & valid
     return labels.masked_fill(~kept, IGNORE), confidence * valid
@@ -83,8 +83,9 @@ def mutual_weights(
 ) -> Confidence:
     """How much a pseudo-label counts for a network with these logits, in [0, 1], without gradient (Feng et al., DMT).
 
-    With q the network's probability of the pseudo-label: q ** agreed_gamma where it is the network's own class; where
-    it is not, 0 if the network is surer of its class than the label's `confidence`, otherwise q ** disputed_gamma.
+    q is the network's probability of the pseudo-label. The weight is q ** agreed_gamma where the pseudo-label is the
+    network's own class. Elsewhere it is 0 if the network is surer of its own class than the label's `confidence`, and
+    q ** disputed_gamma otherwise.
     """
     own_confidence, own_classes = logits.detach().float().softmax(dim=1).max(dim=1)
     probability = probability_of(labels, logits)

@@ -19,9 +19,9 @@ WHITE = 255
 
 
 def enhance(images: Images, of: Property, probability: float, factor_range: tuple[float, float]) -> Images:
-    """Blends each image, with `probability`, with the one that lacks the property: `other + factor * (image - other)`.
+    """With `probability`, blends an image with one that lacks the property: `other + factor * (image - other)`.
 
-    The factor is drawn from U[factor_range]: 0 takes the property away, 1 changes nothing, more exaggerates it.
+    The factor is drawn from U[factor_range]: 0 takes the property away, 1 changes nothing, more than 1 exaggerates it.
     """
     exact = images.float()
     other = _without(of, exact)
@@ -29,7 +29,7 @@ def enhance(images: Images, of: Property, probability: float, factor_range: tupl
 
 
 def autocontrast(images: Images, probability: float) -> Images:
-    """Stretches every channel of each image, with `probability`, to all of [0, 1]; an even channel stays."""
+    """With `probability`, stretches every channel of an image to all of [0, 1]; a channel of one value stays."""
     exact = images.float()
     low, high = exact.amin(dim=(2, 3), keepdim=True), exact.amax(dim=(2, 3), keepdim=True)
     even = high <= low
@@ -38,9 +38,9 @@ def autocontrast(images: Images, probability: float) -> Images:
 
 
 def equalize(images: Images, probability: float) -> Images:
-    """Gives every channel of each image, with `probability`, the same number of pixels at each level, as far as it can.
+    """With `probability`, gives every channel of an image the same number of pixels at each level, as far as possible.
 
-    An even channel, and one of fewer than 256 pixels besides those of its highest level, stays.
+    A channel stays as it is if fewer than 255 of its pixels are below its highest level.
     """
     levels = rearrange((images.float() * WHITE).round().long(), "b c h w -> b c (h w)")
     counts = torch.zeros(*levels.shape[:2], WHITE + 1, dtype=torch.int64, device=images.device)
@@ -55,14 +55,14 @@ def equalize(images: Images, probability: float) -> Images:
 
 
 def solarize(images: Images, probability: float, threshold_range: tuple[float, float]) -> Images:
-    """Inverts the levels of each image, with `probability`, from a threshold U[threshold_range] in [0, 1] on."""
+    """With `probability`, inverts the levels of an image from a threshold U[threshold_range] in [0, 1] on."""
     exact = images.float()
     threshold = _drawn(images, *threshold_range)
     return for_some(probability, torch.where(exact < threshold, exact, 1 - exact), images)
 
 
 def posterize(images: Images, probability: float, bits_range: tuple[int, int]) -> Images:
-    """Keeps the highest bits of the levels of each image, with `probability`, a number of them from bits_range."""
+    """With `probability`, keeps the highest bits of an image's levels, a number of them drawn from bits_range."""
     fewest, most = bits_range
     bits = torch.randint(fewest, most + 1, (len(images), 1, 1, 1), device=images.device)
     gap = torch.bitwise_left_shift(torch.ones_like(bits), 8 - bits)

@@ -1,4 +1,4 @@
-"""Unit vectors, with a gradient by hand in half of the operations of autograd's."""
+"""Unit vectors, with a gradient by hand that takes half of the operations of autograd's."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ _SHORTEST = 1e-12
 
 
 def unit(vectors: Float[Tensor, "*shape d"]) -> Float[Tensor, "*shape d"]:
-    """The vectors at length 1; of half precision in float32, whose gradient goes back as they came."""
+    """The vectors at length 1. Half precision gives float32; the gradient has the type of the vectors."""
     units: Tensor = _Unit.apply(vectors)
     return units
 

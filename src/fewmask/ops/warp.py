@@ -17,7 +17,7 @@ Grid = Float[Tensor, "b h w 2"]
 class Warp(NamedTuple):
     """How output coordinates map to input coordinates, per image and axis: `input = output * factor + shift`.
 
-    Coordinates run over [-1, 1]. factor is [b 2] (x, y), negative x means flipped; shift is [b 2].
+    Coordinates run over [-1, 1]. factor is [b 2] (x, y), and a negative x means flipped; shift is [b 2].
     """
 
     factor: Float[Tensor, "b 2"]
@@ -25,12 +25,12 @@ class Warp(NamedTuple):
 
 
 def no_warp(num_images: int, device: torch.device) -> Warp:
-    """Every pixel stays where it is."""
+    """The warp that leaves every pixel where it is."""
     return Warp(torch.ones(num_images, 2, device=device), torch.zeros(num_images, 2, device=device))
 
 
 def scaled(warp: Warp, probability: float, scale_range: tuple[float, float]) -> Warp:
-    """Resizes each image with `probability` by U[scale_range] about its center; above 1 it grows."""
+    """Resizes each image with `probability` by U[scale_range] about its center; a factor above 1 enlarges it."""
     (low, high), num_images, device = scale_range, len(warp.factor), warp.factor.device
     chosen = torch.rand(num_images, device=device) < probability
     scale = torch.where(chosen, low + (high - low) * torch.rand(num_images, device=device), 1.0)
@@ -38,7 +38,7 @@ def scaled(warp: Warp, probability: float, scale_range: tuple[float, float]) -> 
 
 
 def flipped(warp: Warp, probability: float) -> Warp:
-    """Turns each image with `probability` left for right."""
+    """Flips each image left to right with `probability`."""
     chosen = torch.rand(len(warp.factor), device=warp.factor.device) < probability
     sign = torch.where(chosen, -1.0, 1.0)
     return warp._replace(factor=warp.factor * torch.stack([sign, torch.ones_like(sign)], dim=1))
@@ -48,7 +48,7 @@ def placed(warp: Warp) -> Warp:
     """Moves the output of each image to a random place.
 
     An output that covers less than the image takes a random part of it; an output that covers more has the whole image
-    at a random place. This undoes a shift that the warp had.
+    at a random place. A shift that the warp had is replaced.
     """
     free = 1 - warp.factor.abs()
     return warp._replace(shift=(torch.rand_like(free) * 2 - 1) * free)
@@ -57,7 +57,7 @@ def placed(warp: Warp) -> Warp:
 def sampling_grid(warp: Warp, size: tuple[int, int]) -> Grid:
     """Where each pixel of an output of `size` (height, width) comes from.
 
-    Not F.affine_grid: its matrix product runs in bfloat16 under autocast, which misses the places by whole pixels.
+    F.affine_grid is not used: under autocast its matrix product runs in bfloat16, which is off by whole pixels.
     """
     height, width = size
     x = _centers(width, warp.factor.device) * warp.factor[:, :1] + warp.shift[:, :1]
@@ -68,12 +68,12 @@ def sampling_grid(warp: Warp, size: tuple[int, int]) -> Grid:
 
 
 def sample_smooth(grid: Grid, maps: Float[Tensor, "b c _ _"]) -> Float[Tensor, "b c h w"]:
-    """Bilinear, and 0 outside; in float32, returned in the type of the maps."""
+    """Samples maps bilinearly, with 0 outside; computes in float32 and returns the type of the maps."""
     return F.grid_sample(maps.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False).to(maps.dtype)
 
 
 def sample_nearest(grid: Grid, maps: Shaped[Tensor, "b c _ _"]) -> Shaped[Tensor, "b c h w"]:
-    """The value of the nearest pixel, and 0 outside; whole numbers up to 2**24 are exact."""
+    """Samples the nearest pixel of maps, with 0 outside; whole numbers up to 2**24 are exact."""
     return F.grid_sample(maps.float(), grid, mode="nearest", padding_mode="zeros", align_corners=False).to(maps.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Windows of images, turned over or not, and the cells that two windows of an image have in common."""
+"""Windows of images, flipped or not, and the cells that two windows of an image have in common."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Windows(NamedTuple):
-    """One window per image, all of one size. Their places are counted in cells, squares of `cell` pixels."""
+    """One window per image, all of one size. Their places are counted in cells, squares of `cell` pixels a side."""
 
     top: Int64[Tensor, " b"]
     left: Int64[Tensor, " b"]
@@ -19,9 +19,9 @@ class Windows(NamedTuple):
 
 
 class Match(NamedTuple):
-    """For every cell of one window, image by image and row by row, which cell of the other shows the same pixels."""
+    """The cell of another window that shows the same pixels, for every cell of one, image by image, row by row."""
 
-    cells: Int64[Tensor, " n"]  # in the same order; any cell where there is none
+    cells: Int64[Tensor, " n"]  # counted in the same order; any number where there is no match
     found: Bool[Tensor, " n"]
 
 
@@ -33,7 +33,7 @@ def draw_windows(
     flip_probability: float,
     device: torch.device,
 ) -> Windows:
-    """Draws a place for a window of `size` pixels in every image, and whether it is turned over."""
+    """Draws a place for a window of `size` pixels in every image, and whether it is flipped."""
     top, left = (
         torch.randint((whole - part) // cell + 1, (num_images,), device=device)
         for whole, part in zip(image_size, size, strict=True)
@@ -43,7 +43,7 @@ def draw_windows(
 
 
 def cut(maps: Float[Tensor, "b c h w"], windows: Windows) -> Float[Tensor, "b c hw ww"]:
-    """What the windows show."""
+    """Cuts the windows out of the maps."""
     channels, width = maps.shape[1], maps.shape[3]
     rows, columns = _places(windows, unit=1)
     bands = maps.gather(2, rows[:, None, :, None].expand(-1, channels, -1, width))
@@ -51,7 +51,7 @@ def cut(maps: Float[Tensor, "b c h w"], windows: Windows) -> Float[Tensor, "b c 
 
 
 def match(one: Windows, other: Windows) -> Match:
-    """Where the cells of `one` are in `other`, a window of the same image and size."""
+    """Finds the cells of `one` in `other`, windows of the same images and size."""
     rows, columns = _places(one, unit=one.cell)
     rows, columns = rows - other.top[:, None], columns - other.left[:, None]
     height, width = (length // one.cell for length in other.size)
@@ -64,7 +64,7 @@ def match(one: Windows, other: Windows) -> Match:
 
 
 def _places(windows: Windows, unit: int) -> tuple[Int64[Tensor, "b r"], Int64[Tensor, "b c"]]:
-    """The rows and columns of the image that those of the windows show, in units of so many pixels."""
+    """The rows and columns of the image that the windows show, in units of `unit` pixels."""
     scale, device = windows.cell // unit, windows.top.device
     rows, columns = (torch.arange(length // unit, device=device) for length in windows.size)
     columns = torch.where(windows.flipped[:, None], len(columns) - 1 - columns, columns)

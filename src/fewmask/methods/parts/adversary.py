@@ -22,9 +22,9 @@ def telling_apart(
     """A critic's loss: the mean of its cross-entropies on what it is to call 0 and on what it is to call 1.
 
     Args:
-        zeros: its logits of the one kind, of any shape.
-        ones: its logits of the other.
+        zeros: the critic's logits for what it is to call 0, of any shape.
+        ones: the critic's logits for what it is to call 1, of any shape.
         zeros_counted: which of `zeros` count, of the same shape; None: all.
-        ones_counted: the same for `ones`.
+        ones_counted: which of `ones` count, of the same shape; None: all.
     """
     return (binary_cross_entropy(zeros, 0.0, zeros_counted) + binary_cross_entropy(ones, 1.0, ones_counted)) / 2

@@ -29,42 +29,42 @@ Deviation = Literal[
     "prediction_selectors_rank",  # 2   the selectors of the predictions rank the projections
     "constant_bank_weights",  # 3   the attention of bank rows is identically 1
     "teacher_on_batch_statistics",  # 15  parameters alone are averaged, and the teacher stays in train mode
-    "heads_on_batch_statistics",  # 15  of that, what concerns the heads that fill the bank
+    "heads_on_batch_statistics",  # 15  the same, for the heads that fill the bank alone
 ]
-"""Where the released code differs from the paper in what the method is (docs/differences.md)."""
+"""Differences between the released code and the paper in what the method is, by row of docs/differences.md."""
 
 
 class BankContrastConfig(MethodConfig):
     """What enters the bank, and how pixels are compared with it."""
 
     mode: Literal["paper", "released"] = "paper"
-    """`released` follows the authors' code wherever it differs in what the method is: all of `deviations`."""
+    """`released` follows the authors' code wherever it differs in what the method is, that is in all `deviations`."""
     deviations: frozenset[Deviation] = frozenset()
-    """Single differences of the released code, to be switched on alone."""
+    """Single differences of the released code that are switched on."""
 
     bank_slots: int = Field(256, ge=1)
-    """Features that are kept of every class."""
+    """Number of features of every class that the bank keeps."""
     rescored_slots: int = Field(1024, ge=1)
-    """Slots per class whose attention is computed anew in a step, in turn. In a larger bank older scores stand for the
-    rest, so that a step does not run the selectors over all of it."""
+    """Number of slots per class whose attention is computed anew in a step, in turn. In a larger bank the other slots
+    keep older scores, so that a step does not run the selectors over the whole bank."""
     bank_clusters: int = Field(1, ge=1)
-    """Clusters per class, the nearest of which a pixel is compared with; 1 is the paper, more its future work."""
+    """Clusters per class; a pixel is compared with the nearest. The paper has 1, and names more as future work."""
     dim: int = Field(256, ge=8, multiple_of=8)
     """Length of the contrasted vectors."""
     quality_threshold: Probability = 0.95
-    """A feature enters the bank where its pixel is predicted right with more confidence than this."""
+    """A feature enters the bank if its pixel is predicted right with more confidence than this."""
     contrast_stride: int = Field(8, ge=1)
-    """Features are compared on a grid of this many pixels; a finer map is sampled (docs/differences.md: 41)."""
+    """Stride in pixels of the grid on which features are compared; a finer map is sampled (docs/differences.md: 41)."""
     attention: bool = True
-    """Selectors rank what enters the bank, and weigh both sides of the contrast (section 3.4)."""
+    """Whether selectors rank what enters the bank, and weight both sides of the contrast (section 3.4)."""
     quality_filter: bool = True
-    """Off: every labeled feature may enter the bank."""
+    """Whether `quality_threshold` applies; otherwise every labeled feature may enter the bank."""
 
     attention_rate: float | None = Field(None, ge=0)
     """The selectors' share of the learning rate; None: 0.01 for adamw, 1 for sgd (docs/design.md)."""
 
     def deviates(self, deviation: Deviation) -> bool:
-        """Whether the released code is followed in this."""
+        """Whether the released code is followed in this deviation."""
         return self.mode == "released" or deviation in self.deviations
 
 
@@ -77,7 +77,7 @@ class PixelRows(NamedTuple):
 
 
 class BankContrast(nn.Module):
-    """The bank and its clusters; whose features enter it or are compared with it comes with every call."""
+    """The bank and its clusters. Every call gets the network whose features enter the bank or are compared with it."""
 
     def __init__(self, config: BankContrastConfig, tools: Tools) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class BankContrast(nn.Module):
         self.clusters = ClassClusters(tools.num_classes, config.bank_clusters, config.dim)
 
     def rows(self, net: SegNet, features: Features, labels: Labels) -> PixelRows:
-        """The feature vectors of `net` and labels of the contrast grid."""
+        """The feature vectors of `net` and their labels, on the contrast grid."""
         features, classes = on_coarse_grid(features, labels, net.stride, self.config.contrast_stride)
         images = torch.arange(len(labels), device=labels.device)[:, None, None].expand_as(classes)
         rows = rearrange(features, "b d hs ws -> (b hs ws) d")
@@ -94,7 +94,7 @@ class BankContrast(nn.Module):
 
     @torch.no_grad()
     def fill(self, learner: Learner[ContrastHeads], output: SegOutput, labels: Labels) -> None:
-        """Section 3.4: features of labeled images, filtered by quality, ranked by the selectors."""
+        """Fills the bank with features of labeled images, filtered by quality and ranked by selectors (section 3.4)."""
         config, heads, num_classes = self.config, learner.heads, self.tools.num_classes
         if config.quality_filter:
             confidence, prediction = output.logits.float().softmax(dim=1).max(dim=1)
@@ -133,10 +133,10 @@ class BankContrast(nn.Module):
         rows = bank.rows.gather(1, turn[:, :, None].expand(-1, -1, bank.rows.shape[2]))
         scores = selectors.of_slots(rows, bank.row_classes.gather(1, turn))
         bank.scores.scatter_(1, turn, scores.detach())
-        return bank.scores.abs().scatter(1, turn, scores)  # `lowest_ranked` pushes them negated
+        return bank.scores.abs().scatter(1, turn, scores)  # `lowest_ranked` pushes negated scores
 
     def forward(self, learner: Learner[ContrastHeads], output: SegOutput, labels: Labels, target: BankMeans) -> Scalar:
-        """Eq. 8 to 11 for the pixels of one batch."""
+        """The contrast of Eq. 8 to 11 for the pixels of one batch."""
         heads, num_classes = learner.heads, self.tools.num_classes
         rows = self.rows(learner.net, output.features, labels)
         projections = heads.projector(rows.features, rows.classes, num_classes)

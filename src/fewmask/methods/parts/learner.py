@@ -1,4 +1,4 @@
-"""A network with the heads that learn beside it, as one module: student and teacher of a contrast are one each."""
+"""A network with the heads that learn beside it, as one module; student and teacher of a contrast are two learners."""
 
 from typing import Generic, TypeVar
 
@@ -10,7 +10,7 @@ Heads = TypeVar("Heads", bound=nn.Module)
 
 
 class Learner(nn.Module, Generic[Heads]):
-    """What learns together, and what a teacher averages together.
+    """Modules that learn together, and that a teacher averages together.
 
     Attributes:
         net: gives features and logits.

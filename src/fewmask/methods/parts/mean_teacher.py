@@ -1,4 +1,4 @@
-"""The average of the student's past as its teacher: what cutmix and classmix share.
+"""A teacher that averages the student's past, which cutmix and classmix share.
 
 Tarvainen and Valpola, Mean teachers are better role models, NeurIPS 2017, https://arxiv.org/abs/1703.01780.
 """
@@ -15,9 +15,10 @@ from fewmask.models.teacher import Teacher, average_momentum
 
 
 class MeanTeacherConfig(SupervisedConfig):
-    """As of supervised training, and how slowly the teacher follows."""
+    """The settings of supervised training, and how slowly the teacher follows."""
 
     teacher_momentum: float = Field(0.99, ge=0, lt=1)
+    """Momentum with which the teacher averages the student; it is smaller in the first steps."""
 
 
 class MeanTeacher(Supervised):
@@ -39,7 +40,7 @@ class MeanTeacher(Supervised):
 
     @property
     def teacher(self) -> SegNet:
-        """The average."""
+        """The average of the student."""
         return self.average.network  # type: ignore[return-value]
 
     def networks(self) -> dict[str, SegNet]:

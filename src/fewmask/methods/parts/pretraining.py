@@ -1,8 +1,8 @@
 """Label-based contrastive pre-training: a stage of its own, before fine-tuning or before any other method.
 
 Zhao et al., Contrastive Learning for Label Efficient Semantic Segmentation, ICCV 2021. The paper's text could not be
-read in full: its losses are known, its settings are not. What stands here as a default is our choice, except the
-temperature, which is that of the authors' released losses (docs/label_contrast.md).
+read in full: its losses are known, its settings are not. The defaults are our choice, except the temperature,
+which is that of the authors' released losses (docs/label_contrast.md).
 """
 
 from collections.abc import Iterable
@@ -24,10 +24,10 @@ from fewmask.settings import Settings
 from fewmask.shapes import Scalar
 
 STAGE = "contrast"
-"""Of a method that pre-trains itself."""
+"""Name of the stage of a method that pre-trains itself."""
 
 BEFORE = "pretrain"
-"""Before another method, which may have a stage of contrast of its own."""
+"""Name of the stage before another method, which may have a stage of contrast of its own."""
 
 DISTORTION = Augmentation(
     flip_probability=0.0,
@@ -40,29 +40,30 @@ DISTORTION = Augmentation(
     grayscale_probability=0.2,
     classmix_probability=0.0,
 )
-"""Color alone: an image and its copy share their labels pixel by pixel."""
+"""Color alone changes, so that an image and its copy share their labels pixel by pixel."""
 
 
 class ContrastConfig(Settings):
     """The settings of the pre-training."""
 
     loss: Literal["within", "cross", "batch"] = "within"
-    """Positives from the image's own copy; also from another image's; from the whole mini-batch as one bag."""
+    """Where an image's positives come from: its own copy (`within`), also another image's copy (`cross`), or all copies
+    of the mini-batch as one bag (`batch`)."""
     variant: Literal["paper", "released"] = "paper"
-    """The released losses keep other positives out of the denominator, and their head has BatchNorm; `batch` was not
-    released: with it the head alone is another."""
+    """`released` keeps other positives out of the denominator, and its head has two layers and BatchNorm. The loss
+    `batch` was not released; with `batch`, only the head differs."""
     temperature: float = Field(0.07, gt=0)
-    """Similarities are divided by it."""
+    """Similarities are divided by the temperature."""
     share: float = Field(1 / 3, gt=0, lt=1)
-    """Of the steps of the run: pre-training is part of the budget."""
+    """Share of the run's steps that pre-training takes."""
     finetune_rate: float = Field(1.0, gt=0)
-    """Where the learning rate starts after the pre-training, as a share of the run's."""
+    """Learning rate at the start of the training after the pre-training, as a share of the run's."""
     dim: int = Field(256, ge=1)
     """Length of the contrasted vectors."""
     stride: int = Field(8, ge=1)
-    """Pixels are compared on a grid of this many pixels; a finer feature map is sampled."""
+    """Stride in pixels of the grid on which features are compared; a finer map is sampled."""
     distortion: Augmentation = DISTORTION
-    """Of the copy; color and blur alone, so that it shares the labels of its image."""
+    """Augmentation of the copy. Only color and blur may change, because the copy shares the labels of its image."""
     weak: Augmentation | None = None
     """How an image is augmented, with its labels, before it is copied; None: not at all."""
 
@@ -94,9 +95,9 @@ class Pretraining(Prelude):
         return Step({"contrast": self(student, batch.domains)}, {})
 
     def forward(self, net: SegNet, parts: Iterable[Labeled]) -> Scalar:
-        """The loss of a batch of labeled images, by domain."""
+        """The loss of a batch of labeled images, which are given by domain."""
         config, (images, labels) = self.config, self._views(parts)
-        net.check_trains(images)  # as they come in the next stage, which has no copies
+        net.check_trains(images)  # the next stage has no copies beside them
         both = torch.cat([images, distort(config.distortion, images)])
         features, both_labels = on_coarse_grid(
             net.features(both), labels.repeat(2, 1, 1), net.stride, config.stride, align_corners=True
@@ -117,7 +118,7 @@ class Pretraining(Prelude):
         return cross_image_contrast(pixels, copies, labels, partners, config.temperature, config.variant)
 
     def _views(self, parts: Iterable[Labeled]) -> Labeled:
-        """What is copied and contrasted; ClassMix pastes nothing from domain to domain."""
+        """The images that are copied and contrasted. ClassMix pastes only within a domain."""
         if self.config.weak is None:
             return Labeled(*(torch.cat(maps) for maps in zip(*parts, strict=True)))
         view = augment_apart(self.config.weak, parts, self.num_classes)

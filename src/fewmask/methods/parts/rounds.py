@@ -28,12 +28,12 @@ def learn_in_round(
     """A step on labels and on pseudo-labels, in one pass: the loss is a mean over all of their pixels.
 
     Args:
-        method: whose weak views and labeled loss these are.
+        method: the method whose weak views and labeled loss are taken.
         learner: the network that learns.
-        batch: has unlabeled images.
-        pseudo_labels: of these, as they are.
+        batch: a batch with unlabeled images.
+        pseudo_labels: labels of the unlabeled images before augmentation.
         trust: how much each pseudo-labeled pixel of a view counts, from the learner's logits.
-        confidence: of the pseudo-labels, where `trust` looks at it in the view.
+        confidence: confidence of the pseudo-labels, if `trust` reads it from the view.
     """
     assert batch.unlabeled is not None
     images, valid = batch.unlabeled
@@ -66,7 +66,7 @@ def pool_thresholds(net: SegNet, pool: Pool, share: float, sample_every: int) ->
 def over_all_pixels(
     sup: Scalar, labels: Labels, pseudo: Scalar, pseudo_labels: Int64[Tensor, "u h w"]
 ) -> dict[str, Scalar]:
-    """Two means, each over the pixels that are not ignored, as the two parts of the mean over all of these pixels."""
+    """Turns two means, each over pixels that are not ignored, into the two parts of the mean over all these pixels."""
     num_labeled, num_pseudo = (labels != IGNORE).sum(), (pseudo_labels != IGNORE).sum()
     total = (num_labeled + num_pseudo).clamp(min=1)
     return {"sup": sup * num_labeled / total, "pseudo": pseudo * num_pseudo / total}

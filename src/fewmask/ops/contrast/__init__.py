@@ -1,4 +1,4 @@
-"""Contrasts: of pixels with a class-wise bank, distorted copies or another context; of patches across domains."""
+"""Contrasts of pixels with a class-wise bank, distorted copies or another context, and of patches across domains."""
 
 from fewmask.ops.contrast.bank import BankMeans, bank_contrast, bank_means, effective_share, mean_contrast
 from fewmask.ops.contrast.directional import Pixels, directional_contrast, pulled

@@ -24,7 +24,7 @@ _TINY = 1e-12
 
 
 class BankMeans(NamedTuple):
-    """What the rows of a bank come to: the weighted means of unit vectors per class and cluster, and which exist."""
+    """The weighted means of a bank's unit vectors per class and cluster, and which of the means exist."""
 
     means: Float[Tensor, "k c d"]
     exists: Bool[Tensor, "k c"]
@@ -41,12 +41,12 @@ def bank_contrast(
     """Mean over the k classes of the weighted cosine distance between a class's predictions and its bank rows.
 
     Args:
-        predictions: [n d] student vectors, any length; half precision is computed in float32.
+        predictions: [n d] student vectors of any length; half precision is computed in float32.
         classes: [n] in 0..k-1; rows of any other value (IGNORE) take no part.
-        bank: [k m d] teacher vectors, any length.
+        bank: [k m d] teacher vectors of any length.
         filled: [k] how many rows of each class are in use, from the front; 0..m.
-        prediction_weights: [n] in [0, 1] as the selector gives them; normalized here (Eq. 8).
-        bank_weights: [k m] likewise; rows not in use are left out.
+        prediction_weights: [n] in [0, 1], as the selector gives them; they are normalized here (Eq. 8).
+        bank_weights: [k m] in [0, 1], as the selector gives them; rows not in use are left out.
 
     Returns:
         A scalar in [0, 2]. Classes without predictions or without bank rows of a weight above 0 add 0, and the mean
@@ -63,14 +63,14 @@ def bank_means(
     clusters: Int64[Tensor, "k m"] | None = None,
     num_clusters: int = 1,
 ) -> BankMeans:
-    """The side of the bank: per class, and per cluster where rows have one in 0..num_clusters-1, their mean."""
+    """The bank's side: the weighted mean of each class, or of each cluster 0..num_clusters-1 of a class."""
     with torch.autocast(bank.device.type, enabled=False):
         bank = _at_least_float32(bank)
         member = in_use[:, :, None]
         if clusters is not None:
             member = member & (clusters[:, :, None] == torch.arange(num_clusters, device=bank.device))
         share = torch.where(member, weights.to(bank)[:, :, None], 0.0)
-        scaled = share / _length(bank)[:, :, None]  # the weights carry the lengths: no copy of the bank
+        scaled = share / _length(bank)[:, :, None]  # the lengths divide the weights, which saves a copy of the bank
         total = share.sum(dim=1)
         means = scaled.mT @ bank / _above_zero(total)[:, :, None]
         return BankMeans(means, total > 0)
@@ -79,17 +79,17 @@ def bank_means(
 def effective_share(weights: Float[Tensor, "k m"], in_use: Bool[Tensor, "k m"]) -> Float[Tensor, " k"]:
     """Share of a class's rows that its weights amount to: 1 where all are equal, 1/n where one of n has everything.
 
-    (sum w)^2 / (n sum w^2): Kish's effective sample size over the sample size. 0 for a class without rows.
+    The share is (sum w)^2 / (n sum w^2), Kish's effective sample size over n, and 0 for a class without rows.
     """
     used = torch.where(in_use, weights, 0.0)
-    used = used / _above_zero(used.amax(dim=1, keepdim=True))  # else small squares are 0
+    used = used / _above_zero(used.amax(dim=1, keepdim=True))  # otherwise small squares would be 0
     return used.sum(dim=1) ** 2 / _above_zero((used**2).sum(dim=1) * in_use.sum(dim=1))
 
 
 def mean_contrast(predictions: Rows, classes: RowClasses, target: BankMeans, weights: RowScores) -> Scalar:
-    """The side of the predictions, against the mean of their class; of several, against the nearest.
+    """The side of the predictions: their contrast with the mean of their class, or with the nearest of several.
 
-    Arguments and value as in `bank_contrast`, whose bank may be compared with many batches this way.
+    Arguments and value are as in `bank_contrast`. This way, one `bank_means` can be compared with many batches.
     """
     with torch.autocast(predictions.device.type, enabled=False):
         rows = _at_least_float32(predictions)
@@ -109,7 +109,7 @@ def mean_contrast(predictions: Rows, classes: RowClasses, target: BankMeans, wei
 
 
 class _UnitSums(torch.autograd.Function):
-    """[k d] per class, the weighted sum of its unit rows; of the size of the rows it makes their gradient alone."""
+    """The weighted sum [k d] of each class's unit rows; it makes one tensor of the rows' size, their gradient."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, member: Tensor, weights: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ def _length(vectors: Tensor) -> Tensor:
 
 
 def _above_zero(divisor: Tensor) -> Tensor:
-    """Itself, however small, but for a 0: a selector may be sure that no row of a class is any good."""
+    """The divisor, with the smallest normal number in place of 0: a selector may give all rows of a class weight 0."""
     return divisor.clamp(min=torch.finfo(divisor.dtype).tiny)
 
 

@@ -1,7 +1,7 @@
-"""Sums over the rows of a matrix of dot products that is never whole: it comes and goes in blocks.
+"""Sums over the rows of a matrix of dot products, which is computed in blocks and never held as a whole.
 
-The gradient is taken while a block is there, and the backward pass only scales it. So a block takes three matrix
-products, as it would of the whole matrix, and the memory is linear in the number of rows and columns.
+The forward pass takes the gradient of each block, and the backward pass only scales it. So a block takes three matrix
+products, as many as with the whole matrix, and the memory is linear in the number of rows and columns.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,19 +15,19 @@ from torch.autograd.function import once_differentiable
 from fewmask.shapes import Scalar
 
 CPU_BLOCK, GPU_BLOCK = 2**20, 2**24
-"""Entries of a block, 4 and 64 MiB in float32: a CPU keeps it in its cache, on a GPU every call has a price."""
+"""Entries of a block, 4 and 64 MiB in float32. The small block fits a CPU's cache; the large one saves a GPU calls."""
 
 MIN_ROWS = 128
-"""Rows of a block at the least, also where they have more entries than that: a product of fewer rows is slow."""
+"""The fewest rows of a block, whatever their number of entries: a product of fewer rows is slow."""
 
 Place = tuple[slice, slice]
 """The groups and the rows of a block."""
 
 Term = Callable[[Float[Tensor, "g r m"], Place], tuple[Float[Tensor, "g r"], Float[Tensor, "g r m"]]]
-"""From a block of dot products, which is the term's to change: a finite value per row, and its gradients."""
+"""Maps a block of dot products, which it may change in place, to a finite value per row and the values' gradients."""
 
 NEVER = -1e30
-"""The logit of a pair that takes no part: its exponential is 0, and its differences are not NaN as those of -inf."""
+"""The logit of a pair that takes no part. Its exponential is 0, and its differences are not NaN, unlike -inf's."""
 
 
 def blockwise_sum(
@@ -35,7 +35,7 @@ def blockwise_sum(
 ) -> Scalar:
     """The weighted sum of `term` over the n rows of anchors x keys^T, in all g groups.
 
-    Gradients go to anchors and keys, not to the weights nor to what `term` holds besides.
+    Gradients go to anchors and keys alone, not to the weights or to other tensors that `term` holds.
     """
     total: Tensor = _BlockwiseSum.apply(anchors, keys, weights, term)
     return total
@@ -48,8 +48,10 @@ def blockwise_rows(anchors: Float[Tensor, "g n d"], keys: Float[Tensor, "g m d"]
 
 
 def log_sum_exp(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Over the last dimension, and its gradient, the softmax; at the largest logit this is the exponential of its
-    distance to the logarithm."""
+    """The log-sum-exp over the last dimension, and its gradient, the softmax.
+
+    The softmax of the largest logit is exp(largest - log-sum-exp), so the log-sum-exp follows from the softmax.
+    """
     softmax = logits.softmax(dim=-1)
     return logits.amax(dim=-1) - softmax.amax(dim=-1).log(), softmax
 

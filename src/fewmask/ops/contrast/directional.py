@@ -1,4 +1,4 @@
-"""The directional contrast: a pixel is drawn to the same pixel in another context, where that one is surer.
+"""The directional contrast: a pixel is drawn to the same pixel in another context, where the latter is surer.
 
 Lai et al., Semi-supervised Semantic Segmentation with Directional Context-aware Consistency, CVPR 2021,
 https://arxiv.org/abs/2106.14133.
@@ -17,21 +17,21 @@ from fewmask.shapes import IGNORE, RowClasses, Rows, RowScores, Scalar
 
 
 class Pixels(NamedTuple):
-    """Rows of pixels: vectors of any length, pseudo-labels (IGNORE outside the image), and how sure these are."""
+    """Rows of pixels: vectors of any length, pseudo-labels (IGNORE outside the image), and confidence in [0, 1]."""
 
     vectors: Rows
     classes: RowClasses
     confidence: RowScores
 
     def of(self, rows: Tensor) -> "Pixels":
-        """Those of these numbers."""
+        """The pixels in the given rows."""
         return Pixels(*(values[rows] for values in self))
 
 
 def pulled(
     pixels: Pixels, partners: Pixels, matched: Bool[Tensor, " n"], confidence_threshold: float
 ) -> Bool[Tensor, " n"]:
-    """Which pixels follow their partners: these are surer than the pixel, and surer than the threshold."""
+    """Which pixels follow their partners: those whose partner is surer than the pixel and than the threshold."""
     surer = (partners.confidence > pixels.confidence) & (partners.confidence > confidence_threshold)
     return matched & surer & (pixels.classes != IGNORE)
 
@@ -41,14 +41,14 @@ def directional_contrast(
 ) -> Scalar:
     """The mean over active pixels a, with partners b, of -log(exp s_ab / (exp s_ab + sum_k exp s_ak)).
 
-    s is the cosine over the temperature; k are the negatives whose pseudo-label is not that of a. Gradients go to the
-    pixels alone. Memory is linear in the number of pixels and of negatives.
+    s is the cosine over the temperature; k runs over the negatives whose pseudo-label differs from a's. Gradients go to
+    the pixels alone. Memory is linear in the number of pixels and of negatives.
 
     Args:
-        pixels: n of them; half precision is computed in float32.
-        partners: n of them, row by row.
+        pixels: n pixels; half precision is computed in float32.
+        partners: n pixels, row by row.
         active: [n] which pixels count.
-        negatives: m of them; those with the class IGNORE are none.
+        negatives: m pixels; those with the class IGNORE are left out.
         temperature: above 0; 0.1 in the paper.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Patches of label maps: how much two differ, and the contrast of their vectors by it.
+"""Compares patches of label maps, and contrasts their feature vectors by how much the patches differ.
 
-After Liu et al., Domain Adaptation for Semantic Segmentation via Patch-Wise Contrastive Learning, 2021,
-https://arxiv.org/abs/2104.11056; our reading, for neither the paper's formulas nor its code could be had.
+Liu et al., Domain Adaptation for Semantic Segmentation via Patch-Wise Contrastive Learning, 2021,
+https://arxiv.org/abs/2104.11056. This is our reading: the paper's formulas and its code were not available.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from fewmask.ops.unit import unit
 from fewmask.shapes import Labels, Rows, Scalar
 
 SIDES = (1, 2, 4)
-"""Of the sub-patches at the levels of the pyramid: a patch is compared whole, in 2 x 2 and in 4 x 4 parts."""
+"""Parts a side at the levels of the pyramid: a patch is compared as a whole, in 2 x 2 and in 4 x 4 parts."""
 
 
 class LabelPatches(NamedTuple):
@@ -28,9 +28,9 @@ class LabelPatches(NamedTuple):
 
 
 def patch_grid(height: int, width: int, size: int) -> tuple[int, int]:
-    """Rows and columns of patches: as many squares of `size` pixels, or of the shorter side if that is less, as fit.
+    """Rows and columns of patches: as many squares as fit, of `size` pixels a side or, if less, the shorter side.
 
-    The patches cover the whole map: they share what is left over.
+    The patches cover the whole map: the pixels that are left over are shared out among them.
     """
     side = min(size, height, width)
     return height // side, width // side
@@ -45,8 +45,8 @@ def label_patches(labels: Labels, grid: tuple[int, int], num_classes: int) -> La
         num_classes: k.
 
     Returns:
-        Descriptors of 21 k numbers. The histogram of a part sums to 1 before it is scaled; to 0 if nothing in it is
-        labeled, so that it is half as far from any other as two can be.
+        Descriptors of 21 k numbers, and labeled shares in [0, 1]. The histogram of a part sums to 1 before scaling, or
+        to 0 if nothing in the part is labeled; then it is half as far from any other as two histograms can be.
     """
     parts = (SIDES[-1] * grid[0], SIDES[-1] * grid[1])
     rows, columns = (
@@ -75,10 +75,10 @@ def label_patches(labels: Labels, grid: tuple[int, int], num_classes: int) -> La
 def disparity(one: Float[Tensor, "n e"], other: Float[Tensor, "m e"]) -> Float[Tensor, "n m"]:
     """How much patches differ, in [0, 1]: the share of a part's pixels that would have to change class.
 
-    It is the mean over the levels, and over the parts of a level, of half the L1 distance of their histograms. Takes
-    the descriptors of `label_patches`.
+    This is the mean over the levels, and over the parts of a level, of half the L1 distance of their histograms. The
+    arguments are descriptors of `label_patches`.
     """
-    return torch.cdist(one, other, p=1).clamp(max=1)  # which rounding may pass
+    return torch.cdist(one, other, p=1).clamp(max=1)  # rounding may exceed 1
 
 
 def info_nce(
@@ -94,9 +94,9 @@ def info_nce(
 
     Args:
         anchors: [n d] of any length; half precision is computed in float32.
-        keys: [m d] likewise.
+        keys: [m d] of any length.
         positives: [n m] which keys an anchor is drawn to.
-        negatives: [n m] which it is pushed from.
+        negatives: [n m] which keys an anchor is pushed from.
         temperature: above 0.
 
     Returns:

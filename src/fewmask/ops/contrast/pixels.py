@@ -9,8 +9,8 @@ which are keys of the class of p, of
     released:  log(exp s_pq + sum_k exp s_pk) - s_pq    k: keys of the anchor's image that are of another class
 The sum of s_pq over q is <f_p, sum_q f_q> / temperature: the paper's losses need every pair only for the logarithm.
 
-Images in which no pixel counts add 0, and the mean still runs over all images: so it is in the released code, and the
-paper's equations are for one image.
+Images in which no pixel counts add 0, and the mean still runs over all images, as in the released code; the paper's
+equations are for one image.
 """
 
 from typing import Literal, NamedTuple
@@ -37,19 +37,20 @@ def within_image_contrast(
     variant: Variant = "paper",
     distorted_labels: Labels | None = None,
 ) -> Scalar:
-    """Pixels against those of the same image; the mean over images of the mean over anchors.
+    """Contrasts pixels with pixels of the same image: the mean over images of the mean over anchors.
 
-    paper: anchors are the pixels of the image, keys those of its distorted copy.
-    released: anchors and keys are the pixels of the image; plus the same of the copy. A pixel is its own positive.
+    paper: anchors are the pixels of the image, and keys are the pixels of its distorted copy.
+    released: anchors and keys are the pixels of the image; the same loss of the copy is added. A pixel is its own
+        positive.
 
     Args:
         features: [b d h w] of the images, of any length; half precision is computed in float32.
-        distorted_features: [b d h w] of their distorted copies.
+        distorted_features: [b d h w] of the images' distorted copies.
         labels: [b h w] in 0..254, or IGNORE for pixels that are neither anchors nor keys.
         temperature: above 0; 0.07 in the released code.
         variant: "paper" or "released".
-        distorted_labels: [b h w] of the copies if their geometry differs. In the paper it does not; anchors that are
-            left without positives take no part in the mean.
+        distorted_labels: [b h w] of the copies if their geometry differs, which it does not in the paper. Anchors that
+            are left without positives take no part in the mean.
 
     Returns:
         A scalar, at least 0; 0 if no pixel counts.
@@ -70,17 +71,17 @@ def cross_image_contrast(
     variant: Variant = "paper",
     distorted_labels: Labels | None = None,
 ) -> Scalar:
-    """The same with positives, but no negatives, from the distorted copy of a partner image.
+    """Contrasts pixels as within an image, with positives, but no negatives, from a partner's distorted copy too.
 
-    paper: as within an image, and the keys of the partner's copy that are of the anchor's class are positives too and
-        join its denominator.
+    paper: keys of the partner's copy that are of the anchor's class are positives too, and join the anchor's
+        denominator.
     released: an image and its partner's copy are one set of pixels, all of them anchors; positives are from the whole
         set, negatives from the anchor's own side.
 
     Args:
         features, distorted_features, labels, temperature, variant, distorted_labels: as in `within_image_contrast`.
-        partners: [b] a permutation of 0..b-1, which the caller draws. With an image that is its own partner the
-            positives of its copy count twice in the paper's loss, as its sums are written.
+        partners: [b] a permutation of 0..b-1, which the caller draws. If an image is its own partner, the
+            positives of its copy count twice in the paper's loss, as in the paper's sums.
     """
     with torch.autocast(features.device.type, enabled=False):
         images, copies = _pixels(features, distorted_features, labels, distorted_labels).halves()
@@ -91,10 +92,10 @@ def cross_image_contrast(
 
 
 def batch_contrast(features: Maps, distorted_features: Maps, labels: Labels, temperature: float) -> Scalar:
-    """All pixels of the mini-batch as one bag: anchors are those of the images, keys those of all distorted copies.
+    """All pixels of the mini-batch as one bag: anchors are pixels of the images, keys are pixels of all copies.
 
-    The mean runs over the anchors of the bag. Arguments as in `within_image_contrast`; the released code has no such
-    loss.
+    The mean runs over the anchors of the bag. Arguments are as in `within_image_contrast`. The released code has no
+    such loss.
     """
     with torch.autocast(features.device.type, enabled=False):
         images, copies = _pixels(features, distorted_features, labels, None).halves()
@@ -113,7 +114,7 @@ class _Pixels(NamedTuple):
 
     @property
     def bins(self) -> Int64[Tensor, "g n"]:
-        """Of all groups' classes, one number each."""
+        """One number for each class of each group."""
         return self.classes + (IGNORE + 1) * torch.arange(len(self.classes), device=self.classes.device)[:, None]
 
     def of(self, images: Int64[Tensor, " g"]) -> "_Pixels":
@@ -134,8 +135,11 @@ class _Pixels(NamedTuple):
 
 
 def _pixels(features: Maps, distorted_features: Maps, labels: Labels, distorted_labels: Labels | None) -> _Pixels:
-    """Of the images, then of their copies: normalized together, for fewer launches, and with every pixel's vector in
-    one piece, which is faster to normalize and to sum than a map."""
+    """The pixels of the images, then of their copies.
+
+    They are normalized together, for fewer launches. Every pixel's vector lies in one piece, which is faster to
+    normalize and to sum than a map.
+    """
     both = torch.cat([rearrange(maps, "g d h w -> g (h w) d") for maps in (features, distorted_features)])
     classes = torch.cat([labels, labels if distorted_labels is None else distorted_labels])
     return _Pixels(unit(both), classes.flatten(1))
@@ -158,7 +162,7 @@ def _paper(anchors: _Pixels, copies: _Pixels, partners: Tensor | None, temperatu
             logits[:, :, num_own:].masked_fill_(differ, NEVER)
         return log_sum_exp(logits)
 
-    # Without positives are ignored anchors, for IGNORE counts none, and those whose class labels of the copies lack.
+    # An anchor has no positives if it is ignored, for IGNORE counts none, or if the copies lack its class.
     takes_part = counts.squeeze(2).gather(1, anchors.classes) > 0
     weights = _weights(takes_part, takes_part, positives)
     scaled = anchors.vectors / temperature
@@ -167,10 +171,10 @@ def _paper(anchors: _Pixels, copies: _Pixels, partners: Tensor | None, temperatu
 
 
 def _released(own: _Pixels, others: _Pixels | None, temperature: float) -> Tensor:
-    """The sum of two means over the images: of anchors in the first half of `own`, and in the second.
+    """The sum of two means over the images, one over anchors in the first half of `own`, one in the second half.
 
-    The halves are the images and their copies, or the images and the partners' copies; there `others` is the second,
-    then the first.
+    The halves are the images and their copies. Across images they are the images and the partners' copies, and
+    `others` has the second half first.
     """
     keys, num_own = own if others is None else own.beside(others), own.classes.shape[1]
     counts = _class_sums(keys.labeled[:, :, None].to(keys.vectors), keys.bins).squeeze(2)
@@ -185,7 +189,7 @@ def _released(own: _Pixels, others: _Pixels | None, temperature: float) -> Tenso
         margins = torch.sub(log_negatives[:, :, None], logits, out=logits).masked_fill_(~same, NEVER)
         # Beyond its threshold softplus is its argument: at the default, 20, that would be 2e-9 off.
         values = F.softplus(margins, threshold=50).sum(dim=2, keepdim=True) / num_positives[place]
-        # The gradients at the positives, and through the logarithm, whose own are the softmax, at the negatives.
+        # Gradients at the positives; those at the negatives go through the log-sum-exp, whose gradient is the softmax.
         slopes = margins.sigmoid_()
         through = slopes.sum(dim=2, keepdim=True) / num_positives[place]
         slopes.div_(-num_positives[place])
@@ -197,12 +201,12 @@ def _released(own: _Pixels, others: _Pixels | None, temperature: float) -> Tenso
 
 
 def _class_sums(rows: Tensor, bins: Tensor) -> Tensor:
-    """[g 256 d] the sum of the rows [g n d] of each class, and of IGNORE in the last place."""
+    """The sums [g 256 d] of the rows [g n d] of each class; IGNORE has the last place."""
     num_groups, _, dim = rows.shape
     sums = rows.new_zeros(num_groups * (IGNORE + 1), dim).index_add(0, bins.flatten(), rows.flatten(0, 1))
     return sums.view(num_groups, IGNORE + 1, dim)
 
 
 def _weights(takes_part: Tensor, among: Tensor, like: Tensor) -> Tensor:
-    """[g n] of the anchors that take part, in the mean over all of `among` in the image, and then over the images."""
+    """Weights [g n] of the anchors that take part: for the mean over `among` in an image, then over the images."""
     return takes_part.to(like) / among.sum(dim=1, keepdim=True).clamp(min=1) / len(takes_part)
