@@ -14,8 +14,17 @@ ABOVE = ("cli", "report", "study", "training", "use", "run", "recipe")
 FILES = [path for room in ABOVE for path in sorted((PACKAGE / room).rglob("*.py"))]
 NAMES = {method.name for method in METHODS}
 CLASSES = {method.__name__ for method in METHODS}
-NETWORK = {"NetConfig", "SegNet", "build_net", "NOT_ON_DISK", "in_eval_mode", "on_coarse_grid", "take_from_first_rank"}
-"""What every run has of `models`: its network, the settings of it, and ways to read it."""
+NETWORK = {
+    "NetConfig",
+    "SegNet",
+    "build_net",
+    "weights_from_pip",
+    "NOT_ON_DISK",
+    "in_eval_mode",
+    "on_coarse_grid",
+    "take_from_first_rank",
+}
+"""What every run has of `models`: its network, the settings of it, its first weights, and ways to read it."""
 
 
 def mentions(path: Path) -> Iterator[str]:
