@@ -1,4 +1,4 @@
-"""The demo over seeds: supervised against class_bank at night, with 8 masks of the day and 200 unlabeled night scenes.
+"""The demo over seeds: supervised against class_bank at night, with 8 masks of the day and 200 unlabeled scenes.
 
     python benchmarks/scenes.py
     python benchmarks/scenes.py --methods classmix cutmix      # others, under the same conditions
@@ -30,7 +30,7 @@ def main() -> None:
         for steps in args.steps:
             for method in args.methods:
                 recipe = demo_recipe(data, method, steps, seed)
-                run = run_of(recipe, "scenes", "scenes night")._replace(labels=str(MASKS), draw=str(seed))
+                run = run_of(recipe, "scenes", "scenes dusk to night")._replace(labels=str(MASKS), draw=str(seed))
                 add_row(table, run, method, recipe, args.runs / f"{method}-{seed}-{run.steps}", ("test",))
 
 
