@@ -9,7 +9,7 @@ FAST := tests/ops tests/models tests/data tests/methods/test_contract.py
 
 .PHONY: demo test fast test-one check lint types imports tests fast-tests tables golden format clean
 
-demo: .venv/demo-ready ## 8 masks of the day, 200 photos of the night, two networks, a table and a picture
+demo: .venv/demo-ready ## 8 masks of the day, 200 photos from dusk to night, two networks, a table and a picture
 	$(BIN)/fewmask demo --out demo
 
 test: .venv/test-ready ## everything that must hold before a change lands

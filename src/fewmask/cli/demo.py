@@ -13,7 +13,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the scenes, the two runs and the picture.")] = Path("demo"),
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps of each method.")] = None,
 ) -> None:
-    """Draw streets, train with 8 masks of the day and 200 photos of the night, and compare with the masks alone."""
+    """Draw streets; train with 8 masks of the day and 200 photos from dusk to night, and with the masks alone."""
     from fewmask.study.demo import run_demo
     from fewmask.training.stopping import Interrupted
 
