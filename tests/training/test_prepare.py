@@ -13,26 +13,28 @@ BYTES = 4 * 10 * HEIGHT * WIDTH  # of the four labeled and six unlabeled images
 
 
 @pytest.mark.parametrize(
-    ("environment", "devices", "ranks"),
+    ("environment", "devices", "ranks", "workers"),
     [
-        ({}, None, 1),
-        ({}, 2, 2),
-        ({"WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}, None, 4),  # torchrun on two machines
+        ({}, None, 1, 8),
+        ({}, 2, 2, 6),
+        ({"WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}, None, 4, 3),  # torchrun on two machines
     ],
 )
-def test_pictures_stay_in_memory_where_all_ranks_of_the_machine_have_room_for_them(
+def test_the_ranks_of_a_machine_share_its_memory_and_its_cores(
     environment: dict[str, str],
     devices: int | None,
     ranks: int,
+    workers: int,
     tmp_path: Path,
     dataset: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr("os.cpu_count", lambda: 12)
     recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset, devices=devices))
     for free, kind in ((2 * ranks * BYTES, MemoryStore), (2 * ranks * BYTES - 1, FileStore)):
         monkeypatch.setattr("fewmask.data.store.memory._free_bytes", lambda free=free: free)
         data = prepare_data(recipe)
         assert {type(data.labeled), type(data.unlabeled)} == {kind}
-        assert (data.workers == 0) == (kind is MemoryStore)
+        assert data.workers == (0 if kind is MemoryStore else workers)

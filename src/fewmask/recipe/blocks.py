@@ -38,7 +38,8 @@ class DataConfig(Settings):
     cache: bool | None = None
     """Keep decoded images in RAM. None: only if they take less than half of the free RAM, counted once per process."""
     workers: int | None = Field(None, ge=0)
-    """The number of processes that read ahead. None: none with a cache, otherwise one per core, but at most 8."""
+    """The number of processes that read ahead on every device. None: none with a cache, otherwise the devices of a
+    machine share its cores, and each has 1 to 8."""
 
     @field_validator("labels", mode="before")
     @classmethod

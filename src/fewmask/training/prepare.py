@@ -87,7 +87,8 @@ def prepare_data(recipe: Recipe) -> TrainingData:
         of_source = of_source and MemoryStore(of_source)
     workers = data.workers
     if workers is None:
-        workers = 0 if cached else min(os.cpu_count() or 1, _MOST_WORKERS)
+        cores = (os.cpu_count() or 1) // num_local_processes(recipe.training)
+        workers = 0 if cached else min(max(cores, 1), _MOST_WORKERS)
     missing = _check_labels(labeled, learned)
     if source is not None:  # its masks may hold the missing classes
         missing = ()
