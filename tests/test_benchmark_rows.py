@@ -33,6 +33,7 @@ PRESENT = [
         f"DATA --weights {WEIGHTS} --labels 12 --seeds 1 --methods target_only class_bank class_bank_source",
     ),
     (camvid_domain, f"DATA --weights {WEIGHTS} --labels 3 --methods source_only --set training.precision=32"),
+    (scenes, ""),
     (scenes_domain, "--labels 3 --seeds 0 1 2"),
     (
         label_contrast,
@@ -83,8 +84,8 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     monkeypatch.setattr(runs, "ProcessPoolExecutor", Process)
     monkeypatch.setattr(runs, "load", lambda folder: Trained())
     monkeypatch.setattr(runs, "step_figures", lambda folder: (1.0, 0.5, 2.0))
-    for module in (scenes, scenes_domain):
-        monkeypatch.setattr(module, "write_scenes", lambda *_, **__: None)
+    monkeypatch.setattr(scenes, "write_demo_scenes", lambda *_, **__: None)
+    monkeypatch.setattr(scenes_domain, "write_scenes", lambda *_, **__: None)
     return folders
 
 
@@ -131,8 +132,6 @@ def test_every_table_of_runs_has_the_one_schema_and_no_run_twice(name: str) -> N
 @pytest.mark.parametrize("name", NAMES)
 def test_scores_per_class_are_those_of_the_network_that_predicts(name: str) -> None:
     for row in ResultTable(ROOT / "benchmarks" / f"{name}.csv").rows():
-        scores = row.scores.items()
-        classes = [iou for (split, _, name), iou in scores if split == "test" and name and iou is not None]
-        networks = {network for (_, network, name) in row.scores if name}
-        assert networks == {row.predictor}
+        places = [place for place in row.scores if place.split == "test" and place.network == row.predictor]
+        classes = [iou for place in places if place.class_name and (iou := row.scores[place]) is not None]
         assert sum(classes) / len(classes) == pytest.approx(row.score("test"), abs=0.0105)
