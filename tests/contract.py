@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fewmask.augment.views import Augmentation
+from fewmask.augment import Augmentation
 from fewmask.data.batch import Batch, Labeled, Unlabeled
 from fewmask.methods import ContrastConfig, Method, Now, Pretraining, Stage, Tools
 from fewmask.models.build import NetConfig

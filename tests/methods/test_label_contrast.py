@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from contract import NUM_CLASSES, OFF, begin, build, group_named, last_steps, pretrained, stage_named, toy_batch, train
-from fewmask.augment.views import WEAK, augment_apart, distort
+from fewmask.augment import WEAK, augment_apart, distort
 from fewmask.data.batch import Batch, Labeled
 from fewmask.errors import UserError
 from fewmask.methods import ClassBankMethod, ContrastConfig, LabelContrast, Stage, Supervised

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fewmask.augment.views import STRONG
+from fewmask.augment import STRONG
 from fewmask.errors import UserError
 from fewmask.methods import METHODS, ContrastConfig
 from fewmask.methods.parts.pretraining import DISTORTION

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from fewmask.augment.views import Probability, augment_unlabeled
+from fewmask.augment import Probability, augment_unlabeled
 from fewmask.data.batch import Batch
 from fewmask.methods.base import Needs, Tools
 from fewmask.methods.course import Step

@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from fewmask.augment.views import Augmentation, Probability, distort
+from fewmask.augment import Augmentation, Probability, distort
 from fewmask.data.batch import Batch, Unlabeled
 from fewmask.errors import UserError
 from fewmask.methods.base import Needs, Tools

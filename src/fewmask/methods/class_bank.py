@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
-from fewmask.augment.views import STRONG, WEAK, Augmentation, Probability, View, augment, augment_apart
+from fewmask.augment import STRONG, WEAK, Augmentation, Probability, View, augment, augment_apart
 from fewmask.data.batch import Batch, Labeled, Unlabeled
 from fewmask.methods.base import Alarm, Method, Needs, Tools
 from fewmask.methods.course import Step

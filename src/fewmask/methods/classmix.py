@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
-from fewmask.augment.views import Augmentation, Probability, View, augment
+from fewmask.augment import Augmentation, Probability, View, augment
 from fewmask.data.batch import Batch, Unlabeled
 from fewmask.methods.base import Needs
 from fewmask.methods.course import Step

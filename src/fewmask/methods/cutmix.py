@@ -12,7 +12,7 @@ from einops import rearrange
 from pydantic import Field
 from torch import Tensor
 
-from fewmask.augment.views import Probability
+from fewmask.augment import Probability
 from fewmask.data.batch import Batch, Unlabeled
 from fewmask.methods.base import Needs
 from fewmask.methods.course import Step

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from fewmask.augment.views import View
+from fewmask.augment import View
 from fewmask.data.batch import Batch, Unlabeled
 from fewmask.data.pool import Pool
 from fewmask.methods.base import Needs, Tools

@@ -18,7 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from fewmask.augment.views import Probability
+from fewmask.augment import Probability
 from fewmask.data.batch import Batch, Unlabeled
 from fewmask.methods.base import Needs, Tools
 from fewmask.methods.course import Step

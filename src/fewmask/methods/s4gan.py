@@ -16,7 +16,7 @@ from einops import rearrange
 from pydantic import Field
 from torch import Tensor
 
-from fewmask.augment.views import Probability, augment_unlabeled
+from fewmask.augment import Probability, augment_unlabeled
 from fewmask.data.batch import Batch
 from fewmask.methods.base import Needs, Tools
 from fewmask.methods.course import Step

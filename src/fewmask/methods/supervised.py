@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from fewmask.augment.views import WEAK, Augmentation, View, augment_apart
+from fewmask.augment import WEAK, Augmentation, View, augment_apart
 from fewmask.data.batch import Batch
 from fewmask.methods.base import Method, MethodConfig, Needs, Tools
 from fewmask.methods.course import Step

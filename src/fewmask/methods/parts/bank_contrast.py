@@ -11,7 +11,7 @@ from einops import rearrange
 from pydantic import Field
 from torch import Tensor, nn
 
-from fewmask.augment.views import Probability
+from fewmask.augment import Probability
 from fewmask.methods.base import MethodConfig, Tools
 from fewmask.methods.parts.learner import Learner
 from fewmask.methods.plan import Now

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from pydantic import Field, field_validator
 
-from fewmask.augment.views import Augmentation, augment_apart, distort
+from fewmask.augment import Augmentation, augment_apart, distort
 from fewmask.data.batch import Batch, Labeled
 from fewmask.errors import UserError
 from fewmask.methods.course import Prelude, Step

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from fewmask.augment.views import View, augment
+from fewmask.augment import View, augment
 from fewmask.data.batch import Batch
 from fewmask.data.pool import Pool
 from fewmask.methods.course import Step
