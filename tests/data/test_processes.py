@@ -60,9 +60,7 @@ def _lines(process: "subprocess.Popen[str]") -> list[str]:
 
 
 @pytest.mark.parametrize(("look", "place"), [(0.0, "there"), (60.0, "here")])
-def test_results_come_in_order_from_other_processes_if_they_are_worth_it(
-    script: Path, look: float, place: str
-) -> None:
+def test_results_come_in_order_from_other_processes_if_they_are_worth_it(script: Path, look: float, place: str) -> None:
     assert _lines(_start(script, "works", look)) == [f"{item} {place}" for item in range(60)]
 
 
