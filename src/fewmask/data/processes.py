@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import get_all_start_methods, get_context, parent_process
@@ -24,7 +24,7 @@ MOST = 16  # processes
 
 def in_processes(
     work: Callable[[Item], Result], items: Sequence[Item], module: str, look: float = LOOK
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """The result of `work` for every item, in order.
 
     This process begins. If the rest will take long, other processes do it, one for each core. Close the iterator

@@ -53,7 +53,8 @@ def all_blocks() -> dict[str, Any]:
     `default` is the name of the default method. `shared` holds the blocks that do not depend on the method, and
     `methods` holds for every method the keys of its recipe's blocks, in order, and its own block.
     """
-    shared, methods = {}, {}
+    shared: dict[str, Any] = {}
+    methods: dict[str, Any] = {}
     for kind in METHODS:
         blocks = {block.key: _plain(block) for block in blocks_of(kind.name)}
         methods[kind.name] = {"keys": list(blocks), "method": blocks.pop("method")}
