@@ -61,7 +61,7 @@ def _by_others(work: Callable[[Item], Result], items: Sequence[Item], module: st
     count = min(num_cores(), MOST, len(chunks))
     pool = ProcessPoolExecutor(count, context, initializer=_belong_to_parent)
     try:
-        with _ignored_interrupts():
+        with _held_interrupts():
             results = [pool.submit(_of_chunk, work, chunk) for chunk in chunks]
         for result in results:
             yield from result.result()
@@ -74,20 +74,20 @@ def _of_chunk(work: Callable[[Item], Result], chunk: Sequence[Item]) -> list[Res
 
 
 @contextmanager
-def _ignored_interrupts() -> Iterator[None]:
-    """Processes that start inside ignore Ctrl-C from their first moment on: their parent hears it, and ends them."""
-    if threading.current_thread() is not threading.main_thread():  # signals are not ours to handle
+def _held_interrupts() -> Iterator[None]:
+    """A Ctrl-C inside takes effect at the end. Processes that start inside never hear one: their parent ends them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _belong_to_parent() -> None:
-    """Ends this process with its parent, however that ends. Ctrl-C is for the parent (Windows does not inherit it)."""
+    """Ends this process with its parent, however that ends. On Windows it would hear Ctrl-C otherwise."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
