@@ -40,7 +40,7 @@ tests:
 fast-tests:
 	$(PYTEST) -m "not slow and not distributed" $(FAST)
 
-tables: .venv/test-ready ## the tables of the methods in README and docs, from the methods
+tables: .venv/test-ready ## the tables of the methods in README and docs, and what `fewmask settings` prints
 	$(BIN)/python docs/tables.py
 
 golden: .venv/test-ready ## records the first losses of a method that has no golden file yet

@@ -1,20 +1,24 @@
-"""Writes the tables of the methods into README.md and docs/methods.md, from the methods themselves.
+"""Writes the tables of the methods into README.md and docs/methods.md, and what `fewmask settings` prints.
 
     python docs/tables.py            # writes them
     python docs/tables.py --check    # exits with 1 where one is stale, and names it
 
-A table stands between the lines `<!-- table: NAME -->` and `<!-- end -->`.
+A table stands between the lines `<!-- table: NAME -->` and `<!-- end -->`. `fewmask settings` prints a JSON file of the
+package, because the methods, from which everything here comes, take several seconds to import.
 """
 
+import json
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from fewmask.methods import METHODS, Method
+from fewmask.recipe import all_blocks
 
 DOCS = Path(__file__).resolve().parent
-FILES = (DOCS.parent / "README.md", DOCS / "methods.md")
+PAGES = (DOCS.parent / "README.md", DOCS / "methods.md")
+SETTINGS = DOCS.parent / "src" / "fewmask" / "cli" / "settings.json"
 SOURCE = {"optional": "if there is one", "required": "required", "never": "no", "alone": "it stands in for the target"}
 
 
@@ -62,18 +66,24 @@ def filled(text: str) -> str:
     return re.sub(r"<!-- table: (\w+) -->\n.*?<!-- end -->", fill, text, flags=re.DOTALL)
 
 
-def stale() -> list[Path]:
-    """The pages whose tables are not as they should be."""
-    return [path for path in FILES if filled(path.read_text(encoding="utf-8")) != path.read_text(encoding="utf-8")]
+def stale() -> dict[Path, str]:
+    """The files that are not as they should be, with the text that they should have."""
+    texts = {path: filled(_text(path)) for path in PAGES}
+    texts[SETTINGS] = json.dumps(all_blocks(), indent=1, ensure_ascii=False) + "\n"
+    return {path: text for path, text in texts.items() if _text(path) != text}
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def main() -> None:
-    pages = stale()
-    for path in pages:
+    texts = stale()
+    for path, text in texts.items():
         if "--check" not in sys.argv:
-            path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+            path.write_text(text, encoding="utf-8")
         print(f"{path.name}: {'stale' if '--check' in sys.argv else 'written'}")
-    sys.exit(1 if pages and "--check" in sys.argv else 0)
+    sys.exit(1 if texts and "--check" in sys.argv else 0)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def values() -> Values:
     texts |= {f"speedups_{device}": _speedups(device) for device in ("cpu", "cuda")}
     texts |= {"flops": _flops(), "paper_steps": _paper_steps()}
     texts |= {"cost_class_bank": _gpu_cost("class_bank"), "cost_mixing": _gpu_cost(*MIXING)}
-    return texts | _steps() | _grouped_conv()
+    return texts | _steps() | _cpu_steps() | _grouped_conv()
 
 
 def _contrast(device: str) -> str:
@@ -73,6 +73,16 @@ def _steps() -> dict[str, str]:
         lines.append([row["device"], name, *times, *cells])
     texts = {f"branch_{device}": f"{100 * min(s):.0f} to {100 * max(s):.0f} %" for device, s in branch.items()}
     return texts | {"steps": table(header, lines)}
+
+
+def _cpu_steps() -> dict[str, str]:
+    rows = {row["step"]: row for row in measurements("cpu_steps")}
+    lines = [[name, f"{float(row['cpu_ms']):.0f}", row["ratio"]] for name, row in rows.items()]
+    one, two = (float(rows[name]["cpu_ms"]) for name in ("class_bank, one view", "class_bank"))
+    return {
+        "cpu_steps": table(["step of", "ms", "steps of supervised"], lines),
+        "views_ratio": f"{100 * one / two:.0f} %",
+    }
 
 
 def _grouped_conv() -> dict[str, str]:

@@ -365,3 +365,14 @@ def test_doctor_agrees_that_the_dataset_can_be_trained_on(dataset: Path, data: P
     assert answer.code == 2
     assert "train1.png" in answer.out
     assert answer.err == ""
+
+
+def test_a_doctor_that_is_stopped_says_so_in_one_line(
+    dataset: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fewmask.data.doctor.examine", stopped)
+    answer = command(capsys, "doctor", dataset)
+    assert (answer.code, answer.out, answer.err) == (130, "Stopped: not every file was read.\n", "")

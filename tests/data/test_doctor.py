@@ -1,6 +1,8 @@
 """The doctor names each wrong file, and stops at none."""
 
 import io
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
-from fewmask.data.doctor import Diagnosis, examine
+from fewmask.data.doctor import Diagnosis, diagnosis, examine
 from fewmask.data.doctor.printing import print_diagnosis
+from fewmask.data.processes import in_processes
 from fewmask.errors import UserError
 
 CAMVID = Path(__file__).parents[2].parent / "shared" / "data" / "camvid"
@@ -221,6 +224,31 @@ def test_progress_reaches_its_end(healthy: Path) -> None:
         examine(healthy, progress)
     assert progress.finished
     assert progress.tasks[0].total == 9
+
+
+def test_other_processes_find_the_same_in_the_same_order(healthy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for index in (0, 3, 4):
+        (healthy / f"train/images/{index}.png").write_bytes(b"")
+        _mask(healthy / f"train/masks/{index + 1}.png", HALVES * 23)
+    here = examine(healthy)
+    assert len(here.problems) > 5
+    monkeypatch.setattr(diagnosis, "in_processes", partial(in_processes, look=0.0))
+    keep = "multiprocessing.context.BaseContext.set_forkserver_preload"  # conftest has set it
+    monkeypatch.setattr(keep, lambda *_: None)
+    assert examine(healthy) == here
+
+
+def test_a_process_that_dies_is_a_mistake_at_the_file_that_it_read(
+    healthy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(work: Any, samples: Any, _: str) -> Any:
+        yield from map(work, samples[:2])
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(diagnosis, "in_processes", dies)
+    with pytest.raises(UserError, match=r"2\.png: a process that reads the files ended") as caught:
+        examine(healthy)
+    assert "memory is full" in caught.value.fix
 
 
 # what is printed

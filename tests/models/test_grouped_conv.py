@@ -109,3 +109,14 @@ def test_networks_are_built_with_them() -> None:
     slow = [layer for layer in slow if max(*layer.stride, *layer.dilation) > 1]
     assert len(slow) == 9
     assert all(type(layer) is GroupedConv2d for layer in slow)
+
+
+@pytest.mark.parametrize("dilation", [12, 40])
+def test_a_teacher_under_autocast_gets_bfloat16(dilation: int) -> None:
+    settings = {"in_channels": 8, "out_channels": 8, "kernel_size": 3, "padding": dilation, "dilation": dilation}
+    plain, ours = (layer.float() for layer in pair(**settings, groups=8))
+    maps = torch.randn(2, 8, 11, 15)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found, expected = ours(maps), plain(maps)
+    assert found.dtype == expected.dtype == torch.bfloat16
+    assert error_share(found, expected.float(), part=1) < tolerance(9)

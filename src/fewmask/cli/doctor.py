@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fewmask.cli.console import console, progress
+from fewmask.say import say
 
 
 def doctor(
@@ -16,7 +17,11 @@ def doctor(
     from fewmask.data.doctor import examine
     from fewmask.data.doctor.printing import print_diagnosis
 
-    with progress() as bar:
-        diagnosis = examine(data, bar)
+    try:
+        with progress() as bar:
+            diagnosis = examine(data, bar)
+    except KeyboardInterrupt:
+        say(console(), "Stopped: not every file was read.")
+        raise typer.Exit(130) from None
     print_diagnosis(diagnosis, console())
     raise typer.Exit(diagnosis.exit_code(strict))

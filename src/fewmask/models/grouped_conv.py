@@ -30,7 +30,8 @@ class GroupedConv2d(nn.Conv2d):
         height, width = input.shape[-2:]
         weight, dilation = self._taps_within(height, width)
         if not torch.is_grad_enabled():
-            return self._convolve(input, weight, dilation)
+            convolve = self._convolve if torch.is_autocast_enabled("cpu") else self._scale_or_convolve
+            return convolve(input, weight, dilation)
         fits = height >= dilation[0] * weight.shape[-2] and width >= dilation[1] * weight.shape[-1]
         if max(dilation) > 1 and max(self.stride) == 1 and fits:  # maps smaller than the kernel would be slow
             return _join(self._convolve(_split(input, dilation), weight, (1, 1)), dilation)[..., :height, :width]

@@ -1,7 +1,7 @@
 """A recipe holds the data, net, method and training of one run; it is read from YAML, checked, and written as YAML."""
 
 from fewmask.recipe.blocks import DataConfig, Recipe, SourceConfig, TrainingConfig, make_method_config
-from fewmask.recipe.catalog import blocks_of
+from fewmask.recipe.catalog import all_blocks, blocks_of
 from fewmask.recipe.parse import (
     changed_settings,
     make_recipe,
@@ -17,6 +17,7 @@ __all__ = [
     "Recipe",
     "SourceConfig",
     "TrainingConfig",
+    "all_blocks",
     "blocks_of",
     "changed_settings",
     "make_method_config",

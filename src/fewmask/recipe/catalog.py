@@ -1,4 +1,4 @@
-"""Every setting of a recipe: its path, its default, and its purpose."""
+"""Every setting of a recipe: its path, its default, and its purpose. `fewmask settings` prints a stored copy."""
 
 import ast
 import inspect
@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, cast, get_args, get_origin
 
 import yaml
 
-from fewmask.methods import ContrastConfig
+from fewmask.methods import DEFAULT, METHODS, ContrastConfig
 from fewmask.models.build import NetConfig
 from fewmask.recipe.blocks import DataConfig, SourceConfig, TrainingConfig, method_named
 from fewmask.settings import Settings
@@ -45,6 +45,25 @@ def blocks_of(method: str) -> list[Block]:
         Block(key, _joined(block.__doc__), list(_settings(f"{key}.", block.model_construct())))
         for key, block in blocks.items()
     ]
+
+
+def all_blocks() -> dict[str, Any]:
+    """The settings of a recipe with every method, for a JSON file.
+
+    `default` is the name of the default method. `shared` holds the blocks that do not depend on the method, and
+    `methods` holds for every method the keys of its recipe's blocks, in order, and its own block.
+    """
+    shared: dict[str, Any] = {}
+    methods: dict[str, Any] = {}
+    for kind in METHODS:
+        blocks = {block.key: _plain(block) for block in blocks_of(kind.name)}
+        methods[kind.name] = {"keys": list(blocks), "method": blocks.pop("method")}
+        shared |= blocks
+    return {"default": DEFAULT, "shared": shared, "methods": methods}
+
+
+def _plain(block: Block) -> dict[str, Any]:
+    return {"meaning": block.meaning, "settings": {setting.text: setting.meaning for setting in block.settings}}
 
 
 def _settings(prefix: str, block: Settings) -> Iterator[Setting]:

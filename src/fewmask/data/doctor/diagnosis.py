@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,9 @@ from fewmask.data.classes import Classes
 from fewmask.data.doctor.sample import Finding, Problem, as_problem, examine_sample, relative_to
 from fewmask.data.folder import Folder, Sample, check_is_folder, survey_folder
 from fewmask.data.label_counts import foreground_is_ignored
+from fewmask.data.processes import in_processes
 from fewmask.data.sample import IMAGE_SUFFIXES, JPEG_SUFFIXES, MASK_SUFFIXES, UNKNOWN_CLASSES
+from fewmask.errors import UserError
 from fewmask.shapes import IGNORE
 
 __all__ = ["Diagnosis", "Problem", "examine"]
@@ -139,13 +143,28 @@ def _read_all(splits: Splits, folder: Folder, progress: Progress | None) -> _Tal
     )
     work = [(split, sample) for split, samples in splits.items() for sample in samples]
     bar = progress.add_task("reading every file", total=len(work)) if progress else None
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        findings = pool.map(lambda item: examine_sample(item[1], folder.classes, folder.root, folder.guide), work)
-        for (split, sample), finding in zip(work, findings, strict=True):
-            tally.add(split, sample, finding)
+    examine_one = partial(examine_sample, classes=folder.classes, root=folder.root, guide=folder.guide)
+    samples = [sample for _, sample in work]
+    with closing(in_processes(examine_one, samples, examine_sample.__module__)) as findings:
+        for split, sample in work:
+            tally.add(split, sample, _next_of(findings, sample))
             if progress is not None and bar is not None:
                 progress.advance(bar)
     return tally
+
+
+def _next_of(findings: Iterator[Finding], sample: Sample) -> Finding:
+    """The next finding, that of `sample`.
+
+    Raises:
+        UserError: a process that reads files is gone.
+    """
+    try:
+        return next(findings)
+    except BrokenProcessPool as error:
+        what = "a process that reads the files ended in the middle of its work, here or a few files later"
+        fix = "Most often the memory is full: end other programs. Otherwise, move these files away one by one."
+        raise UserError(what, sample.image, fix) from error
 
 
 def _split_problems(folder: Folder) -> Iterator[Problem]:
