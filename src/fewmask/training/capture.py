@@ -169,10 +169,10 @@ class _Recording:
     def __init__(self, graph: Graph, inputs: tuple[Tensor, ...], result: Step) -> None:
         self._graph, self._inputs, self._result = graph, list(inputs), result
 
-    @torch.no_grad()
     def replay(self, now: Now, batches: tuple[Batch, ...]) -> Step:
         """Takes the step with these batches, at this progress."""
-        torch._foreach_copy_(self._inputs, [now.progress, *_tensors(batches)])
+        for place, value in zip(self._inputs, [now.progress, *_tensors(batches)], strict=True):
+            place.copy_(value, non_blocking=True)
         self._graph.replay()
         return self._result
 

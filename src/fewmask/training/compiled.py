@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from warnings import catch_warnings, filterwarnings
 
 from fewmask.errors import UserError, one_line
 from fewmask.methods import Method
@@ -27,7 +28,11 @@ def compiler_is_there() -> Iterator[None]:
     from torch._dynamo.exc import TorchDynamoException  # here, because it takes a second to import
 
     try:
-        yield
+        with catch_warnings():
+            filterwarnings(
+                "ignore", "The .grad attribute of a Tensor that is not a leaf", UserWarning
+            )  # of its own look
+            yield
     except TorchDynamoException as error:
         what = f"the networks cannot be compiled here ({one_line(error).split('. ')[0]})"
         raise UserError(what, "training.compile", "Set it to false.") from None
