@@ -5,6 +5,7 @@ them at once. What changes from step to step is a tensor that a replay finds in 
 the learning rates, and the seed of the random draws.
 """
 
+import gc
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -145,7 +146,9 @@ class CapturedSteps:
             self._give_up(reason)
 
     def _give_up(self, reason: str) -> None:
+        """Lets this phase run one operation at a time, and says why."""
         self._clear_gradients()
+        gc.collect()  # an error holds the tensors of the step in which it was raised
         if self._graph is not None:
             self._graph.drop()
             self._graph = None

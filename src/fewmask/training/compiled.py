@@ -29,9 +29,7 @@ def compiler_is_there() -> Iterator[None]:
 
     try:
         with catch_warnings():
-            filterwarnings(
-                "ignore", "The .grad attribute of a Tensor that is not a leaf", UserWarning
-            )  # of its own look
+            filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")  # the compiler's own look
             yield
     except TorchDynamoException as error:
         what = f"the networks cannot be compiled here ({one_line(error).split('. ')[0]})"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -10,6 +11,12 @@ Result = TypeVar("Result")
 
 _failed: list[torch.cuda.CUDAGraph] = []
 """Graphs that could not be ended. The allocator may still hold a function of theirs, so they have to stay."""
+
+
+@cache
+def _stream(index: int) -> torch.cuda.Stream:
+    """One stream for all recordings on a GPU, because libraries keep memory for every stream that they have seen."""
+    return torch.cuda.Stream(index)
 
 
 class CudaGraph:
@@ -21,7 +28,7 @@ class CudaGraph:
 
     def __init__(self, device: torch.device) -> None:
         self._index = torch.cuda.current_device() if device.index is None else device.index
-        self._stream = torch.cuda.Stream(self._index)
+        self._stream = _stream(self._index)
         self._graph: torch.cuda.CUDAGraph | None = None
 
     @contextmanager
@@ -67,7 +74,10 @@ class CudaGraph:
         with suppress(RuntimeError):  # an error says that PyTorch did it itself
             torch._C._cuda_endAllocateToPool(self._index, pool)
             torch._C._cuda_releasePool(self._index, pool)
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # it knows this call, and both would keep the tensors of the step
 
     def replay(self) -> None:
         """Takes the recorded step, on the current stream."""
