@@ -3,11 +3,12 @@
     python benchmarks/gpu.py                 # as benchmarks/gpu.sh runs it on a GPU
     python benchmarks/gpu.py --dry --out X   # tiny, on any device, into the folder X
 
-A case is a network, a batch of so many labeled and as many unlabeled images, a method and a precision. Images are colored
-noise, and a bank is full of random rows. The modes of a case take turns in one process. `class_bank_bare` is class_bank
-without its contrast, so that the share of the contrast follows by difference. `times_eager` is how many times as fast as
-the eager mode beside it a step is. `fed_ms` is a step together with the reading of its batch from pictures in RAM. `kernels` and `kernels_ms` are those of one step, from the profiler. Rows are added to
-gpu_steps.csv, and cases whose rows are there are skipped. No case begins after --seconds.
+A case is a network, a batch of so many labeled and as many unlabeled images, a method and a precision. Images are
+colored noise, and a bank is full of random rows. The modes of a case take turns in one process. `class_bank_bare` is
+class_bank without its contrast, so that the share of the contrast follows by difference. `times_eager` is how many
+times as fast as the eager mode beside it a step is. `fed_ms` is a step together with the reading of its batch from
+pictures in RAM. `kernels` and `kernels_ms` are those of one step, from the profiler. Rows are added to gpu_steps.csv,
+and cases whose rows are there are skipped. No case begins after --seconds.
 """
 
 import argparse
