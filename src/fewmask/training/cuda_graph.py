@@ -1,5 +1,6 @@
 """A CUDA graph that records a step, and that leaves PyTorch in order if the step cannot be recorded."""
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -49,6 +50,7 @@ class CudaGraph:
         Raises:
             RuntimeError: the step cannot be recorded. Stream, generator and memory are as before.
         """
+        gc.collect()  # what it frees in the middle of a recording might end it
         graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
         main, generator = torch.cuda.current_stream(self._index), torch.cuda.default_generators[self._index]
         before = generator.graphsafe_get_state()

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import torch
@@ -158,10 +158,6 @@ def _run_trainer(
     start = _restore(fabric, run, method, optimizers, scaler)
     trainer = Trainer(method, optimizers, training, fabric, scaler=scaler)
     trainer.position = start
-    if captures:
-        trainer.take = CapturedSteps(trainer, lambda line: say(console, line, "yellow"), rehearse=not training.compile)
-    if training.compile:
-        compile_networks(method)
     if fabric.is_global_zero:
         names = data.classes.names
         trainer.hooks += [Journal(run, names, training.steps, trainer.done, console), Alarms(names, console)]
@@ -169,7 +165,14 @@ def _run_trainer(
     if training.feature_picture:
         trainer.hooks.append(FeaturePicture(run, data, recipe))
     trainer.hooks.append(Checkpoints(run, recipe))
-    with compiler_is_there() if training.compile else nullcontext():
+    with ExitStack() as during:
+        if captures:
+            captured = CapturedSteps(trainer, lambda line: say(console, line, "yellow"), rehearse=not training.compile)
+            during.callback(captured.drop)  # else its memory stays until the collector of Python finds it
+            trainer.take = captured
+        if training.compile:
+            compile_networks(method)
+            during.enter_context(compiler_is_there())
         trainer.run(data)
 
 
