@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
-from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from fewmask.data.batch import Batch
@@ -227,7 +226,7 @@ def kernels_of(run: Callable[[], object], steps: int = 3) -> tuple[int, float]:
         for _ in range(steps):
             run()
         torch.cuda.synchronize()
-    on_gpu = [event for event in record.events() if event.device_type == DeviceType.CUDA]
+    on_gpu = [event for event in record.events() if event.device_type.name == "CUDA"]
     kernels = [event for event in on_gpu if not getattr(event, "is_user_annotation", False)]
     return len(kernels) // steps, sum(event.time_range.elapsed_us() for event in kernels) / steps / 1e6
 

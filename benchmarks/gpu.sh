@@ -86,7 +86,7 @@ dry() { # the tests marked gpu are collected, and skipped, by every run of the t
     LOGS=$1
     mkdir -p "$LOGS"
     export PYTHONPATH=src:benchmarks
-    part steps 580 "$PYTHON" benchmarks/gpu.py --dry --repeats 1 --out "$LOGS"
+    part steps 580 "$PYTHON" benchmarks/gpu.py --dry --seconds 570 --repeats 1 --out "$LOGS"
     compare 580
 }
 
