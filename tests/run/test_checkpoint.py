@@ -68,7 +68,8 @@ def test_training_goes_on_from_a_checkpoint_as_without_it(run: RunFolder) -> Non
 def test_optimizers_keep_the_form_of_their_own_device(captures: bool, run: RunFolder) -> None:
     def trained(captured: bool) -> tuple[nn.Linear, list[torch.optim.Optimizer]]:
         layer, device = nn.Linear(3, 2), torch.device("cpu") if captured else None
-        groups = [Group("encoder", [layer.weight]), Group("new", [layer.bias])]
+        weight, bias = layer.parameters()
+        groups = [Group("encoder", [weight]), Group("new", [bias])]
         optimizers = build_optimizers(groups, TrainingConfig(optimizer="sgd"), device)
         set_rates(optimizers, 0.5)
         layer(torch.ones(1, 3)).sum().backward()
