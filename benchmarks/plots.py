@@ -36,6 +36,7 @@ def main() -> None:
     draw_camvid(sorted(rows, key=lambda row: row.run.variant, reverse=True))
     draw_label_contrast(rows_of("label_contrast"))
     draw_contrast(read_table(HERE / "contrast.csv"))
+    draw_steps(read_table(HERE / "gpu_steps.csv"))
 
 
 def draw_camvid(rows: list[ResultRow]) -> None:
@@ -114,6 +115,32 @@ def draw_contrast(rows: list[dict[str, str]]) -> None:
         axes[0, 0].set_ylabel("forward + backward (ms)")
         axes[1, 0].set_ylabel("memory beyond inputs (MiB)")
         save(figure, axes.flatten(), f"contrast_{device}.png")
+
+
+def draw_steps(rows: list[dict[str, str]]) -> None:
+    """Draws a step's milliseconds and images per second over the batch, as far as it was measured on a GPU."""
+    nets = sorted({row["net"] for row in rows})
+    if not nets:
+        return
+    figure, axes = plt.subplots(2, len(nets), figsize=(4.5 * len(nets), 6), sharex="col", squeeze=False)
+    for column, net in enumerate(nets):
+        for mode, color, marker in (
+            ("eager", "#8a8f98", "o"),
+            ("captured", "#2456c8", "s"),
+            ("compiled", "#c8641e", "^"),
+            ("compiled_captured", "#1e9e6a", "D"),
+        ):
+            own = [row for row in rows if (row["net"], row["mode"], row["method"]) == (net, mode, "class_bank")]
+            own = sorted((row for row in own if row["precision"] != "32"), key=lambda row: int(row["batch"]))
+            for axis, value in zip(axes[:, column], ("ms", "images_per_second"), strict=True):
+                points = [(int(row["batch"]), float(row[value])) for row in own]
+                axis.plot([x for x, _ in points], [y for _, y in points], color=color, marker=marker, label=mode)
+                axis.set(xscale="log", ylim=(0, None))
+        axes[0, column].set_title(f"class_bank, {net}, bfloat16")
+        axes[1, column].set_xlabel("labeled images of a batch, and as many unlabeled ones")
+    axes[0, 0].set_ylabel("a step (ms)")
+    axes[1, 0].set_ylabel("images a second, from RAM")
+    save(figure, axes.flatten(), "steps_cuda.png")
 
 
 def rows_of(name: str) -> list[ResultRow]:

@@ -1,14 +1,16 @@
 """A method in five lines, on two small images: what the tests of every method start from."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import pairwise
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from fewmask.augment import Augmentation
 from fewmask.data.batch import Batch, Labeled, Unlabeled
@@ -16,6 +18,10 @@ from fewmask.methods import ContrastConfig, Method, Now, Pretraining, Stage, Too
 from fewmask.models.build import NetConfig
 from fewmask.ops import groups
 from fewmask.recipe import TrainingConfig
+from fewmask.shapes import IGNORE
+from fewmask.training import static
+from fewmask.training.optimizers import build_optimizers
+from fewmask.training.static import StepRecord, own_file, record
 from fewmask.training.trainer import Trainer
 
 NUM_CLASSES = 4
@@ -137,65 +143,67 @@ def gradients(method: Method, loss: Tensor) -> dict[str, Tensor | None]:
     return dict(zip(named, found, strict=True))
 
 
-class HostReads(TorchDispatchMode):
+def why_not_static(method: Method, batches: Sequence[Batch]) -> str | None:
+    """Why a step of some phase is not static, in a line for the author of the method; None if every phase is.
+
+    A step near the begin of each phase is compared with its last one, on the second and third of three batches. Of
+    stages that are told apart by a number alone, the first is looked at.
+    """
+    optimizers = build_optimizers(method.parameter_groups(), TrainingConfig(), torch.device("cpu"))
+    trainer, steps = Trainer(method, optimizers, TrainingConfig()), 100
+    for stage in {re.sub(r"\d+", "", stage.name): stage for stage in reversed(method.course())}.values():
+        bounds = [0, *(method.phases(stage.name, steps) if stage in method.stages() else []), steps]
+        for phase, (first, end) in enumerate(pairwise(bounds)):
+            if end - first < 3:
+                continue
+            with in_static_mode():
+                trainer.step(method.now(first, steps, stage.name), batches[0])  # makes what is made once
+                one, other = (
+                    record(partial(trainer.step, method.now(step, steps, stage.name), batch), own_file(method))
+                    for step, batch in ((first + 1, batches[1]), (end - 1, batches[2]))
+                )
+            if reason := static.why_not_static(one, other):
+                return f"{method.name}, stage {stage.name}, phase {phase}: the step {reason}"
+    return None
+
+
+def without_labels(batch: Batch) -> Batch:
+    """The batch with masks in which all is ignored, and unlabeled images in which nothing is valid."""
+    labeled = batch.labeled._replace(labels=torch.full_like(batch.labeled.labels, IGNORE))
+    unlabeled = batch.unlabeled and batch.unlabeled._replace(valid=torch.zeros_like(batch.unlabeled.valid))
+    return batch._replace(labeled=labeled, unlabeled=unlabeled)
+
+
+@contextmanager
+def in_static_mode() -> Iterator[None]:
+    """Inside, grouped products are computed as on most GPUs, where PyTorch's own would wait."""
+    with patch.object(groups, "_groups_cost_no_wait", lambda rows: False):
+        yield
+
+
+class HostReads:
     """Notes in `found` what makes the host wait for the device: numbers handed to Python, and data-dependent shapes.
 
-    It sees what C++ does on its own, such as reading an index that is a tensor without dimensions, but not inside of
-    kernels. A grouped matrix product counts as waiting: it does on most GPUs, where `grouped_linear` takes another one.
+    A grouped matrix product counts as waiting: it does on most GPUs, where `grouped_linear` takes another one.
     """
 
-    _WAITING = (
-        "grouped_mm",
-        "local_scalar_dense",
-        "nonzero",
-        "masked_select",
-        "unique",
-        "bincount",
-        "equal",
-        "is_nonzero",
-    )
-
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.found: list[str] = []
-        self._python_calls = _PythonCalls(self.found)
-        self._device = patch.object(groups, "_groups_cost_no_wait", lambda rows: False)
+        self._record, self._mode = StepRecord(), in_static_mode()
 
     def __enter__(self) -> "HostReads":
-        self._device.start()
-        self._python_calls.__enter__()  # type: ignore[no-untyped-call]
-        super().__enter__()  # type: ignore[no-untyped-call]
+        self._mode.__enter__()
+        self._record.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
-        self._python_calls.__exit__(*error)  # type: ignore[no-untyped-call]
-        self._device.stop()
+        self._record.__exit__(*error)
+        self._mode.__exit__(*error)
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func._schema.name.removeprefix("aten::").lstrip("_")
-        by_mask = name.startswith("index") and any(
-            isinstance(index, Tensor) and index.dtype == torch.bool
-            for argument in args
-            if isinstance(argument, list | tuple)
-            for index in argument
-        )
-        if by_mask or name.startswith(self._WAITING):
-            self.found.append(name)
-        return func(*args, **(kwargs or {}))
-
-
-class _PythonCalls(TorchFunctionMode):
-    """The same, of what a tensor on the CPU answers without any operation."""
-
-    def __init__(self, found: list[str]) -> None:
-        super().__init__()
-        self._found = found
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(func, "__name__", "") in ("tolist", "numpy", "cpu", "__array__"):
-            self._found.append(func.__name__)
-        return func(*args, **(kwargs or {}))
+    @property
+    def found(self) -> list[str]:
+        """The operations, in their order."""
+        products = [each for each in self._record.operations if "grouped_mm" in each.name]
+        return [each.name for each in (*self._record.asked, *products)]
 
 
 def _scenes(generator: np.random.Generator, num_images: int) -> tuple[Tensor, Tensor]:

@@ -16,9 +16,30 @@ def values() -> Values:
     texts |= {f"paper_sizes_{device}": _at_paper_sizes(device) for device in ("cpu", "cuda")}
     texts |= {f"pixel_contrast_{device}": _pixel_contrast(device) for device in ("cpu", "cuda")}
     texts |= {f"speedups_{device}": _speedups(device) for device in ("cpu", "cuda")}
-    texts |= {"flops": _flops(), "paper_steps": _paper_steps()}
+    texts |= {"flops": _flops(), "paper_steps": _paper_steps(), "captured": _captured()}
     texts |= {"cost_class_bank": _gpu_cost("class_bank"), "cost_mixing": _gpu_cost(*MIXING)}
     return texts | _steps() | _cpu_steps() | _grouped_conv()
+
+
+def _captured() -> str:
+    rows = measurements("gpu_steps")
+    if not rows:
+        return "It has not run on a GPU yet."
+    header = ["network", "batch", "method", "precision", "mode", "ms", "times eager", "busy", "images a second", "MiB"]
+    columns = (
+        "net",
+        "batch",
+        "method",
+        "precision",
+        "mode",
+        "ms",
+        "times_eager",
+        "busy_share",
+        "images_per_second",
+        "mib",
+    )
+    lines = [[row[name] for name in columns] for row in rows]
+    return "\n".join([table(header, lines), "", "![Time of a step over the batch](../steps_cuda.png)"])
 
 
 def _contrast(device: str) -> str:

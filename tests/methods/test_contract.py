@@ -18,14 +18,22 @@ from torch.nn import functional as F
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from contract import SETTLED, HostReads, build, gradients, last_steps, toy_batch, train
-from fewmask.data.batch import Labeled, Unlabeled
+from contract import (
+    SETTLED,
+    HostReads,
+    build,
+    gradients,
+    last_steps,
+    toy_batch,
+    train,
+    why_not_static,
+    without_labels,
+)
 from fewmask.methods import METHODS, course
 from fewmask.models import bank
 from fewmask.models.build import NetConfig
 from fewmask.ops import losses as pixel_losses
 from fewmask.ops import self_training
-from fewmask.shapes import IGNORE
 from fewmask.training import device
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -236,10 +244,8 @@ def test_the_first_ten_losses_equal_the_golden_file(
 
 
 def test_images_without_any_label_or_valid_pixel_give_finite_losses_and_gradients(method: Any, batch: Any) -> None:
-    labeled = Labeled(batch.labeled.images, torch.full_like(batch.labeled.labels, IGNORE))
-    unlabeled = batch.unlabeled and Unlabeled(batch.unlabeled.images, torch.zeros_like(batch.unlabeled.valid))
     for now in last_steps(method):
-        losses = method.step(batch._replace(labeled=labeled, unlabeled=unlabeled), now).losses
+        losses = method.step(without_labels(batch), now).losses
         assert all(loss.isfinite() for loss in losses.values())
         found = gradients(method, sum(losses.values()))
         assert all(gradient.isfinite().all() for gradient in found.values() if gradient is not None)
@@ -267,6 +273,11 @@ def test_a_step_and_its_update_never_wait_for_the_device(method: Any, batch: Any
             method.step(batch, now)
             method.after_update(now)
     assert reads.found == []
+
+
+def test_the_steps_of_a_phase_are_static(method: Any, method_type: Any) -> None:
+    batches = [toy_batch(method_type, seed) for seed in (0, 1, 2)]
+    assert why_not_static(method, [*batches[:2], without_labels(batches[2])]) is None
 
 
 class Float64Found(TorchDispatchMode):
@@ -301,4 +312,4 @@ def test_waiting_for_the_device_is_noticed() -> None:
     with HostReads() as reads:
         _ = values[values.argmax()], values[values > 1], values.tolist(), bool(values.any())
         _ = F.grouped_mm(torch.ones(4, 4), torch.ones(1, 4, 4), offs=torch.tensor([4], dtype=torch.int32))
-    assert len(reads.found) == 5
+    assert len(reads.found) == 6

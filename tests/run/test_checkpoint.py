@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from fewmask.errors import UserError
-from fewmask.recipe import make_recipe
+from fewmask.methods import Group
+from fewmask.recipe import TrainingConfig, make_recipe
 from fewmask.run.atomic import write_text
 from fewmask.run.checkpoint import (
     Position,
@@ -19,6 +20,7 @@ from fewmask.run.checkpoint import (
     state_bytes,
 )
 from fewmask.run.folder import RunFolder
+from fewmask.training.optimizers import build_optimizers, set_rates
 from toy import short_files
 
 RECIPE = make_recipe({"data": {"root": "toy"}, "method": "class_bank"})
@@ -60,6 +62,30 @@ def test_training_goes_on_from_a_checkpoint_as_without_it(run: RunFolder) -> Non
         trained.train(3)
     for name, tensor in unbroken.layers.state_dict().items():
         assert torch.equal(resumed.layers.state_dict()[name], tensor), name
+
+
+@pytest.mark.parametrize("captures", [False, True])
+def test_optimizers_keep_the_form_of_their_own_device(captures: bool, run: RunFolder) -> None:
+    def trained(captured: bool) -> tuple[nn.Linear, list[torch.optim.Optimizer]]:
+        layer, device = nn.Linear(3, 2), torch.device("cpu") if captured else None
+        weight, bias = layer.parameters()
+        groups = [Group("encoder", [weight]), Group("new", [bias])]
+        optimizers = build_optimizers(groups, TrainingConfig(optimizer="sgd"), device)
+        set_rates(optimizers, 0.5)
+        layer(torch.ones(1, 3)).sum().backward()
+        optimizers[0].step()
+        return layer, optimizers
+
+    layer, optimizers = trained(not captures)
+    path = save_checkpoint(run, layer, optimizers, Position(0, 1), RECIPE)
+    other, own = trained(captures)
+    load_checkpoint(path, other, own)
+    for group in own[0].param_groups:
+        assert (isinstance(group["lr"], torch.Tensor), bool(group["fused"])) == (captures, captures)
+    assert set_rates(own, 0.25) == pytest.approx(0.0025)
+    assert [float(group["lr"]) for group in own[0].param_groups] == pytest.approx([0.0025] * 2)
+    for mine, theirs in zip(own[0].state.values(), optimizers[0].state.values(), strict=True):
+        assert torch.equal(mine["momentum_buffer"], theirs["momentum_buffer"])
 
 
 def test_only_the_newest_checkpoint_is_kept(run: RunFolder) -> None:

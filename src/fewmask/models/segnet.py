@@ -163,6 +163,14 @@ class SegNet(nn.Module):
             for group, part in parts.items()
         }
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compiles encoder, decoder and classifier in place, so that every way through the network is compiled.
+
+        The arguments are those of `torch.compile`. Names of weights stay the same.
+        """
+        for part in (self.network.encoder, self.network.decoder, self.network.segmentation_head):
+            part.compile(*args, **kwargs)
+
     def train(self, mode: bool = True) -> "SegNet":
         super().train(mode)
         if self.batchnorm == "frozen":

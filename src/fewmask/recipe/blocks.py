@@ -91,6 +91,11 @@ class TrainingConfig(Settings):
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
     """bf16: bfloat16 autocast. 16: float16 autocast with a scaled loss. auto: bf16 where the device has it in hardware,
     16 on other GPUs of NVIDIA, and 32 elsewhere."""
+    capture: bool = True
+    """On one GPU of NVIDIA, record the step of every phase as a CUDA graph and replay it, which saves the time between
+    kernels. A step that cannot be recorded runs without, and one line says why (docs/speed.md)."""
+    compile: bool = False
+    """Compile the networks by torch.compile before training; the first steps of every phase then take minutes."""
     accumulate: PositiveInt = 1
     """The number of batches in a step. They run one after the other, and the step uses the mean of their gradients:
     large batches fit into little memory."""

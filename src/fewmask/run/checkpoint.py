@@ -33,6 +33,8 @@ _FREE = (  # what a resumed run may change: places of files, device, speed, and 
     "data.workers",
     "training.device",
     "training.precision",
+    "training.capture",
+    "training.compile",
     "training.checkpoint_every",
     "training.log_every",
     "training.score_every",
@@ -123,7 +125,10 @@ def load_checkpoint(
         raise damaged(file, error) from None
     try:
         for optimizer, state in zip(optimizers, states, strict=True):
+            options = [dict(group) for group in optimizer.param_groups]  # of this device; the file's may be another's
             optimizer.load_state_dict(state)
+            for group, own in zip(optimizer.param_groups, options, strict=True):
+                group.update(own)
     except ValueError:
         hint = "Go on with the version that started the run, or train anew with another --out."
         raise UserError("the checkpoint is of another version of fewmask", file, hint) from None

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
 import torch
@@ -30,6 +30,8 @@ from fewmask.run.files import read_bytes
 from fewmask.run.folder import RunFolder, check_data_is_there
 from fewmask.run.validation import selected_val_score, selects
 from fewmask.say import say
+from fewmask.training.capture import CapturedSteps, can_capture
+from fewmask.training.compiled import compile_networks, compiler_is_there
 from fewmask.training.device import fit_to_device, launch_fabric, loss_scaler
 from fewmask.training.hooks.alarms import Alarms
 from fewmask.training.hooks.checkpoints import Checkpoints
@@ -150,8 +152,8 @@ def _run_trainer(
         Interrupted: the run was asked to stop, and its checkpoint is saved.
         UserError: the loss stopped being finite, or a file could not be written.
     """
-    training, scaler = recipe.training, loss_scaler(fabric)
-    optimizers = build_optimizers(method.parameter_groups(), training)
+    training, scaler, captures = recipe.training, loss_scaler(fabric), can_capture(recipe.training, fabric)
+    optimizers = build_optimizers(method.parameter_groups(), training, fabric.device if captures else None)
     fit_to_device(method, fabric)
     start = _restore(fabric, run, method, optimizers, scaler)
     trainer = Trainer(method, optimizers, training, fabric, scaler=scaler)
@@ -163,7 +165,15 @@ def _run_trainer(
     if training.feature_picture:
         trainer.hooks.append(FeaturePicture(run, data, recipe))
     trainer.hooks.append(Checkpoints(run, recipe))
-    trainer.run(data)
+    with ExitStack() as during:
+        if captures:
+            captured = CapturedSteps(trainer, lambda line: say(console, line, "yellow"), rehearse=not training.compile)
+            during.callback(captured.drop)  # else its memory stays until the collector of Python finds it
+            trainer.take = captured
+        if training.compile:
+            compile_networks(method)
+            during.enter_context(compiler_is_there())
+        trainer.run(data)
 
 
 def _restore(

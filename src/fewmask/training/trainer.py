@@ -36,6 +36,7 @@ class Trainer:
         scaler: the scaler of the loss if gradients are in float16.
 
     Attributes:
+        take: takes a step of the loop. This is `step`, or something that does the same faster, such as captured steps.
         stages: the stages of the run; `lengths` holds their numbers of steps.
         position: how far the run is.
         rate: the learning rate of the last step.
@@ -60,6 +61,7 @@ class Trainer:
         self.lengths = stage_lengths([stage.share for stage in self.stages], training.steps)
         self.position = Position()
         self.rate, self.waited, self.stopping, self.wants_checkpoint = 0.0, 0.0, False, False
+        self.take: Callable[..., Step] = self.step
         self._module = self.fabric.setup_module(method)
 
     @property
@@ -85,8 +87,8 @@ class Trainer:
     def step(self, now: Now, *batches: Batch) -> Step:
         """Runs forward, backward, the optimizers, and what the method does after an update.
 
-        The gradients of several batches add up to their mean. Returns the losses, as means over the batches, and the
-        watched values of the last batch.
+        The gradients of several batches add up to their mean. Returns the losses without gradient, as means over the
+        batches, and the watched values of the last batch.
         """
         for optimizer in self.optimizers:
             optimizer.zero_grad()
@@ -157,7 +159,7 @@ class Trainer:
                 place = (self.training.seed, self.position.stage, step, self.fabric.global_rank)
                 torch.manual_seed(seed_at(Purpose.STEP, *place))
                 self.rate = set_rates(self.optimizers, stage.rate * (1 - step / steps) ** self.training.poly_power)
-                result = self.step(self.method.now(step, steps, stage.name), *read)
+                result = self.take(self.method.now(step, steps, stage.name), *read)
                 self.position = Position(self.position.stage, step + 1)
                 is_meeting = self.done % self.training.log_every == 0
                 self.stopping = not self.ends_stage and all_agree_to_stop(self.fabric, stopped, is_meeting)
@@ -223,7 +225,7 @@ def stage_lengths(shares: Sequence[float], steps: int) -> list[int]:
 def _mean(steps: Sequence[Step]) -> Step:
     """The losses of all batches as one step; a term that a batch lacks counts as 0 there."""
     if len(steps) == 1:
-        return steps[0]
+        return Step({name: loss.detach() for name, loss in steps[0].losses.items()}, steps[0].watch)
     names = dict.fromkeys(name for step in steps for name in step.losses)
     losses = {
         name: torch.stack([step.losses[name].detach() for step in steps if name in step.losses]).sum() / len(steps)
