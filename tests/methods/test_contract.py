@@ -58,7 +58,8 @@ def batch(method_type: Any) -> Any:
 
 def teachers(method: Any) -> Any:
     """The networks that can be scored and do not learn."""
-    return [network for network in method.networks().values() if network is not method.student]
+    networks = method.networks().values()
+    return [network for network in networks if not any(each.requires_grad for each in network.parameters())]
 
 
 def test_names_are_one_of_a_kind_and_that_of_the_config() -> None:
