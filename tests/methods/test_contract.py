@@ -25,6 +25,7 @@ from fewmask.models import bank
 from fewmask.models.build import NetConfig
 from fewmask.ops import losses as pixel_losses
 from fewmask.ops import self_training
+from fewmask.recipe.blocks import make_method_config
 from fewmask.shapes import IGNORE
 from fewmask.training import device
 
@@ -73,6 +74,12 @@ def test_a_config_is_frozen_and_refuses_what_it_does_not_know(method_type: Any) 
         config.name = "other"
     with pytest.raises(ValidationError, match="extra"):
         method_type.Config(weihgt=1.0)
+
+
+def test_own_settings_are_of_the_labeled_term_and_change_the_defaults(method_type: Any) -> None:
+    assert method_type.own.keys() <= {"class_balance", "weak"}
+    block = make_method_config({"name": method_type.name, **method_type.own})
+    assert all(getattr(block, key) != getattr(method_type.Config(), key) for key in method_type.own)
 
 
 def test_stages_share_the_run(method: Any) -> None:

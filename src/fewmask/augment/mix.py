@@ -136,7 +136,7 @@ class BetaCutMix(MixingStep):
     alpha: int
     beta: int
     probabilities: Float[Tensor, " b"] | None = field(default=None, compare=False)
-    """Probability in [0, 1] that each image receives a box; None: 1."""
+    """Probability in [0, 1] that each image receives a box from a partner that is another view; None: 1."""
 
     def draw_mask(self, giver: View) -> Mask:
         num_images, device = len(giver.images), giver.images.device

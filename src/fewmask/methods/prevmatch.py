@@ -14,15 +14,14 @@ from pydantic import Field
 from torch import Tensor
 
 from fewmask.augment import Probability
-from fewmask.augment.steps import take
 from fewmask.data.batch import Batch
 from fewmask.methods.base import Alarm, Needs, Tools
 from fewmask.methods.course import Step
 from fewmask.methods.parts import weak_to_strong
 from fewmask.methods.parts.collapse import collapse_alarm
 from fewmask.methods.parts.weak_to_strong import (
-    colors_and_box,
     curves,
+    drawn_strong_view,
     mean_of_views,
     pseudo_labeled,
     sure_cross_entropy,
@@ -88,10 +87,8 @@ class PrevMatch(Supervised):
         logits = clean_and_dropped(self.net, labeled, weak, config.dropout)
         weak = pseudo_labeled(weak, logits.weak)
 
-        colors, box = colors_and_box(config)
-        colored = [take(colors, weak) for _ in range(2)]
-        boxes = [box.draw(view) for view in colored]
-        strong = [pasted(view) for pasted, view in zip(boxes, colored, strict=True)]
+        drawn = [drawn_strong_view(config, weak) for _ in range(2)]
+        strong = [box(colored) for colored, box in drawn]
         strong_logits = self.net(torch.cat([view.images for view in strong])).logits
 
         share = config.past_weight * (1 - (2 * now.progress - 1).abs()).float() if now.phase else 0.0
@@ -104,10 +101,7 @@ class PrevMatch(Supervised):
         watch = curves(weak, threshold, self.frequency)
         if now.phase:
             guided = pseudo_labeled(weak, self._past_logits(weak.images, now))
-            views = [
-                pasted(view.with_pseudo_labels(guided.labels, guided.confidence))
-                for pasted, view in zip(boxes, colored, strict=True)
-            ]
+            views = [box(colored.with_pseudo_labels(guided.labels, guided.confidence)) for colored, box in drawn]
             past = config.past_threshold
             losses["past_pseudo"] = share * config.image_weight * mean_of_views(strong_logits, views, past) / total
             losses["past_feature"] = (

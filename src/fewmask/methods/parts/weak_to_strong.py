@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from fewmask.augment import Augmentation, Probability, View, augment_unlabeled
-from fewmask.augment.color import ColorStep
-from fewmask.augment.mix import CutMix
+from fewmask.augment.mix import CutMix, Pasting
 from fewmask.augment.steps import take
 from fewmask.data.batch import Unlabeled
 from fewmask.methods.parts.collapse import EXCESS, excess_of
@@ -79,15 +78,16 @@ def pseudo_labeled(weak: View, logits: Logits) -> View:
     return weak.with_pseudo_labels(pseudo.labels, pseudo.confidence)
 
 
-def colors_and_box(config: WeakToStrongConfig) -> tuple[list[ColorStep], CutMix]:
-    """The steps that make a strong view of a weak one; the box comes with its pseudo-labels and confidence."""
-    return config.strong.colors(), CutMix(config.cutmix_probability, _AREAS, _RATIOS)
-
-
 def strong_view(config: WeakToStrongConfig, weak: View) -> View:
     """One strong view of every image of a pseudo-labeled view."""
-    colors, box = colors_and_box(config)
-    return take([*colors, box], weak)
+    colored, box = drawn_strong_view(config, weak)
+    return box(colored)
+
+
+def drawn_strong_view(config: WeakToStrongConfig, weak: View) -> tuple[View, Pasting]:
+    """The weak view in strong colors, and the boxes that make it a strong view, for which labels may be changed."""
+    colored = take(config.strong.colors(), weak)
+    return colored, CutMix(config.cutmix_probability, _AREAS, _RATIOS).draw(colored)
 
 
 def sure_cross_entropy(logits: Logits, view: View, threshold: float) -> Scalar:
