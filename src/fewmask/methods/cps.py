@@ -32,6 +32,9 @@ class CPSConfig(SupervisedConfig):
     """Whether images are mixed, and how the labels of the other network count."""
 
     name: str = "cps"
+    class_balance: bool = False
+    """Weights the classes of labeled pixels, as in supervised training. It is off, as in the original: the networks
+    exchange labels without a threshold, and a rare class with a high weight can take them over."""
     mix: Literal["none", "cutmix"] = "none"
     """`none`: the networks label the labeled and the unlabeled images as they see them. `cutmix`: they label the
     unlabeled images alone, and see boxes of a neighbor in them."""
@@ -50,7 +53,7 @@ class CPS(Supervised):
 
     paper = "Chen et al., CVPR 2021"
     Config = CPSConfig
-    own: ClassVar = OWN
+    own: ClassVar = {"weak": OWN["weak"]}
     toy: ClassVar = {"cross_weight": 0.2}
     config: CPSConfig
 
