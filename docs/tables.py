@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import yaml
+
 from fewmask.methods import METHODS, Method
 from fewmask.recipe import all_blocks
 
@@ -48,7 +50,20 @@ def _needs_line(method: type[Method]) -> str:
     return f"| `{method.name}` | {unlabeled} | {SOURCE[needs.source]} | {networks} | {baseline} |"
 
 
-TABLES: dict[str, Callable[[], str]] = {"methods": methods_table, "needs": needs_table}
+def own_table() -> str:
+    """One line a method that has settings of its own for the labeled term."""
+    lines = [f"| `{method.name}` | {_as_set(method)} |" for method in METHODS if method.own]
+    return "\n".join(["| `--method` | as in its paper |", "|---|---|", *lines])
+
+
+def _as_set(method: type[Method]) -> str:
+    """The method's own settings as `--set` takes them."""
+    values = {key: yaml.safe_dump(value, default_flow_style=True, width=1000) for key, value in method.own.items()}
+    values = {key: text.removesuffix("\n").removesuffix("\n...") for key, text in values.items()}
+    return " ".join(f"`--set 'method.{key}={text}'`" for key, text in values.items())
+
+
+TABLES: dict[str, Callable[[], str]] = {"methods": methods_table, "needs": needs_table, "own": own_table}
 
 
 def first_sentence(method: type[Method]) -> str:

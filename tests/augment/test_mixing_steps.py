@@ -4,7 +4,7 @@ import pytest
 import torch
 from hand_made import K, assert_same, copied, marked_view, random_view
 
-from fewmask.augment.mix import ClassMix, CopyClasses, CutMix, MixingStep
+from fewmask.augment.mix import BetaCutMix, ClassMix, CopyClasses, CutMix, MixingStep
 from fewmask.augment.view import View
 from fewmask.errors import UserError
 from fewmask.shapes import IGNORE
@@ -13,6 +13,8 @@ STEPS: list[MixingStep] = [
     ClassMix(K),
     CutMix(),
     CutMix(area_range=(0.1, 0.4), ratio_range=(0.3, 3.3)),
+    CutMix(num_boxes=3),
+    BetaCutMix(4, 4),
     CopyClasses(torch.full((K,), 0.5)),
 ]
 
@@ -87,13 +89,15 @@ def test_copies_are_those_of_the_likely_classes() -> None:
     assert mixed.valid[copied_pixels].all()
 
 
-@pytest.mark.parametrize("step", [ClassMix(K, 0.0), CutMix(0.0), CopyClasses(torch.zeros(K))], ids=str)
+@pytest.mark.parametrize(
+    "step", [ClassMix(K, 0.0), CutMix(0.0), BetaCutMix(4, 4, torch.zeros(6)), CopyClasses(torch.zeros(K))], ids=str
+)
 def test_probability_zero_pastes_nothing(step: MixingStep) -> None:
     view = random_view()
     assert_same(step(view), view)
 
 
-@pytest.mark.parametrize("step", [ClassMix(2, 0.3), CutMix(0.3)], ids=str)
+@pytest.mark.parametrize("step", [ClassMix(2, 0.3), CutMix(0.3), BetaCutMix(1, 9, torch.full((1000,), 0.3))], ids=str)
 def test_the_probability_holds_per_image(step: MixingStep) -> None:
     view = marked_view(1000, 2, 2)._replace(labels=torch.tensor([[0, 0], [1, 1]]).expand(1000, 2, 2))
     mixed = (step(view).confidence != view.confidence).flatten(1).any(dim=1)

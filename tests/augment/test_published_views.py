@@ -12,7 +12,7 @@ from fewmask.augment.augmentation import STRONG
 from fewmask.augment.color import Blur, Gray, Jitter, SomeOf
 from fewmask.augment.cutout import Cutout
 from fewmask.augment.geometry import Crop, Flip, Geometry, Scale
-from fewmask.augment.mix import ClassMix, CopyClasses, CutMix
+from fewmask.augment.mix import BetaCutMix, ClassMix, CopyClasses, CutMix
 from fewmask.augment.steps import Step, take
 from fewmask.augment.tone import Autocontrast, Enhance, Equalize, Posterize, Solarize
 from fewmask.augment.view import View
@@ -78,7 +78,7 @@ def test_every_example_of_the_page_runs() -> None:
 def test_the_page_names_every_step() -> None:
     page = PAGE.read_text()
     steps = (Scale, Flip, Crop, Jitter, Gray, Blur, SomeOf, Enhance, Autocontrast, Equalize, Solarize, Posterize)
-    for step in (*steps, ClassMix, CutMix, CopyClasses, Cutout):
+    for step in (*steps, ClassMix, CutMix, BetaCutMix, CopyClasses, Cutout):
         assert f"`{step.__name__}`" in page
     assert len(page.splitlines()) <= 80
 

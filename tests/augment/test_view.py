@@ -41,6 +41,15 @@ def test_the_neighbor_of_an_image_is_the_one_before_it() -> None:
     assert_same(marked_view(1).neighbors(), marked_view(1))
 
 
+def test_a_shuffled_view_has_the_same_images_with_their_maps_in_another_order() -> None:
+    view = marked_view(20)
+    shuffled = view.shuffled()
+    order = shuffled.labels[:, 0, 0]
+    assert sorted(order.tolist()) == list(range(20))
+    assert order.tolist() != list(range(20))
+    assert all(torch.equal(maps, own[order]) for maps, own in zip(shuffled, view, strict=True))
+
+
 def test_a_view_is_repeated_or_cut_to_a_number_of_images() -> None:
     view = marked_view(3)
     assert view.repeated(7).labels[:, 0, 0].tolist() == [0, 1, 2, 0, 1, 2, 0]

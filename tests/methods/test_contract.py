@@ -34,6 +34,8 @@ from fewmask.models import bank
 from fewmask.models.build import NetConfig
 from fewmask.ops import losses as pixel_losses
 from fewmask.ops import self_training
+from fewmask.recipe.blocks import make_method_config
+from fewmask.shapes import IGNORE
 from fewmask.training import device
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -86,7 +88,8 @@ def batch(method_type: Any) -> Any:
 
 def teachers(method: Any) -> Any:
     """The networks that can be scored and do not learn."""
-    return [network for network in method.networks().values() if network is not method.student]
+    networks = method.networks().values()
+    return [network for network in networks if not any(each.requires_grad for each in network.parameters())]
 
 
 def test_names_are_one_of_a_kind_and_that_of_the_config() -> None:
@@ -100,6 +103,12 @@ def test_a_config_is_frozen_and_refuses_what_it_does_not_know(method_type: Any) 
         config.name = "other"
     with pytest.raises(ValidationError, match="extra"):
         method_type.Config(weihgt=1.0)
+
+
+def test_own_settings_are_of_the_labeled_term_and_change_the_defaults(method_type: Any) -> None:
+    assert method_type.own.keys() <= {"class_balance", "weak"}
+    block = make_method_config({"name": method_type.name, **method_type.own})
+    assert all(getattr(block, key) != getattr(method_type.Config(), key) for key in method_type.own)
 
 
 def test_stages_share_the_run(method: Any) -> None:

@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from fewmask.ops.mix import cover, draw_box_mask, draw_class_mask, draw_copy_mask, draw_shaped_box_mask, paste
+from fewmask.ops.mix import (
+    cover,
+    draw_beta,
+    draw_box_mask,
+    draw_class_mask,
+    draw_copy_mask,
+    draw_even_box_mask,
+    draw_shaped_box_mask,
+    paste,
+)
 from fewmask.shapes import IGNORE
 
 K = 6
@@ -134,3 +143,26 @@ def test_what_covers_takes_the_type_of_the_maps() -> None:
     covered = cover(mask, torch.ones(1, 3, 1, 2), torch.zeros(1, 3, 1, 2, dtype=torch.bfloat16))
     assert covered.dtype == torch.bfloat16
     assert covered[0].tolist() == [[[1.0, 0.0]]] * 3
+
+
+def test_several_boxes_are_smaller_and_undo_each_other_where_two_meet() -> None:
+    masks = draw_box_mask(200, (60, 90), torch.device("cpu"), (1.0, 1.0), num_boxes=2)
+    assert not masks[:, 30, 45].any()  # each box has 0.71 of each side, so both hold the middle
+    assert masks.float().mean(dim=(1, 2)).max() < 0.67  # they share at least 0.41 of each side
+    assert masks.flatten(1).any(dim=1).float().mean() > 0.9
+
+
+def test_an_even_box_has_the_proportions_of_the_image() -> None:
+    areas = torch.tensor([0.0, 0.25, 0.49, 1.0])
+    masks = draw_even_box_mask((40, 60), areas)
+    assert masks.any(dim=2).sum(dim=1).tolist() == [0, 20, 28, 40]
+    assert masks.any(dim=1).sum(dim=1).tolist() == [0, 30, 42, 60]
+    assert masks.float().mean(dim=(1, 2)).tolist() == pytest.approx(areas.tolist(), abs=1e-6)
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(8, 2), (4, 4), (1, 1)])
+def test_beta_draws_have_the_mean_and_the_variance_of_beta(alpha: int, beta: int) -> None:
+    found = draw_beta(20_000, alpha, beta, torch.device("cpu"))
+    wanted = torch.distributions.Beta(float(alpha), float(beta))
+    assert found.mean().item() == pytest.approx(wanted.mean.item(), abs=0.006)
+    assert found.var().item() == pytest.approx(wanted.variance.item(), rel=0.05)

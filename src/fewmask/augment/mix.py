@@ -13,7 +13,16 @@ from torch import Tensor
 
 from fewmask.augment.view import View, in_turn
 from fewmask.errors import UserError
-from fewmask.ops.mix import Mask, cover, draw_box_mask, draw_class_mask, draw_copy_mask, draw_shaped_box_mask
+from fewmask.ops.mix import (
+    Mask,
+    cover,
+    draw_beta,
+    draw_box_mask,
+    draw_class_mask,
+    draw_copy_mask,
+    draw_even_box_mask,
+    draw_shaped_box_mask,
+)
 from fewmask.shapes import Float, PerClass
 
 Mixing = TypeVar("Mixing", bound="MixingStep")
@@ -100,18 +109,42 @@ class CutMix(MixingStep):
     """Range of the box's height divided by its width, drawn uniformly. If None, the box's share of the height is drawn
     log-uniformly between its share of the area and 1, as in French et al. UniMatch has areas of (0.02, 0.4) and ratios
     of (0.3, 3.33)."""
+    num_boxes: int = 1
+    """Several boxes, each with its sides divided by the root of their number, are combined by exclusive or, as in CPS
+    (Chen et al., CVPR 2021). Only boxes without a `ratio_range` can be several."""
 
     def draw_mask(self, giver: View) -> Mask:
         num_images, device = len(giver.images), giver.images.device
         height, width = giver.images.shape[-2:]
         box = (
-            draw_box_mask(num_images, (height, width), device, self.area_range)
+            draw_box_mask(num_images, (height, width), device, self.area_range, self.num_boxes)
             if self.ratio_range is None
             else draw_shaped_box_mask(num_images, (height, width), device, self.area_range, self.ratio_range)
         )
         if self.probability == 1:
             return box
         return box & (torch.rand(num_images, 1, 1, device=device) < self.probability)
+
+
+@dataclass(frozen=True)
+class BetaCutMix(MixingStep):
+    """Pastes one box of the partner, with the proportions of the image and a share 1 - Beta(alpha, beta) of its area.
+
+    AugSeg (Zhao et al., CVPR 2023) pastes small labeled boxes so into images of which a teacher is unsure.
+    """
+
+    alpha: int
+    beta: int
+    probabilities: Float[Tensor, " b"] | None = field(default=None, compare=False)
+    """Probability in [0, 1] that each image receives a box from a partner that is another view; None: 1."""
+
+    def draw_mask(self, giver: View) -> Mask:
+        num_images, device = len(giver.images), giver.images.device
+        height, width = giver.images.shape[-2:]
+        box = draw_even_box_mask((height, width), 1 - draw_beta(num_images, self.alpha, self.beta, device))
+        if self.probabilities is None:
+            return box
+        return box & (torch.rand(num_images, device=device) < self.probabilities)[:, None, None]
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,11 @@ class View(NamedTuple):
         """For every image the image before it in the batch; for the first image, the last one."""
         return View(*(maps.roll(1, dims=0) for maps in self))
 
+    def shuffled(self) -> "View":
+        """The same images in a random order."""
+        order = torch.rand(len(self.images), device=self.images.device).argsort()
+        return View(*(maps.index_select(0, order) for maps in self))
+
     def repeated(self, num_images: int) -> "View":
         """`num_images` images, taken in turn from the first on: the partners of a batch of another size."""
         return self if num_images == len(self.images) else View(*(in_turn(maps, num_images) for maps in self))

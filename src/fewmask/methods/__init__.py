@@ -2,23 +2,30 @@
 
 from fewmask.methods.adversarial import Adversarial
 from fewmask.methods.ass import SemanticShift
+from fewmask.methods.augseg import AugSeg
 from fewmask.methods.base import Alarm, Method, MethodConfig, Needs, Tools
 from fewmask.methods.cac import ContextConsistency
 from fewmask.methods.cbc import CBC
 from fewmask.methods.class_bank import ClassBankMethod
 from fewmask.methods.classmix import ClassMix
 from fewmask.methods.course import Prelude, Step
+from fewmask.methods.cps import CPS
 from fewmask.methods.cutmix import CutMix
 from fewmask.methods.dmt import DMT
 from fewmask.methods.domain_baselines import Joint, SourceOnly, TargetOnly
 from fewmask.methods.ecs import ErrorCorrection
+from fewmask.methods.fixmatch import FixMatch
 from fewmask.methods.groups import Group, OwnAdam
 from fewmask.methods.label_contrast import LabelContrast
+from fewmask.methods.mean_teacher import MeanTeacherMethod
 from fewmask.methods.parts.pretraining import ContrastConfig, Pretraining
 from fewmask.methods.patch_contrast import PatchContrast
 from fewmask.methods.plan import Now, Stage
+from fewmask.methods.prevmatch import PrevMatch
 from fewmask.methods.s4gan import S4GAN
 from fewmask.methods.supervised import Supervised
+from fewmask.methods.unimatch import UniMatch
+from fewmask.methods.unimatch_v2 import UniMatchV2
 
 METHODS: tuple[type[Method], ...] = (
     Supervised,
@@ -32,6 +39,13 @@ METHODS: tuple[type[Method], ...] = (
     DMT,
     ErrorCorrection,
     ContextConsistency,
+    MeanTeacherMethod,
+    FixMatch,
+    CPS,
+    UniMatch,
+    UniMatchV2,
+    PrevMatch,
+    AugSeg,
     SourceOnly,
     TargetOnly,
     Joint,
@@ -47,6 +61,7 @@ PRETRAINING = LabelContrast.name
 
 __all__ = [
     "CBC",
+    "CPS",
     "DEFAULT",
     "DMT",
     "METHODS",
@@ -54,15 +69,18 @@ __all__ = [
     "S4GAN",
     "Adversarial",
     "Alarm",
+    "AugSeg",
     "ClassBankMethod",
     "ClassMix",
     "ContextConsistency",
     "ContrastConfig",
     "CutMix",
     "ErrorCorrection",
+    "FixMatch",
     "Group",
     "Joint",
     "LabelContrast",
+    "MeanTeacherMethod",
     "Method",
     "MethodConfig",
     "Needs",
@@ -71,6 +89,7 @@ __all__ = [
     "PatchContrast",
     "Prelude",
     "Pretraining",
+    "PrevMatch",
     "SemanticShift",
     "SourceOnly",
     "Stage",
@@ -78,4 +97,6 @@ __all__ = [
     "Supervised",
     "TargetOnly",
     "Tools",
+    "UniMatch",
+    "UniMatchV2",
 ]

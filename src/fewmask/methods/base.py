@@ -93,6 +93,8 @@ class Method(Course):
 
     Attributes:
         baseline: the name of the method that it is compared with; None for a baseline.
+        own: settings that its paper has where a comparison gives every method the same: the weights of the classes and
+            the views of labeled images. They are written as in a recipe.
         toy: settings for tests, with which ten steps on tiny images go through all that the method does.
     """
 
@@ -100,13 +102,15 @@ class Method(Course):
     paper: ClassVar[str]
     Config: ClassVar[type[MethodConfig]]
     baseline: ClassVar[str | None] = "supervised"
+    own: ClassVar[dict[str, Any]] = {}
     toy: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
         if "Config" in cls.__dict__:
             cls.name = cls.Config.model_fields["name"].default
-            cls.baseline = cls.__dict__.get("baseline", Method.baseline)  # these two are not inherited
+            cls.baseline = cls.__dict__.get("baseline", Method.baseline)  # these are not inherited
+            cls.own = cls.__dict__.get("own", {})
             cls.toy = cls.__dict__.get("toy", {})
 
     def __init__(self, tools: Tools) -> None:

@@ -15,6 +15,7 @@ from fewmask.methods.base import Alarm, Method, Needs, Tools
 from fewmask.methods.course import Step
 from fewmask.methods.groups import Group
 from fewmask.methods.parts.bank_contrast import BankContrast, BankContrastConfig
+from fewmask.methods.parts.collapse import EXCESS, collapse_alarm
 from fewmask.methods.parts.learner import Learner
 from fewmask.methods.parts.pseudo import Pseudo, most_likely
 from fewmask.methods.plan import Now, first_step
@@ -28,8 +29,6 @@ from fewmask.ops.losses import cross_entropy, entropy
 from fewmask.shapes import IGNORE
 
 _ATTENTION_RATES = {"adamw": 0.01, "sgd": 1.0}
-_LOST = 0.02
-"""A class with less than this share of its labeled share has vanished from the pseudo-labels."""
 
 
 class ClassBankConfig(BankContrastConfig):
@@ -115,10 +114,7 @@ class ClassBankMethod(Method):
         return [Group("attention", selectors, _ATTENTION_RATES[self.tools.optimizer] if rate is None else rate)]
 
     def alarms(self) -> list[Alarm]:
-        labeled = "its labeled share among the pseudo-labels"
-        below, above = f"has shrunk to {{value:.3f}} of {labeled}", f"takes {{value:.1f}} times {labeled}"
-        high = self.config.alarm_excess
-        return [Alarm("pseudo_excess", _LOST, high, f"class {{name}} {below}", f"class {{name}} {above}")]
+        return [collapse_alarm(self.config.alarm_excess)]
 
     def replicated_buffers(self) -> list[str]:
         return [f"contrast.bank.{name}" for name, _ in self.contrast.bank.named_buffers()]
@@ -158,7 +154,7 @@ class ClassBankMethod(Method):
             self._fill_bank(batch.target, target_output)
         watch = {"confidence": pseudo.confidence.mean(), "bank_filled": self.contrast.bank.filled / config.bank_slots}
         if learns_pseudo:
-            watch["pseudo_excess"] = self.frequency.excess()
+            watch[EXCESS] = self.frequency.excess()
         if config.contrast_weight > 0 and warm:
             target, watch["bank_attended"] = self.contrast.target(self.learner, now)
             for name, output, labels in (

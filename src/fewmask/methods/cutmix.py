@@ -18,6 +18,7 @@ from fewmask.methods.base import Needs
 from fewmask.methods.course import Step
 from fewmask.methods.parts.mean_teacher import MeanTeacher, MeanTeacherConfig
 from fewmask.methods.plan import Now
+from fewmask.ops.losses import squared_distance
 from fewmask.ops.mix import draw_box_mask, paste
 from fewmask.shapes import Images, Logits, Scalar, Valid
 
@@ -95,5 +96,4 @@ def _consistency(logits: Logits, cut: _Cut) -> Scalar:
 
     CutOut's small boxes therefore weigh little, as in the released code.
     """
-    distance = (logits.float().softmax(dim=1) - cut.probabilities).square().sum(dim=1)
-    return (distance * cut.counts).mean()
+    return (squared_distance(logits, cut.probabilities) * cut.counts).mean()

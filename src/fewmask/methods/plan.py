@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Int64
 from torch import Tensor
 
@@ -54,3 +55,13 @@ def first_step(share: float, steps: int) -> int:
     while step / steps < share:
         step += 1
     return step
+
+
+def sigmoid_ramp(progress: Scalar, share: float) -> Scalar:
+    """exp(-5 (1 - t)^2), where t rises from 0 to 1 in the first `share` of a stage and stays 1; in float32.
+
+    Laine and Aila, Temporal Ensembling for Semi-Supervised Learning, ICLR 2017, https://arxiv.org/abs/1610.02242.
+    """
+    if share == 0:
+        return torch.ones_like(progress, dtype=torch.float32)
+    return (-5 * (1 - (progress / share).clamp(max=1)).square()).exp().float()

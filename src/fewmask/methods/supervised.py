@@ -52,10 +52,9 @@ class Supervised(Method):
         return Step({"sup": self.supervised_loss(self.net(view.images).logits, view)}, {})
 
     def view(self, batch: Batch) -> View:
-        """Weak views of the labeled images, the target's first; their labels are counted for the class weights."""
-        if self.config.class_balance:
-            for part in batch.domains:
-                self.frequency.observe(part.labels)
+        """Weak views of the labeled images, the target's first; their labels are counted by class."""
+        for part in batch.domains:
+            self.frequency.observe(part.labels)
         return augment_apart(self.config.weak, batch.domains, self.tools.num_classes)
 
     def supervised_loss(self, logits: Logits, view: View) -> Scalar:

@@ -60,6 +60,11 @@ def entropy(logits: Logits, valid: Valid) -> Scalar:
     return torch.where(valid, per_pixel, 0.0).sum() / valid.sum().clamp(min=1)
 
 
+def squared_distance(logits: Logits, probabilities: Logits) -> Float[Tensor, "b h w"]:
+    """Squared distance of softmax(logits) to the probabilities at each pixel, summed over classes; in [0, 2]."""
+    return (logits.float().softmax(dim=1) - probabilities).square().sum(dim=1)
+
+
 def binary_cross_entropy(
     logits: Float[Tensor, "*size"], target: float, counted: Bool[Tensor, "*size"] | None = None
 ) -> Scalar:

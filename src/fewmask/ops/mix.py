@@ -44,16 +44,30 @@ def draw_copy_mask(labels: Labels, probabilities: PerClass) -> Mask:
 
 
 def draw_box_mask(
-    num_images: int, size: tuple[int, int], device: torch.device, area_range: tuple[float, float]
+    num_images: int,
+    size: tuple[int, int],
+    device: torch.device,
+    area_range: tuple[float, float],
+    num_boxes: int = 1,
 ) -> Mask:
     """True in one box per image, at a random place inside, which covers the share U[area_range] up to rounding.
 
     The box's share of the height is area^u with u from U[0, 1], which is log-uniform between the area and 1, as in the
     released code of French et al. `size` is (height, width) in pixels; areas are shares in [0, 1].
+
+    Of several boxes, each has its sides divided by the root of their number, and pixels in an even number of boxes are
+    False.
     """
-    area, part = _drawn_areas(num_images, device, area_range)
-    rows, columns = _draw_spans(size[0], area**part), _draw_spans(size[1], area ** (1 - part))
-    return rearrange(rows, "b h -> b h 1") & rearrange(columns, "b w -> b 1 w")
+    side = num_boxes**-0.5
+
+    def draw_one() -> Mask:
+        area, part = _drawn_areas(num_images, device, area_range)
+        return _box(_draw_spans(size[0], side * area**part), _draw_spans(size[1], side * area ** (1 - part)))
+
+    mask = draw_one()
+    for _ in range(num_boxes - 1):
+        mask = mask ^ draw_one()
+    return mask
 
 
 def draw_shaped_box_mask(
@@ -73,7 +87,18 @@ def draw_shaped_box_mask(
     pixels = area * math.prod(size)
     rows = _draw_spans(size[0], ((pixels * ratio).sqrt() / size[0]).clamp(max=1))
     columns = _draw_spans(size[1], ((pixels / ratio).sqrt() / size[1]).clamp(max=1))
-    return rearrange(rows, "b h -> b h 1") & rearrange(columns, "b w -> b 1 w")
+    return _box(rows, columns)
+
+
+def draw_even_box_mask(size: tuple[int, int], areas: Float[Tensor, " b"]) -> Mask:
+    """As `draw_box_mask`, for boxes with the proportions of the image, which cover the given shares of it."""
+    side = areas.sqrt()
+    return _box(_draw_spans(size[0], side), _draw_spans(size[1], side))
+
+
+def draw_beta(num: int, alpha: int, beta: int, device: torch.device) -> Float[Tensor, " b"]:
+    """`num` draws from Beta(alpha, beta) for whole numbers: the alpha-th smallest of alpha + beta - 1 uniform draws."""
+    return torch.rand(num, alpha + beta - 1, device=device).sort(dim=1).values[:, alpha - 1]
 
 
 def cover(
@@ -87,6 +112,10 @@ def paste(mask: Mask, *maps: Shaped[Tensor, "b ... h w"]) -> tuple[Tensor, ...]:
     """In each of the maps, image i + 1 receives the masked part of image i; the first image receives from the last."""
     mask = mask.roll(1, dims=0)
     return tuple(cover(mask, each.roll(1, dims=0), each) for each in maps)
+
+
+def _box(rows: Bool[Tensor, "b h"], columns: Bool[Tensor, "b w"]) -> Mask:
+    return rearrange(rows, "b h -> b h 1") & rearrange(columns, "b w -> b 1 w")
 
 
 def _pixels_of(chosen: Bool[Tensor, "b k"], flat: Shaped[Tensor, "b n"]) -> Bool[Tensor, "b n"]:

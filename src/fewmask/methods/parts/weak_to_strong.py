@@ -1,0 +1,113 @@
+"""Weak-to-strong consistency: what a network is sure of in a weak view teaches strong views of the same geometry.
+
+Sohn et al., FixMatch: Simplifying Semi-Supervised Learning with Consistency and Confidence, NeurIPS 2020,
+https://arxiv.org/abs/2001.07685; for segmentation Yang et al., Revisiting Weak-to-Strong Consistency in Semi-Supervised
+Semantic Segmentation (UniMatch), CVPR 2023, https://arxiv.org/abs/2208.09910. The numbers are those of UniMatch's
+released code (LiheYoung/UniMatch).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fewmask.augment import Augmentation, Probability, View, augment_unlabeled
+from fewmask.augment.mix import CutMix, Pasting
+from fewmask.augment.steps import take
+from fewmask.data.batch import Unlabeled
+from fewmask.methods.parts.collapse import EXCESS, excess_of
+from fewmask.methods.parts.pseudo import most_likely
+from fewmask.methods.supervised import SupervisedConfig
+from fewmask.models.frequency import ClassFrequency
+from fewmask.ops.losses import cross_entropy
+from fewmask.shapes import Logits, Scalar
+
+COLORS = Augmentation(
+    flip_probability=0.0,
+    scale_probability=0.0,
+    jitter_probability=0.8,
+    brightness=0.5,
+    contrast=0.5,
+    saturation=0.5,
+    hue=0.25,
+    grayscale_probability=0.2,
+    blur_probability=0.5,
+    blur_sigma=(0.1, 2.0),
+    classmix_probability=0.0,
+)
+"""The colors of a strong view."""
+
+OWN: dict[str, Any] = {
+    "class_balance": False,
+    "weak": {
+        "scale_probability": 1.0,
+        "scale_range": [0.5, 2.0],
+        "jitter_probability": 0.0,
+        "classmix_probability": 0.0,
+    },
+}
+"""The labeled term of these papers: no class weights, and views that are scaled by 0.5 to 2, cropped and flipped."""
+
+_AREAS, _RATIOS = (0.02, 0.4), (0.3, 1 / 0.3)
+
+
+class WeakToStrongConfig(SupervisedConfig):
+    """How strong views are made, and which of their pixels teach.
+
+    `weak` makes the views of labeled images and the weak views of unlabeled images.
+    """
+
+    strong: Augmentation = COLORS
+    """Augmentation of a strong view after the weak one, of which only color and blur apply."""
+    cutmix_probability: Probability = 0.5
+    """Probability that a strong view receives a box of its neighbor in the batch, which covers 2 % to 40 %."""
+    confidence_threshold: Probability = 0.95
+    """A pixel teaches if its pseudo-label is at least this sure. The paper has 0.95 on Pascal VOC, 0 on Cityscapes."""
+
+
+def weak_view(config: SupervisedConfig, unlabeled: Unlabeled) -> View:
+    """A weak view of every unlabeled image, without labels."""
+    images, valid = augment_unlabeled(config.weak, unlabeled)
+    return View.of(images, valid=valid)
+
+
+def pseudo_labeled(weak: View, logits: Logits) -> View:
+    """The view with what these logits say of it; no gradient reaches them."""
+    pseudo = most_likely(logits, weak.valid)
+    return weak.with_pseudo_labels(pseudo.labels, pseudo.confidence)
+
+
+def strong_view(config: WeakToStrongConfig, weak: View) -> View:
+    """One strong view of every image of a pseudo-labeled view."""
+    colored, box = drawn_strong_view(config, weak)
+    return box(colored)
+
+
+def drawn_strong_view(config: WeakToStrongConfig, weak: View) -> tuple[View, Pasting]:
+    """The weak view in strong colors, and the boxes that make it a strong view, for which labels may be changed."""
+    colored = take(config.strong.colors(), weak)
+    return colored, CutMix(config.cutmix_probability, _AREAS, _RATIOS).draw(colored)
+
+
+def sure_cross_entropy(logits: Logits, view: View, threshold: float) -> Scalar:
+    """Cross-entropy with the labels that are at least this sure, summed and divided by the number of all labels."""
+    return cross_entropy(logits, view.labels, pixel_weights=(view.confidence >= threshold).float())
+
+
+def mean_of_views(logits: Logits, views: Sequence[View], threshold: float) -> Scalar:
+    """The mean of the losses of several views, whose logits follow each other in one batch."""
+    losses = [
+        sure_cross_entropy(own_logits, view, threshold)
+        for own_logits, view in zip(logits.chunk(len(views)), views, strict=True)
+    ]
+    return torch.stack(losses).mean()
+
+
+def curves(weak: View, threshold: float, frequency: ClassFrequency) -> dict[str, Tensor]:
+    """The share of the valid pixels that teach, and the curve that the alarm of a collapse reads."""
+    sure = weak.valid & (weak.confidence >= threshold)
+    return {
+        "confidence": sure.sum() / weak.valid.sum().clamp(min=1),
+        EXCESS: excess_of(weak.labels, frequency),
+    }
