@@ -137,6 +137,18 @@ def gradients(method: Method, loss: Tensor) -> dict[str, Tensor | None]:
     return dict(zip(named, found, strict=True))
 
 
+def spied(monkeypatch: Any, owner: Any, name: str) -> list[Any]:
+    """The results of a function of this module or object from now on, in the order of its calls."""
+    results, original = [], getattr(owner, name)
+
+    def spy(*arguments: Any) -> Any:
+        results.append(original(*arguments))
+        return results[-1]
+
+    monkeypatch.setattr(owner, name, spy)
+    return results
+
+
 class HostReads(TorchDispatchMode):
     """Notes in `found` what makes the host wait for the device: numbers handed to Python, and data-dependent shapes.
 

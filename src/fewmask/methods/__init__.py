@@ -22,8 +22,10 @@ from fewmask.methods.parts.pretraining import ContrastConfig, Pretraining
 from fewmask.methods.patch_contrast import PatchContrast
 from fewmask.methods.plan import Now, Stage
 from fewmask.methods.prevmatch import PrevMatch
+from fewmask.methods.reco import ReCo
 from fewmask.methods.s4gan import S4GAN
 from fewmask.methods.supervised import Supervised
+from fewmask.methods.u2pl import U2PL
 from fewmask.methods.unimatch import UniMatch
 from fewmask.methods.unimatch_v2 import UniMatchV2
 
@@ -46,6 +48,8 @@ METHODS: tuple[type[Method], ...] = (
     UniMatchV2,
     PrevMatch,
     AugSeg,
+    U2PL,
+    ReCo,
     SourceOnly,
     TargetOnly,
     Joint,
@@ -67,6 +71,7 @@ __all__ = [
     "METHODS",
     "PRETRAINING",
     "S4GAN",
+    "U2PL",
     "Adversarial",
     "Alarm",
     "AugSeg",
@@ -90,6 +95,7 @@ __all__ = [
     "Prelude",
     "Pretraining",
     "PrevMatch",
+    "ReCo",
     "SemanticShift",
     "SourceOnly",
     "Stage",
