@@ -152,7 +152,7 @@ def test_parameter_groups_hold_what_trains_once_and_nothing_of_the_teacher(metho
 
 def test_the_teacher_gets_no_gradient(method: Any, batch: Any) -> None:
     sum(method.step(batch, SETTLED).losses.values()).backward()
-    assert all(parameter.grad is not None for parameter in method.student.parameters())
+    assert all(parameter.grad is not None for parameter in method.student.parameters() if parameter.requires_grad)
     for teacher in teachers(method):
         assert all(parameter.grad is None for parameter in teacher.parameters())
 
@@ -169,6 +169,8 @@ def test_an_update_moves_the_teacher_and_never_the_student(method: Any) -> None:
 
 
 def test_the_supervised_loss_falls(method_type: Any, tiny_net: NetConfig, batch: Any) -> None:
+    if not method_type.needs(method_type.Config()).num_learners:
+        pytest.skip("the method trains no network")
     losses = [step["sup"] for step in train(build(method_type, tiny_net), batch, 30) if "sup" in step]
     assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
 

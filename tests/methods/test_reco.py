@@ -13,6 +13,7 @@ from fewmask.models.build import NetConfig
 from fewmask.shapes import IGNORE
 
 STRIDE = 8
+PLAIN: dict[str, Any] = {"weak": OFF, "strong": OFF, "contrast_stride": STRIDE}
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def learned(tiny_net: NetConfig) -> Any:
 @pytest.fixture
 def make(tiny_net: NetConfig, learned: Any) -> Any:
     def built(**settings: Any) -> Any:
-        method = build(ReCo, tiny_net, **{"weak": OFF, "strong": OFF, "contrast_stride": STRIDE} | settings)
+        method = build(ReCo, tiny_net, **PLAIN | settings)
         method.load_state_dict(learned)
         return method
 

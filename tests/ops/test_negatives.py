@@ -48,8 +48,8 @@ def test_an_anchor_is_compared_with_all_rows_of_the_bank() -> None:
             likeness = {
                 (k, s): cosine(anchor, bank[k, s]).exp() for k in range(K) for s in range(SLOTS) if in_use[k, s]
             }
-            own = sum(value for (k, _), value in likeness.items() if k == label)
-            each.append(-torch.log(own / sum(likeness.values())))
+            own = torch.stack([value for (k, _), value in likeness.items() if k == label]).sum()
+            each.append(-torch.log(own / torch.stack([*likeness.values()]).sum()))
     assert_same(found, torch.stack(each).mean(), anchors)
 
 

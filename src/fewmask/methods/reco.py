@@ -141,7 +141,7 @@ class ReCo(MeanTeacher):
             "cutout": Cutout(area_range=(0.5, 0.5)),
         }
         strong = config.strong
-        steps = [Scale(strong.scale_probability, strong.scale_range), Crop(), mixes[config.mix]]
+        steps: list[ViewStep] = [Scale(strong.scale_probability, strong.scale_range), Crop(), mixes[config.mix]]
         steps += [Flip(strong.flip_probability), *strong.colors()]
         return take(steps, View(unlabeled.images, pseudo.labels, pseudo.confidence, unlabeled.valid))
 
