@@ -31,6 +31,7 @@ from torch import Tensor
 
 from fewmask.data.batch import Batch
 from fewmask.methods import ClassBankMethod, Method, class_bank
+from fewmask.methods.parts.bank_contrast import Contrasted
 from fewmask.recipe import Recipe, make_recipe
 from fewmask.run.checkpoint import Position
 from fewmask.training.batches import reading
@@ -164,20 +165,20 @@ def watching(trainer: LateTrainer, watch: "Stopwatch") -> Iterator[None]:
         fabric.backward = backward
 
 
-def _with_own_backward(method: ClassBankMethod) -> Callable[..., Tensor]:
+def _with_own_backward(method: ClassBankMethod) -> Callable[..., Contrasted]:
     """The contrast with its backward down to the features, once for the labeled and the unlabeled term together."""
     contrast, waiting = method.contrast.forward, []
     trained = [parameter for parameter in method.learner.heads.parameters() if parameter.requires_grad]
 
-    def run(learner: Any, output: Any, labels: Tensor, target: Any) -> Tensor:
+    def run(learner: Any, output: Any, labels: Tensor, target: Any) -> Contrasted:
         features = output.features.detach().requires_grad_()
-        loss = contrast(learner, output._replace(features=features), labels, target)
-        waiting.append((loss, features))
+        contrasted = contrast(learner, output._replace(features=features), labels, target)
+        waiting.append((contrasted.loss, features))
         if len(waiting) == 2:
             total = waiting[0][0] + waiting[1][0]
             torch.autograd.grad(total, [*trained, *(leaf for _, leaf in waiting)], allow_unused=True)
             waiting.clear()
-        return loss.detach()
+        return contrasted._replace(loss=contrasted.loss.detach())
 
     return run
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fewmask.methods import ClassBankMethod, Now
-from fewmask.methods.parts.bank_contrast import BankContrast
+from fewmask.methods.parts.bank_contrast import BankContrast, Contrasted
 from fewmask.methods.parts.learner import Learner
 from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.models.heads import ClassSelectors
@@ -88,7 +88,7 @@ class TwinContrast(BankContrast):
 
     def forward(  # type: ignore[override]
         self, learner: Learner[ContrastHeads], output: SegOutput, labels: Labels, target: list[Tensor]
-    ) -> Tensor:
+    ) -> Contrasted:
         heads = learner.heads
         rows = self.rows(learner.net, output.features, labels)
         projections = heads.projector(rows.features, rows.classes, self.tools.num_classes)
@@ -98,7 +98,8 @@ class TwinContrast(BankContrast):
             own = rows.classes == label
             if own.sum().item() > 0:
                 weights[own] = twin_scores(heads.prediction_selectors, label, predictions[own])
-        return twin_contrast(predictions, rows.classes, self.arrays, weights, target)
+        loss = twin_contrast(predictions, rows.classes, self.arrays, weights, target)
+        return Contrasted(loss, torch.zeros(4, len(self.arrays), device=loss.device))  # the twin watches nothing
 
 
 class TwinClassBank(ClassBankMethod):

@@ -182,6 +182,19 @@ def in_static_mode() -> Iterator[None]:
 
 
 class HostReads:
+def spied(monkeypatch: Any, owner: Any, name: str) -> list[Any]:
+    """The results of a function of this module or object from now on, in the order of its calls."""
+    results, original = [], getattr(owner, name)
+
+    def spy(*arguments: Any) -> Any:
+        results.append(original(*arguments))
+        return results[-1]
+
+    monkeypatch.setattr(owner, name, spy)
+    return results
+
+
+class HostReads(TorchDispatchMode):
     """Notes in `found` what makes the host wait for the device: numbers handed to Python, and data-dependent shapes.
 
     A grouped matrix product counts as waiting: it does on most GPUs, where `grouped_linear` takes another one.

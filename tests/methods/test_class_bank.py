@@ -14,7 +14,7 @@ from fewmask.methods import ClassBankMethod
 from fewmask.methods.parts.bank_contrast import Deviation
 from fewmask.models.build import NetConfig
 from fewmask.models.modes import in_eval_mode
-from fewmask.ops.contrast import bank_contrast
+from fewmask.ops.contrast import bank_contrast, mean_contrast
 from fewmask.shapes import IGNORE
 
 STRIDE = 8
@@ -390,8 +390,47 @@ def test_the_contrast_trains_both_heads_and_both_sets_of_selectors(make: Any, ba
     method = make(quality_filter=False)
     assert reached(method, batch) == everything
     assert reached(make(quality_filter=False, attention=False), batch) == {"projector", "predictor"}
+    of_bank = make(quality_filter=False, pixel_attention=False)
+    assert reached(of_bank, batch) == everything - {"prediction_selectors"}
     constant = make(quality_filter=False, deviations={"constant_bank_weights"})
     assert reached(constant, batch) == everything - {"bank_selectors"}
+
+
+def test_detached_selectors_learn_and_send_nothing_on(make: Any, batch: Any) -> None:
+    """Then a gradient on the heads is that of the contrast with these weights as constants."""
+    found = []
+    for deviations in (set(), {"detached_selectors"}):
+        method = make(**PLAIN, quality_filter=False, deviations=deviations)
+        output = method.student(batch.labeled.images)
+        method.step(batch, SETTLED)
+        target, _ = method.contrast.target(method.learner, SETTLED)
+        loss = method.contrast(method.learner, output, batch.labeled.labels, target).loss
+        heads = method.learner.heads
+        out, selector = heads.predictor.out.weight, heads.prediction_selectors.hidden_weight
+        gradients = torch.autograd.grad(loss, (out, selector), retain_graph=True)
+        rows, classes = grid_rows(output.features, batch.labeled.labels)
+        predictions = heads.predictor(heads.projector(rows, classes, 4), classes, 4)
+        weights = heads.prediction_selectors(predictions, classes).detach()
+        constant = torch.autograd.grad(mean_contrast(predictions, classes, target, weights), out)[0]
+        found.append(torch.allclose(gradients[0], constant, rtol=1e-3, atol=1e-7))
+        assert gradients[1].any()
+    assert found == [False, True]
+
+
+def test_curves_show_what_the_contrast_can_reach(make: Any, batch: Any) -> None:
+    method = make(**PLAIN, quality_filter=False, watch_gradient=True)
+    method.step(batch, SETTLED)
+    losses, watch = method.step(batch, SETTLED)
+    used = method.contrast.bank.rows[1, : method.contrast.bank.filled[1]]
+    assert watch["bank_concentration"][1].item() == pytest.approx(F.normalize(used).mean(dim=0).norm().item(), rel=1e-4)
+    assert ((watch["attention_near"] > 0) & (watch["attention_near"] < 1)).all()
+    assert ((watch["attention_far"] > 0) & (watch["attention_far"] < 1)).all()
+    bias = method.student.network.segmentation_head[0].bias
+    assert torch.autograd.grad(losses["sup"], bias)[0].any()  # the graph is still there
+    halved = make(**PLAIN, quality_filter=False, watch_gradient=True, contrast_weight=0.05)
+    halved.step(batch, SETTLED)
+    share = halved.step(batch, SETTLED).watch["contrast_gradient"]
+    assert watch["contrast_gradient"].item() == pytest.approx(2 * share.item(), rel=1e-3)
 
 
 def test_the_teacher_normalizes_with_running_statistics_unless_it_deviates(make: Any, batch: Any) -> None:

@@ -188,7 +188,7 @@ def test_parameter_groups_hold_what_trains_once_and_nothing_of_the_teacher(metho
 
 def test_the_teacher_gets_no_gradient(method: Any, batch: Any) -> None:
     sum(method.step(batch, SETTLED).losses.values()).backward()
-    assert all(parameter.grad is not None for parameter in method.student.parameters())
+    assert all(parameter.grad is not None for parameter in method.student.parameters() if parameter.requires_grad)
     for teacher in teachers(method):
         assert all(parameter.grad is None for parameter in teacher.parameters())
 
@@ -204,7 +204,9 @@ def test_an_update_moves_the_teacher_and_never_the_student(method: Any) -> None:
         assert any(not torch.equal(*pair) for pair in zip(teacher.parameters(), was, strict=True))
 
 
-def test_ten_steps_learn_the_labeled_images(ten_steps: Course) -> None:
+def test_ten_steps_learn_the_labeled_images(ten_steps: Course, method_type: Any) -> None:
+    if not method_type.needs(method_type.Config()).num_learners:
+        pytest.skip("the method trains no network")
     before, after = ten_steps.errors
     assert after < 0.85 * before
 

@@ -108,3 +108,55 @@ def test_the_discriminator_learns_to_tell_predictions_from_labels(tiny_net: NetC
         optimizer.step()
         totals.append(loss.item())
     assert totals[-1] < 0.8 * totals[0]
+
+
+def test_the_classifier_learns_which_classes_an_image_has_and_follows_its_teacher(
+    tiny_net: NetConfig, batch: Any
+) -> None:
+    method = without_dropout(tiny_net, mlmt=True, mlmt_consistency_weight=0.5)
+    images, labels = batch.labeled
+    losses = method.step(batch, method.now(3, 10)).losses
+    logits, teacher = method.classifier(method.net.prepared(images)), method.net.gate.average.network
+    each = []
+    for image in range(2):
+        for label in range(4):
+            probability = logits[image, label].sigmoid()
+            each.append(-torch.log(probability if (labels[image] == label).any() else 1 - probability).item())
+    assert losses["mlmt"].item() == pytest.approx(sum(each) / 8, rel=1e-4)
+    found = [key for key, gradient in gradients(method, losses["mlmt_consistency"]).items() if gradient is not None]
+    assert found
+    assert all(key.startswith("classifier.") for key in found)
+    weights = [method.step(batch, method.now(step, 10)).losses["mlmt_consistency"] > 0 for step in (0, 1, 2)]
+    assert weights == [False, False, True]
+
+    before = [parameter.clone() for parameter in teacher.parameters()]
+    for parameter in method.classifier.parameters():
+        parameter.data += 1.0
+    method.after_update(method.now(50_000, 100_000))
+    for now, was in zip(teacher.parameters(), before, strict=True):
+        torch.testing.assert_close(now, was + 0.001, rtol=0, atol=1e-5)
+
+
+def test_a_class_that_the_classifier_does_not_see_is_no_prediction_but_class_0(tiny_net: NetConfig, batch: Any) -> None:
+    method = build(S4GAN, tiny_net, mlmt=True)
+    layer, images = method.net.gate.average.network.classify, batch.unlabeled.images
+    layer.weight.data.zero_()
+    layer.bias.data.copy_(torch.tensor([-9.0, -1.3, -1.5, 9.0]))  # probabilities 0.0001, 0.214, 0.182, 1
+    trained = method.net(images).logits
+    method.eval()
+    logits = method.net(images).logits
+    plain = method.net.classify(method.net.features(images), (32, 48))
+    assert torch.equal(logits[:, [0, 1, 3]], plain[:, [0, 1, 3]])
+    assert not logits.softmax(dim=1)[:, 2].any()
+    assert trained.softmax(dim=1)[:, 2].all()
+
+
+def test_with_mlmt_every_parameter_learns_and_only_the_gate_follows(tiny_net: NetConfig, batch: Any) -> None:
+    method = without_dropout(tiny_net, mlmt=True)
+    losses = method.step(batch, SETTLED).losses
+    found = gradients(method, torch.stack(list(losses.values())).sum())
+    assert all(gradient is not None for gradient in found.values())
+    grouped = [id(parameter) for group in method.parameter_groups() for parameter in group.parameters]
+    assert sorted(grouped) == sorted(id(each) for each in method.parameters() if each.requires_grad)
+    fresh = S4GAN.fitted(method.config, method.tools.build_net())
+    fresh.load_state_dict(method.net.state_dict())  # as a finished run is loaded

@@ -144,6 +144,18 @@ def test_a_state_dict_carries_the_queue_on() -> None:
     assert held(other, 0) == held(bank, 0) == [4, 5, 6, 7]
 
 
+def test_appended_rows_enter_in_their_order_and_leave_what_is_not_theirs() -> None:
+    bank, queues, name = ClassBank(K, SLOTS, 1), Queues(), 0.0
+    for _ in range(12):
+        wanted, rows = torch.rand(K, SLOTS) < 0.4, torch.zeros(K, SLOTS, 1)
+        for label, slot in wanted.nonzero().tolist():
+            name += 1
+            rows[label, slot] = name
+            queues.rows[label].append(name)
+        bank.append(rows, wanted)
+        assert [held(bank, label) for label in range(K)] == [sorted(queue) for queue in queues.rows]
+
+
 def test_half_precision_features_are_kept_as_float32() -> None:
     bank = ClassBank(K, SLOTS, dim=2)
     bank.push(torch.tensor([[1.5, 0.1]]).bfloat16(), torch.tensor([1]), torch.tensor([0.0]).bfloat16(), per_class=1)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from fewmask.ops.contrast import bank_contrast, bank_means, effective_share, mean_contrast
+from fewmask.ops.contrast import attention_sums, bank_contrast, bank_means, effective_share, mean_contrast
 from fewmask.shapes import IGNORE
 
 SLOTS, DIM = 4, 5
@@ -215,3 +215,20 @@ def test_a_class_whose_weights_are_all_zero_takes_no_part() -> None:
         value, gradients = value_and_gradients(bank_contrast, (predictions, classes, bank, filled, *weights))
         torch.testing.assert_close(value, alone)
         assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+def test_attention_is_summed_over_pixels_nearer_than_the_mean_of_their_class_and_over_the_others() -> None:
+    classes, weights = torch.tensor([0, 0, 0, 1, 1, 2, IGNORE]), torch.rand(7)
+    rows, bank = torch.randn(7, 8), torch.randn(3, 5, 8)
+    in_use = torch.arange(5) < torch.tensor([5, 2, 0])[:, None]
+    target = bank_means(bank, in_use, torch.ones(3, 5))
+    expected = torch.zeros(4, 3)
+    for label in range(3):
+        own = [n for n, each in enumerate(classes.tolist()) if each == label]
+        cosines = [float(rows[n] @ target.means[label, 0] / rows[n].norm()) for n in own]
+        for n, cosine in zip(own, cosines, strict=True):
+            place = 0 if cosine > sum(cosines) / len(cosines) else 2
+            expected[place, label] += weights[n]
+            expected[place + 1, label] += 1
+    assert expected[1, 0] > 0
+    torch.testing.assert_close(attention_sums(rows, classes, target, weights), expected)

@@ -8,6 +8,7 @@ from fewmask.methods.cac import ContextConsistency
 from fewmask.methods.cbc import CBC
 from fewmask.methods.class_bank import ClassBankMethod
 from fewmask.methods.classmix import ClassMix
+from fewmask.methods.corrmatch import CorrMatch
 from fewmask.methods.course import Prelude, Step
 from fewmask.methods.cps import CPS
 from fewmask.methods.cutmix import CutMix
@@ -20,10 +21,14 @@ from fewmask.methods.label_contrast import LabelContrast
 from fewmask.methods.mean_teacher import MeanTeacherMethod
 from fewmask.methods.parts.pretraining import ContrastConfig, Pretraining
 from fewmask.methods.patch_contrast import PatchContrast
+from fewmask.methods.pixcon import PixCon
 from fewmask.methods.plan import Now, Stage
 from fewmask.methods.prevmatch import PrevMatch
+from fewmask.methods.prototypes import Prototypes
+from fewmask.methods.reco import ReCo
 from fewmask.methods.s4gan import S4GAN
 from fewmask.methods.supervised import Supervised
+from fewmask.methods.u2pl import U2PL
 from fewmask.methods.unimatch import UniMatch
 from fewmask.methods.unimatch_v2 import UniMatchV2
 
@@ -46,6 +51,11 @@ METHODS: tuple[type[Method], ...] = (
     UniMatchV2,
     PrevMatch,
     AugSeg,
+    U2PL,
+    ReCo,
+    CorrMatch,
+    PixCon,
+    Prototypes,
     SourceOnly,
     TargetOnly,
     Joint,
@@ -67,6 +77,7 @@ __all__ = [
     "METHODS",
     "PRETRAINING",
     "S4GAN",
+    "U2PL",
     "Adversarial",
     "Alarm",
     "AugSeg",
@@ -74,6 +85,7 @@ __all__ = [
     "ClassMix",
     "ContextConsistency",
     "ContrastConfig",
+    "CorrMatch",
     "CutMix",
     "ErrorCorrection",
     "FixMatch",
@@ -87,9 +99,12 @@ __all__ = [
     "Now",
     "OwnAdam",
     "PatchContrast",
+    "PixCon",
     "Prelude",
     "Pretraining",
     "PrevMatch",
+    "Prototypes",
+    "ReCo",
     "SemanticShift",
     "SourceOnly",
     "Stage",

@@ -43,7 +43,7 @@ class Needs(NamedTuple):
         source: when batches hold images of a source domain: if the recipe has one (`optional`), always (`required`),
             never (`never`), or always and without images of the target (`alone`).
         networks: the names of the networks that can be scored; the first is shipped.
-        num_learners: how many networks learn to segment.
+        num_learners: how many networks learn to segment; 0 if the method trains none.
         without_unlabeled: what a person without unlabeled images can do instead.
     """
 
@@ -121,6 +121,14 @@ class Method(Course):
     def needs(cls, config: Any) -> Needs:
         """What the method with these settings asks of a run."""
         return Needs()
+
+    @classmethod
+    def fitted(cls, config: Any, net: SegNet) -> SegNet:
+        """The network that is scored, made of the recipe's network; most methods score the latter.
+
+        A finished run is loaded into this network, so it has the parameters and buffers of those in `networks`.
+        """
+        return net
 
     @classmethod
     def advantage(cls, config: Any) -> str:

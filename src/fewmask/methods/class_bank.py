@@ -16,6 +16,7 @@ from fewmask.methods.course import Step
 from fewmask.methods.groups import Group
 from fewmask.methods.parts.bank_contrast import BankContrast, BankContrastConfig
 from fewmask.methods.parts.collapse import EXCESS, collapse_alarm
+from fewmask.methods.parts.gradients import gradient_share
 from fewmask.methods.parts.learner import Learner
 from fewmask.methods.parts.pseudo import Pseudo, most_likely
 from fewmask.methods.plan import Now, first_step
@@ -157,11 +158,14 @@ class ClassBankMethod(Method):
             watch[EXCESS] = self.frequency.excess()
         if config.contrast_weight > 0 and warm:
             target, watch["bank_attended"] = self.contrast.target(self.learner, now)
-            for name, output, labels in (
-                ("contrast_labeled", labeled_output, labeled.labels),
-                ("contrast_unlabeled", strong_output, strong.labels),
-            ):
-                losses[name] = config.contrast_weight * self.contrast(self.learner, output, labels, target)
+            of_labeled = self.contrast(self.learner, labeled_output, labeled.labels, target)
+            of_unlabeled = self.contrast(self.learner, strong_output, strong.labels, target)
+            losses["contrast_labeled"] = config.contrast_weight * of_labeled.loss
+            losses["contrast_unlabeled"] = config.contrast_weight * of_unlabeled.loss
+            watch |= self.contrast.curves(of_labeled.attention + of_unlabeled.attention)
+            if config.watch_gradient:
+                terms = losses["contrast_labeled"], losses["sup"]
+                watch["contrast_gradient"] = gradient_share(*terms, labeled_output.features)
         return Step(losses, watch)
 
     def after_update(self, now: Now) -> None:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 
+from fewmask.augment import View
 from fewmask.data.batch import Batch
 from fewmask.methods.base import Alarm, Needs
 from fewmask.methods.course import Step
@@ -28,6 +29,7 @@ from fewmask.methods.parts.weak_to_strong import (
     weak_view,
 )
 from fewmask.methods.plan import Now
+from fewmask.models.segnet import SegOutput
 from fewmask.shapes import Images, Logits
 
 
@@ -64,6 +66,10 @@ class UniMatchV2(MeanTeacher):
         return [collapse_alarm()]
 
     def step(self, batch: Batch, now: Now) -> Step:
+        return self.consistency(batch)[0]
+
+    def consistency(self, batch: Batch) -> tuple[Step, View, SegOutput]:
+        """The step, and the labeled view with the student's output for it, to which a method may add."""
         assert batch.unlabeled is not None
         config, threshold = self.config, self.config.confidence_threshold
         labeled, weak = self.view(batch), weak_view(config, batch.unlabeled)
@@ -71,11 +77,12 @@ class UniMatchV2(MeanTeacher):
             weak = pseudo_labeled(weak, self.teacher(weak.images).logits)
         strong = [strong_view(config, weak) for _ in range(2)]
         strong_logits = self._strong_logits(torch.cat([view.images for view in strong]))
+        output: SegOutput = self.net(labeled.images)
         losses = {
-            "sup": self.supervised_loss(self.net(labeled.images).logits, labeled) / 2,
+            "sup": self.supervised_loss(output.logits, labeled) / 2,
             "pseudo": mean_of_views(strong_logits, strong, threshold) / 2,
         }
-        return Step(losses, curves(weak, threshold, self.frequency))
+        return Step(losses, curves(weak, threshold, self.frequency)), labeled, output
 
     def _strong_logits(self, images: Images) -> Logits:
         height, width = images.shape[-2:]

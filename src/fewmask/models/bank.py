@@ -101,6 +101,29 @@ class ClassBank(nn.Module):
         self._next.copy_((self._next + taken) % slots)
         self.filled.copy_((self.filled + taken).clamp(max=slots))
 
+    @torch.no_grad()
+    def append(self, rows: Float[Tensor, "k n d"], wanted: Bool[Tensor, "k n"]) -> None:
+        """Adds rows that were drawn for each class, in their order; in a full class they replace the oldest rows.
+
+        Args:
+            rows: vectors of any length; at most as many as there are slots.
+            wanted: which of them are added. Their scores are 0.
+        """
+        of_ranks = (from_all_ranks(each).chunk(num_ranks()) for each in (rows.to(self.rows), wanted))
+        for of_rank in zip(*of_ranks, strict=True):
+            self._append(*of_rank)
+
+    def _append(self, rows: Tensor, wanted: Tensor) -> None:
+        slots, taken = self.rows.shape[1], wanted.sum(dim=1)
+        # A row that is not wanted writes back the content of a slot behind those of the wanted rows.
+        place = torch.where(wanted, wanted.cumsum(dim=1), taken[:, None] + (~wanted).cumsum(dim=1)) - 1
+        slot = (self._next[:, None] + place) % slots
+        here = slot[:, :, None].expand(-1, -1, rows.shape[2])
+        self.rows.scatter_(1, here, torch.where(wanted[:, :, None], rows, self.rows.gather(1, here)))
+        self.scores.scatter_(1, slot, self.scores.gather(1, slot) * ~wanted)
+        self._next.copy_((self._next + taken) % slots)
+        self.filled.copy_((self.filled + taken).clamp(max=slots))
+
 
 def _write(slots: Tensor, slot: Tensor, rows: Tensor, wanted: Tensor) -> None:
     """Writes the wanted rows without telling the host how many they are: other rows repeat the first wanted write.

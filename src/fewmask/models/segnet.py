@@ -50,6 +50,7 @@ class SegNet(nn.Module):
         feature_dim: channels of the features.
         stride: images are padded to a multiple of this. The features may lie on a finer grid, which their shape tells.
         min_batch: the fewest images in a training batch; 2 if a layer normalizes one pooled pixel over the batch.
+        gate: changes the logits in evaluation; a module of the prepared images and the logits, or None.
     """
 
     network: Any
@@ -73,6 +74,7 @@ class SegNet(nn.Module):
         self.feature_dim = in_channels(self.network.segmentation_head)
         self.min_batch = 2 if normalizes_one_pixel(self.network.decoder) else 1
         self.batchnorm = batchnorm
+        self.gate: nn.Module | None = None
         if batchnorm != "train":
             for layer in self._encoder_batchnorms():
                 layer.requires_grad_(False)
@@ -85,29 +87,37 @@ class SegNet(nn.Module):
     def forward(self, images: Images) -> SegOutput:
         height, width = images.shape[-2:]
         features = self.features(images)
-        return SegOutput(self.classify(features, (height, width)), features)
+        logits = self.classify(features, (height, width))
+        if self.gate is not None and not self.training:
+            logits = self.gate(self.prepared(images), logits)
+        return SegOutput(logits, features)
 
     def features(self, images: Images) -> Features:
         """The features that the classification layer reads, of the padded images."""
         return self.decode(self.encode(images))
 
     def encode(self, images: Images) -> Encoded:
-        """Normalizes and pads the images, and returns the encoder's maps.
-
-        Zeros are added at the bottom and at the right after normalization. Every convolution pads with the same zeros,
-        so the border looks as it did in training.
+        """Prepares the images, and returns the encoder's maps.
 
         Raises:
             UserError: the network is in training and a BatchNorm would have only one value to normalize.
         """
         self.check_trains(images)
-        normalized = (images - self.mean) / self.std
-        padded = pad(normalized, self.stride, fill=0.0).contiguous(memory_format=torch.channels_last)
+        padded = self.prepared(images)
         encoded = self.network.encoder(padded)
         maps, tokens = encoded if isinstance(encoded, tuple) else (encoded, None)  # a vision transformer has tokens
         if maps[0].shape == padded.shape:  # most encoders hand on the image as their level of depth 0
             return Encoded(list(maps[1:]), tokens, maps[0])
         return Encoded(list(maps), tokens)
+
+    def prepared(self, images: Images) -> Float[Tensor, "b 3 hp wp"]:
+        """The images, normalized and padded to a multiple of the stride, as the encoder takes them.
+
+        Zeros are added at the bottom and at the right after normalization. Every convolution pads with the same zeros,
+        so the border looks as it did in training.
+        """
+        normalized = (images - self.mean) / self.std
+        return pad(normalized, self.stride, fill=0.0).contiguous(memory_format=torch.channels_last)
 
     def decode(self, encoded: Encoded) -> Features:
         """The features that the classification layer reads, from maps of `encode` that a method may have changed."""
@@ -143,9 +153,12 @@ class SegNet(nn.Module):
         The classification layer runs on the grid of the features. Its logits are upsampled bilinearly to the padded
         image, with corners aligned as in the papers, and the padding is cut off.
         """
+        return self.at_size(self.classify_cells(features), size)
+
+    def at_size(self, logits: Float[Tensor, "b k hs ws"], size: tuple[int, int]) -> Logits:
+        """Upsamples logits on any grid of the padded image as `classify` does."""
         height, width = size
         padded = (round_up(height, self.stride), round_up(width, self.stride))
-        logits = self.classify_cells(features)
         if logits.shape[-2:] != padded:
             logits = F.interpolate(logits, padded, mode="bilinear", align_corners=True)
         return logits[..., :height, :width]

@@ -157,7 +157,7 @@ class Recipe(Settings):
         if value is None or method is None:
             return value
         learners = method_named(method.name).needs(method).num_learners
-        if learners > 1:
+        if learners != 1:
             what = f"the method {method.name} trains {learners} networks, and the contrast pre-trains one"
             raise UserError(what, "pretrain", "Leave it out, or choose another method.")
         return value

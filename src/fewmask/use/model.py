@@ -79,7 +79,8 @@ def load(path: str | Path, device: str = "auto") -> Model:
         )
     networks = {}
     for name in run.networks():
-        net = build_net(recipe.net.model_copy(update={"weights": "none"}), len(classes))
+        bare = build_net(recipe.net.model_copy(update={"weights": "none"}), len(classes))
+        net = recipe.method_type.fitted(recipe.method, bare)
         load_state(run.model_file(name), net)
         networks[name] = Deployed(net.to(device), recipe.data.resize, classes).eval()
     return Model(run, recipe, classes, networks)

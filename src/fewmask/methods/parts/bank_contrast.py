@@ -21,13 +21,14 @@ from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.models.grid import on_coarse_grid
 from fewmask.models.modes import in_mode
 from fewmask.models.segnet import SegNet, SegOutput
-from fewmask.ops.contrast import BankMeans, bank_means, effective_share, mean_contrast
+from fewmask.ops.contrast import BankMeans, attention_sums, bank_means, effective_share, mean_contrast
 from fewmask.shapes import IGNORE, Features, Labels, RowClasses, Rows, Scalar
 
 Deviation = Literal[
     "lowest_ranked",  # 1   the bank takes the lowest-scored features, not the highest
     "prediction_selectors_rank",  # 2   the selectors of the predictions rank the projections
     "constant_bank_weights",  # 3   the attention of bank rows is identically 1
+    "detached_selectors",  # 4   the attention of pixels sends no gradient to the heads and the network
     "teacher_on_batch_statistics",  # 15  parameters alone are averaged, and the teacher stays in train mode
     "heads_on_batch_statistics",  # 15  the same, for the heads that fill the bank alone
 ]
@@ -57,11 +58,16 @@ class BankContrastConfig(MethodConfig):
     """Stride in pixels of the grid on which features are compared; a finer map is sampled (docs/differences.md: 41)."""
     attention: bool = True
     """Whether selectors rank what enters the bank, and weight both sides of the contrast (section 3.4)."""
+    pixel_attention: bool = True
+    """Whether selectors weight the pixels; otherwise, with `attention`, they rank and weight the bank's rows alone."""
     quality_filter: bool = True
     """Whether `quality_threshold` applies; otherwise every labeled feature may enter the bank."""
 
     attention_rate: float | None = Field(None, ge=0)
     """The selectors' share of the learning rate; None: 0.01 for adamw, 1 for sgd (docs/design.md)."""
+    watch_gradient: bool = False
+    """Whether every step computes the curve `contrast_gradient`: the norm of the contrast's gradient on the features of
+    the labeled images, divided by that of the supervised loss. It repeats a part of the backward pass."""
 
     def deviates(self, deviation: Deviation) -> bool:
         """Whether the released code is followed in this deviation."""
@@ -74,6 +80,18 @@ class PixelRows(NamedTuple):
     features: Rows
     classes: RowClasses
     images: RowClasses
+
+
+class Contrasted(NamedTuple):
+    """The contrast of one batch of pixels, and what its attention did.
+
+    Attributes:
+        loss: the contrast of Eq. 8 to 11.
+        attention: [4 k] from `attention_sums`; sums of several batches add up.
+    """
+
+    loss: Scalar
+    attention: Tensor
 
 
 class BankContrast(nn.Module):
@@ -135,14 +153,36 @@ class BankContrast(nn.Module):
         bank.scores.scatter_(1, turn, scores.detach())
         return bank.scores.abs().scatter(1, turn, scores)  # `lowest_ranked` pushes negated scores
 
-    def forward(self, learner: Learner[ContrastHeads], output: SegOutput, labels: Labels, target: BankMeans) -> Scalar:
-        """The contrast of Eq. 8 to 11 for the pixels of one batch."""
+    def forward(
+        self, learner: Learner[ContrastHeads], output: SegOutput, labels: Labels, target: BankMeans
+    ) -> Contrasted:
+        """The contrast of the pixels of one batch with the bank."""
         heads, num_classes = learner.heads, self.tools.num_classes
         rows = self.rows(learner.net, output.features, labels)
         projections = heads.projector(rows.features, rows.classes, num_classes)
         predictions = heads.predictor(projections, rows.classes, num_classes)
-        if self.config.attention:
-            weights = heads.prediction_selectors(predictions, rows.classes)
+        if self.config.attention and self.config.pixel_attention:
+            detached = self.config.deviates("detached_selectors")
+            weights = heads.prediction_selectors(predictions.detach() if detached else predictions, rows.classes)
         else:
             weights = torch.ones(len(predictions), device=predictions.device)
-        return mean_contrast(predictions, rows.classes, target, weights)
+        loss = mean_contrast(predictions, rows.classes, target, weights)
+        return Contrasted(loss, attention_sums(predictions, rows.classes, target, weights))
+
+    @torch.no_grad()
+    def curves(self, attention: Tensor) -> dict[str, Tensor]:
+        """What shows whether the contrast can act, per class and in [0, 1]; 0 where a class has no pixel or row.
+
+        `attention_near` and `attention_far` are the mean attention of the pixels that are nearer to the bank than the
+        mean pixel of their class, and of the others. If far pixels get next to none, the contrast moves nothing.
+        `bank_concentration` is the length of the mean of a class's unit rows: at 1 all rows are the same.
+        """
+        near, num_near, far, num_far = attention
+        at_once = self.config.rescored_slots
+        rows, in_use = self.bank.rows[:, :at_once], self.bank.in_use[:, :at_once]
+        mean = bank_means(rows, in_use, torch.ones_like(rows[:, :, 0])).means[:, 0]
+        return {
+            "attention_near": near / num_near.clamp(min=1),
+            "attention_far": far / num_far.clamp(min=1),
+            "bank_concentration": torch.linalg.vector_norm(mean, dim=1),
+        }

@@ -108,6 +108,33 @@ def mean_contrast(predictions: Rows, classes: RowClasses, target: BankMeans, wei
         return torch.where(takes_part, 1 - cosine, 0.0).sum() / len(means)
 
 
+@torch.no_grad()
+def attention_sums(
+    predictions: Rows, classes: RowClasses, target: BankMeans, weights: RowScores
+) -> Float[Tensor, "4 k"]:
+    """How the weights are shared between pixels near to the bank and pixels far from it.
+
+    A pixel is near if its cosine with the nearest mean of its class is above the mean cosine of its class in the batch.
+
+    Args:
+        predictions, classes, target, weights: as in `mean_contrast`.
+
+    Returns:
+        For each class the summed weight and the number of near pixels, then those of far pixels, in float32.
+    """
+    num_classes = len(target.means)
+    rows = _at_least_float32(predictions)
+    member = membership(classes, num_classes).to(rows)
+    directions = target.means.to(rows)
+    cosines = einsum(rows, directions, "n d, k c d -> n k c").masked_fill(~target.exists, -torch.inf).amax(dim=2)
+    own = torch.where((member > 0) & target.exists.any(dim=1), cosines, 0.0).sum(dim=1) / _length(rows)
+    middle = own @ member / member.sum(dim=0).clamp(min=1)
+    near = member * (own > member @ middle)[:, None]
+    far = member - near
+    weights = weights.to(rows)
+    return torch.stack([weights @ near, near.sum(dim=0), weights @ far, far.sum(dim=0)]).float()
+
+
 class _UnitSums(torch.autograd.Function):
     """The weighted sum [k d] of each class's unit rows; it makes one tensor of the rows' size, their gradient."""
 
