@@ -181,7 +181,6 @@ def in_static_mode() -> Iterator[None]:
         yield
 
 
-class HostReads:
 def spied(monkeypatch: Any, owner: Any, name: str) -> list[Any]:
     """The results of a function of this module or object from now on, in the order of its calls."""
     results, original = [], getattr(owner, name)
@@ -194,7 +193,7 @@ def spied(monkeypatch: Any, owner: Any, name: str) -> list[Any]:
     return results
 
 
-class HostReads(TorchDispatchMode):
+class HostReads:
     """Notes in `found` what makes the host wait for the device: numbers handed to Python, and data-dependent shapes.
 
     A grouped matrix product counts as waiting: it does on most GPUs, where `grouped_linear` takes another one.

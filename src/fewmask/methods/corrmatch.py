@@ -18,14 +18,13 @@ from torch.nn import functional as F
 
 from fewmask.augment import Probability, View
 from fewmask.augment.mix import Pasting
-from fewmask.augment.steps import take
 from fewmask.data.batch import Batch
 from fewmask.methods.base import Alarm, Needs, Tools
 from fewmask.methods.course import Step
 from fewmask.methods.parts import weak_to_strong
 from fewmask.methods.parts.collapse import EXCESS, collapse_alarm, excess_of
 from fewmask.methods.parts.feature_dropout import with_dropped
-from fewmask.methods.parts.weak_to_strong import WeakToStrongConfig, colors_and_box, pseudo_labeled, weak_view
+from fewmask.methods.parts.weak_to_strong import WeakToStrongConfig, drawn_strong_view, pseudo_labeled, weak_view
 from fewmask.methods.plan import Now
 from fewmask.methods.supervised import Supervised
 from fewmask.models.correlation import CorrelationHead, draw_segments, spread
@@ -115,9 +114,8 @@ class CorrMatch(Supervised):
         weak = pseudo_labeled(weak, seen.logits[num_labeled:])
         self._follow(weak)
 
-        colors, box = colors_and_box(config)
-        pasting = box.draw(weak)
-        strong = pasting(take(colors, weak))
+        colored, pasting = drawn_strong_view(config, weak)
+        strong = pasting(colored)
         sure_weak, sure_strong = (view.valid & (view.confidence >= self.threshold) for view in (weak, strong))
         labels, counted = self._propagated(seen.correlation[num_labeled:], seen.grid, strong, sure_strong, pasting)
         strong_seen = self._seen(strong.images)
