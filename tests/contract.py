@@ -174,6 +174,14 @@ def without_labels(batch: Batch) -> Batch:
     return batch._replace(labeled=labeled, unlabeled=unlabeled)
 
 
+def without_dropout(module: nn.Module) -> nn.Module:
+    """The module, whose layers of dropout now keep everything."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Dropout2d):
+            layer.p = 0.0
+    return module
+
+
 @contextmanager
 def in_static_mode() -> Iterator[None]:
     """Inside, grouped products are computed as on most GPUs, where PyTorch's own would wait."""

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from contract import OFF, SETTLED, build, settled, spied, toy_batch
+from contract import OFF, SETTLED, build, settled, spied, toy_batch, without_dropout
 from fewmask.augment import View
 from fewmask.augment.mix import Pasting
 from fewmask.methods import CorrMatch
@@ -35,9 +35,7 @@ def make(tiny_net: NetConfig, learned: Any) -> Any:
     def built(**settings: Any) -> Any:
         method = build(CorrMatch, tiny_net, **PLAIN | settings)
         method.load_state_dict(learned)
-        for layer in method.head.modules():
-            if isinstance(layer, nn.Dropout2d):
-                layer.p = 0.0
+        without_dropout(method.head)
         return method
 
     return built

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from contract import OFF, build, settled, spied, toy_batch
+from contract import OFF, build, settled, spied, toy_batch, without_dropout
 from fewmask.methods import U2PL, u2pl
 from fewmask.models.build import NetConfig
 from fewmask.shapes import IGNORE
@@ -42,9 +42,7 @@ def make(tiny_net: NetConfig, learned: Any) -> Any:
     def built(**settings: Any) -> Any:
         method = build(U2PL, tiny_net, **PLAIN | settings)
         method.load_state_dict(learned)
-        for layer in method.head.modules():
-            if isinstance(layer, nn.Dropout2d):
-                layer.p = 0.0
+        without_dropout(method.head)
         return method
 
     return built
