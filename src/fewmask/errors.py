@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import shlex
 import subprocess
 from collections.abc import Iterable
@@ -20,7 +21,23 @@ class UserError(Exception):
     def __init__(self, what: str, where: object = "", fix: str = "") -> None:
         self.what, self.where, self.fix = what, str(where), fix
         place = f"{self.where}: " if self.where else ""
-        super().__init__(f"{place}{what.rstrip('.')}." + (f" {fix}" if fix else ""))
+        super().__init__(printable(f"{place}{what.rstrip('.')}." + (f" {fix}" if fix else "")))
+
+
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # control characters, with which a terminal can be written to or told to do something
+    "\u2028\u2029"  # line separators
+    "\u200e\u200f\u202a-\u202e\u2066-\u2069"  # these let text run the other way, and so look like another text
+    "\ud800-\udfff]"  # halves of characters, which stand for bytes that are no Unicode and cannot be printed
+)
+
+
+def printable(text: str) -> str:
+    """The text on one line, with every character that could change how a terminal shows it written as an escape.
+
+    Names of files and classes may come from strangers. `a\\nb` stands for a name with a line feed.
+    """
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def in_command(path: object) -> str:

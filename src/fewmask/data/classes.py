@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
-from fewmask.errors import UserError, choices, one_line, reason_of
+from fewmask.errors import UserError, choices, one_line, printable, reason_of
 from fewmask.shapes import IGNORE
 
 MAX_CLASSES = 254  # 255 is IGNORE, and 254 marks an unknown value while a mask is read
@@ -138,6 +138,9 @@ def write_classes(classes: Classes, path: Path | str) -> None:
 
 
 def _check_names(names: tuple[str, ...]) -> None:
+    hidden = next((name for name in names if printable(name) != name), None)
+    if hidden is not None:
+        raise UserError(f"the class name {hidden!r} holds a control character", fix="Write it with letters and blanks.")
     repeated = [name for index, name in enumerate(names) if name in names[:index]]
     if repeated:
         raise UserError(f"class {repeated[0]!r} is named twice", fix="Give every class its own name.")
