@@ -22,8 +22,8 @@ from fewmask.run.validation import (
 )
 from fewmask.training.hooks.validation import Validation
 from fewmask.training.prepare import prepare_data
-from fewmask.training.start import build_method, create_run
-from toy import Child, assert_mistake, command, write_recipe
+from fewmask.training.start import build_method
+from toy import Child, assert_mistake, begin_run, command, write_recipe
 
 Capsys = pytest.CaptureFixture[str]
 BANK = {"name": "class_bank", "quality_filter": False, "bank_slots": 64, "teacher_momentum": 0.9}
@@ -128,7 +128,7 @@ def test_val_without_masks_is_one_line_before_anything_is_trained(
 def test_the_best_network_is_that_of_the_scores_which_a_checkpoint_knows(tmp_path: Path, dataset: Path) -> None:
     settings = {"score_every": 1, "select": "best_val"}
     recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset, "supervised", **settings))
-    run = create_run(recipe, tmp_path / "run")
+    run = begin_run(recipe, tmp_path / "run")
     data = prepare_data(recipe)
     method = build_method(recipe, data)
 
