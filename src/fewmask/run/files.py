@@ -2,6 +2,7 @@
 
 import csv
 import io
+import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ class Table(NamedTuple):
 def read_text(path: Path) -> str:
     """A UTF-8 text; raises UserError if the file is lost or damaged."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise lost(path) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -94,5 +95,7 @@ def damaged(path: Path, error: Exception) -> UserError:
     """The error for a person when a file of a run cannot be read."""
     if isinstance(error, PermissionError):
         return UserError(f"the file cannot be read ({error.strerror})", path, "Make it readable.")
+    if isinstance(error, pickle.UnpicklingError):  # torch's text advises to run what the file holds
+        return UserError("the file holds more than tensors, or is cut off, and is not opened", path, _ANEW)
     reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or "it is empty or cut off"
     return UserError(f"the file cannot be read ({reason})", path, _ANEW)

@@ -15,9 +15,9 @@ from fewmask.run.files import read_text
 def read_names(path: Path) -> list[str]:
     """The names in the order of the file; raises UserError if the file is lost or damaged.
 
-    An editor may have begun the file with a byte order mark and ended its lines as Windows does.
+    An editor may have ended the lines as Windows does.
     """
-    lines = read_text(path).removeprefix("\ufeff").split("\n")
+    lines = read_text(path).split("\n")
     return [_name(line) for line in lines if line]
 
 
@@ -27,7 +27,7 @@ def write_names(path: Path, names: Iterable[str]) -> None:
 
 
 def _line(name: str) -> str:
-    needs_quotes = "\n" in name or "\r" in name or name.startswith('"')
+    needs_quotes = "\n" in name or "\r" in name or name.startswith(('"', "\ufeff"))
     return json.dumps(name, ensure_ascii=False) if needs_quotes else name
 
 

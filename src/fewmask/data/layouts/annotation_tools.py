@@ -20,7 +20,7 @@ def _read_cvat(root: Path, mistakes: list[UserError]) -> Folder:
 
     def listed(*subset_names: str) -> set[str]:
         texts = [list_text(subsets[name]) for name in subset_names if name in subsets]
-        return {Path(line.strip()).name for text in texts for line in text.splitlines()}
+        return {Path(line.strip()).name for text in texts for line in text.split("\n")}
 
     in_val, in_test = listed("validation", "val"), listed("test")
     train = tuple(sample for sample in samples if sample.name not in in_val | in_test)
@@ -30,7 +30,7 @@ def _read_cvat(root: Path, mistakes: list[UserError]) -> Folder:
 
 def _classes_of_cvat(path: Path) -> Classes:
     """Reads the classes from lines `name:red,green,blue:parts:actions`."""
-    lines = [line.strip() for line in list_text(path).splitlines()]
+    lines = [line.strip() for line in list_text(path).split("\n")]
     names, colors = [], []
     for line in lines:
         if line and not line.startswith("#"):
@@ -48,7 +48,7 @@ def _read_labelme(root: Path, mistakes: list[UserError]) -> Folder:
     older = root / "SegmentationClassPNG"
     samples = _samples(root, older if older.is_dir() else root / "SegmentationClass", mistakes)
     path = root / "class_names.txt"
-    names = [line.strip() for line in list_text(path).splitlines() if line.strip() not in ("", "__ignore__")]
+    names = [line.strip() for line in list_text(path).split("\n") if line.strip() not in ("", "__ignore__")]
     return Folder(root, _classes(path, {"names": names}), samples, _unlabeled(root, mistakes), (), ())
 
 
