@@ -4,13 +4,14 @@ import csv
 import io
 import pickle
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors.torch import load
 from torch import Tensor
 
-from fewmask.errors import UserError
+from fewmask.errors import UserError, quoted
 
 _ANEW = "Copy it again, or train anew with another --out."
 _CORRECT = "Copy it again, or correct it."
@@ -55,11 +56,14 @@ def read_table(path: Path) -> Table:
     """A CSV file with a header line; empty if the file is empty. A last line that is only half written is left out.
 
     Raises:
-        UserError: the file is lost, or a line has more or fewer cells than there are columns.
+        UserError: the file is lost or damaged, or a line has more or fewer cells than there are columns.
     """
     text = read_text(path)
     lines = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
-    rows = list(lines)
+    try:
+        rows = list(lines)
+    except csv.Error as error:  # for example, a cell without an end
+        raise damaged(path, error) from None
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
             raise UserError(f"line {number} has more or fewer cells than the first", path, _CORRECT)
@@ -83,7 +87,28 @@ def number_in(row: Mapping[str, str], column: str, path: Path) -> float:
     except KeyError:
         raise UserError(f"it has no column {column}", path, _CORRECT) from None
     except ValueError:
-        raise UserError(f"the column {column} holds {row[column]!r}, which is no number", path, _CORRECT) from None
+        raise UserError(
+            f"the column {column} holds {quoted(row[column])}, which is no number", path, _CORRECT
+        ) from None
+
+
+def whole_number_in(row: Mapping[str, str], column: str, path: Path) -> int:
+    """The whole number in a cell; raises UserError if the cell holds none."""
+    number = number_in(row, column, path)
+    if not number.is_integer():
+        raise UserError(f"the column {column} holds {quoted(row[column])}, which is no whole number", path, _CORRECT)
+    return int(number)
+
+
+def set_aside(path: Path) -> Path:
+    """Gives a damaged file or folder another name, which is returned, so that nothing is lost and a new one can begin.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    names = (path.with_name(f"{path.name}.damaged{number or ''}") for number in count())
+    aside = next(name for name in names if not name.exists())
+    return path.rename(aside)
 
 
 def lost(path: Path) -> UserError:

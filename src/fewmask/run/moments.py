@@ -31,7 +31,7 @@ def fitting_state(optimizer: Optimizer, saved: Mapping[str, Any]) -> dict[str, A
 
 
 def _named(state: dict[str, Any], expected: set[str]) -> dict[str, Any]:
-    if state.keys() != expected:
+    if state.keys() not in (expected, set()):  # empty: the parameter has had no gradient yet
         raise ValueError(f"the optimizer needs {', '.join(sorted(expected))}, and it holds {', '.join(sorted(state))}")
     return state
 

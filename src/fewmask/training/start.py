@@ -28,7 +28,7 @@ from fewmask.run.checkpoint import (
 )
 from fewmask.run.files import read_bytes
 from fewmask.run.folder import Beginning, RunFolder, check_data_is_there
-from fewmask.run.validation import selected_val_score, selects
+from fewmask.run.validation import ValScore, selected_val_score, selects, val_scores_so_far
 from fewmask.say import say
 from fewmask.training.device import fit_to_device, launch_fabric, loss_scaler
 from fewmask.training.hooks.alarms import Alarms
@@ -163,12 +163,14 @@ def _run_trainer(
     start = _restore(fabric, run, method, optimizers, scaler)
     trainer = Trainer(method, optimizers, training, fabric, scaler=scaler)
     trainer.position = start
+    so_far: list[ValScore] = []
     if fabric.is_global_zero:
         names = data.classes.names
+        so_far = val_scores_so_far(run, recipe, trainer.done, lambda text: say(console, text, "yellow"))
         trainer.hooks += [Journal(run, names, training.steps, trainer.done, console), Alarms(names, console)]
-    trainer.hooks.append(Validation(run, data.folder, recipe, trainer.done))
+    trainer.hooks.append(Validation(run, data.folder, recipe, so_far))
     if training.feature_picture:
-        trainer.hooks.append(FeaturePicture(run, data, recipe))
+        trainer.hooks.append(FeaturePicture(run, data, recipe, console))
     trainer.hooks.append(Checkpoints(run, recipe))
     trainer.run(data)
 
