@@ -14,6 +14,10 @@ _MOST_VALUES = 100_000
 """The number of values that a text may stand for, with all its aliases written out."""
 
 
+_DEEPEST = 50
+"""The number of lists and mappings that may lie in each other."""
+
+
 class YamlError(ValueError):
     """The text is no YAML; the message says in one line why, and where."""
 
@@ -25,7 +29,7 @@ def parse_yaml(text: str) -> Any:
         YamlError: the text is no YAML, or it holds a value that YAML cannot read, such as the date 2024-02-30.
     """
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         try:
             node = loader.get_single_node()
             if node is None:
@@ -34,10 +38,24 @@ def parse_yaml(text: str) -> Any:
             return loader.construct_document(node)
         finally:
             loader.dispose()
-    except RecursionError:
-        raise YamlError("it is nested too deeply") from None
+    except YamlError:
+        raise
     except Exception as error:  # for a value that only looks like a date or a number, the reader raises nearly anything
         raise YamlError(one_line(error) or type(error).__name__) from None
+
+
+class _Loader(yaml.SafeLoader):
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Composes as the library does, to a certain depth."""
+        if self.depth > _DEEPEST:
+            raise YamlError("it is nested too deeply")
+        self.depth += 1
+        try:
+            return super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        finally:
+            self.depth -= 1
 
 
 def _size(node: yaml.Node, known: dict[int, int]) -> int:

@@ -114,17 +114,21 @@ def test_damaged_files_are_one_line(run: RunFolder) -> None:
 
 
 def test_looks_that_do_not_belong_together_or_hold_no_pictures_are_damaged(run: RunFolder) -> None:
-    seen = LookedAt("test", [Picture(torch.zeros(3, 4, 5, dtype=torch.uint8), torch.zeros(4, 5).byte())] * 2)
+    def of(image: torch.Tensor, labels: torch.Tensor, count: int = 2) -> LookedAt:
+        return LookedAt("test", [Picture(image.clone(), labels.clone()) for _ in range(count)])
+
+    image, labels = torch.zeros(3, 4, 5).byte(), torch.zeros(4, 5).byte()
+    seen = of(image, labels)
     first = look(0, Distances(0.1, 0.2))
     check_looks(run)
     for number, (pictures, kept) in enumerate(
         [
-            (seen._replace(pictures=seen.pictures[:1]), first),
-            (seen._replace(pictures=[Picture(torch.zeros(4, 5, 3).byte(), torch.zeros(4, 5).byte())] * 2), first),
-            (seen._replace(pictures=[Picture(torch.zeros(3, 4, 5).byte(), torch.zeros(4, 6).byte())] * 2), first),
-            (seen._replace(pictures=[Picture(torch.zeros(3, 4, 5), torch.zeros(4, 5).byte())] * 2), first),
-            (seen, first._replace(colors=[torch.zeros(2, 3, 4).byte()] * 2)),
-            (seen, first._replace(colors=[torch.zeros(0, 3, 3).byte()] * 2)),
+            (of(image, labels, 1), first),
+            (of(image.permute(1, 2, 0).contiguous(), labels), first),
+            (of(image, torch.zeros(4, 6).byte()), first),
+            (of(image.float(), labels), first),
+            (seen, first._replace(colors=[torch.zeros(2, 3, 4).byte() for _ in range(2)])),
+            (seen, first._replace(colors=[torch.zeros(0, 3, 3).byte() for _ in range(2)])),
         ]
     ):
         one = RunFolder(run.path / str(number))

@@ -181,12 +181,12 @@ def test_scores_that_nothing_is_selected_by_are_set_aside_if_another_program_cha
     run, told = RunFolder(tmp_path), []
     plain = read_recipe(write_recipe(tmp_path / "plain.yaml", dataset, "supervised", score_every=1))
     selecting = read_recipe(write_recipe(tmp_path / "s.yaml", dataset, "supervised", select="best_val"))
-    run.validation_file.write_text("step;student\n5;0,25\n")
+    run.validation_file.write_text("step;student\n5;0.25\n")
     with pytest.raises(UserError, match="it has no column step"):
         val_scores_so_far(run, selecting, 5, told.append)
     assert val_scores_so_far(run, plain, 5, told.append) == []
     assert told == [f"It has no column step: {run.validation_file} is kept as validation.csv.damaged and begun anew."]
-    assert (tmp_path / "validation.csv.damaged").read_text() == "step;student\n5;0,25\n"
+    assert (tmp_path / "validation.csv.damaged").read_text() == "step;student\n5;0.25\n"
     run.validation_file.write_text("step,teacher\n5,0.25\n7,0.5\n")
     with pytest.raises(UserError, match="it has no column student"):
         val_scores_so_far(run, selecting, 5, told.append)
