@@ -2,9 +2,11 @@
 
 import errno
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -128,3 +130,20 @@ def refusing(call: Any, closed: Path, of_itself: bool) -> Any:
         return call(path, *arguments, **options)
 
     return refused
+
+
+def test_ctrl_c_while_libraries_load_is_one_line(capsys: Capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(error: type[BaseException] | None) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        except KeyboardInterrupt:
+            raise (error or KeyboardInterrupt) from None
+
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.default_int_handler)  # whatever runs the tests
+    for error in (None, ImportError, SystemError):  # which libraries make of it
+        monkeypatch.setattr("fewmask.cli.app.run", lambda error=error: interrupted(error))
+        answer = command(capsys, "train")
+        assert (answer.code, answer.err) == (130, "fewmask: stopped by Ctrl-C.\n")
+    monkeypatch.setattr("fewmask.cli.app.run", Mock(side_effect=ImportError))
+    with pytest.raises(ImportError):
+        command(capsys, "train")

@@ -127,15 +127,19 @@ def texts(folder: Path, seed: int) -> Case:
         "list.txt": (names, lambda path: listed_names(path, SAMPLES, "image")),
     }
 
+    def read_as(name: str, number: int | str, content: bytes) -> None:
+        path = folder / "texts" / str(number) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        _each((kinds[name][1],), path)
+
     def case(number: int) -> None:
         draw = random.Random(f"{seed} text {number}")
         name = draw.choice(list(kinds))
-        text, read = kinds[name]
-        path = folder / str(number) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(changed_text(text, draw))
-        _each((read,), path)
+        read_as(name, number, changed_text(kinds[name][0], draw))
 
+    for name, (text, _) in kinds.items():
+        read_as(name, "whole", text.encode())  # otherwise a change would be no test
     return case
 
 
@@ -164,16 +168,17 @@ def runs(stopped: Path, folder: Path, seed: int) -> Case:
 
 
 def _each(readers: tuple[Callable[[Path], Any], ...], path: Path) -> None:
-    """Every reader has its try, and the last error for people is passed on."""
-    last: UserError | None = None
+    """Every reader has its try; whether the first one succeeds is the end of the case."""
+    refused: list[UserError | None] = []
     for read in readers:
         try:
             read(path)
+            refused.append(None)
         except UserError as error:
-            last = error
+            refused.append(error)
     path.unlink()
-    if last is not None:
-        raise last
+    if refused[0] is not None:
+        raise refused[0]
 
 
 def _change_state(file: Path, draw: random.Random) -> None:

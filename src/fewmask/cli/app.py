@@ -42,8 +42,8 @@ def options(
     """The options that come before a command."""
 
 
-def main() -> None:
-    """Runs the command line."""
+def run() -> None:
+    """Runs the command that the arguments of the process name."""
     warnings.filterwarnings("ignore", module="torch|lightning|timm|tensorboard|PIL")
     try:
         with machine_faults_named():
