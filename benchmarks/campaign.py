@@ -63,7 +63,7 @@ def campaign(folder: Path, num_mutations: int, num_kills: int, seed: int, every:
         ("a data folder deleted at a write", runs.folder_vanishes(recipe, "data", folder)),
     ):
         yield Row(fault, judge(lambda number, case=case: case(writes[number]), 0, len(writes)))
-    limits = range(10, 40, every)
+    limits = range(120, 10, -4 * every)
     files = runs.few_files(recipe, folder)
     yield Row("few open files", judge(lambda number: files(limits[number]), 0, len(limits)))
     for number, method in enumerate(METHODS[: 1 if every > 1 else None]):

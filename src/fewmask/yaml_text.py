@@ -53,7 +53,7 @@ class _Loader(yaml.SafeLoader):
             raise YamlError("it is nested too deeply")
         self.depth += 1
         try:
-            return super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+            return super().compose_node(parent, index)
         finally:
             self.depth -= 1
 

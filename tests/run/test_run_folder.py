@@ -1,5 +1,6 @@
 """A run folder: which networks it holds, whether it is finished, and its lists; a lost or damaged file is one line."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event, current_thread, main_thread
@@ -104,6 +105,10 @@ def test_a_lost_or_damaged_list_is_one_line(tmp_path: Path) -> None:
         file.write_bytes(b"\xff\xfe")
         with pytest.raises(UserError, match=rf"{file.name}: the file cannot be read \('utf-8' codec can't decode"):
             read()
+    run.labeled_file.unlink()
+    os.mkfifo(run.labeled_file)
+    with pytest.raises(UserError, match=r"labeled\.txt: the file cannot be read \(it is a pipe or a device"):
+        run.labeled_names()
     run.labeled_file.unlink()
     with pytest.raises(UserError, match=r"the run has lost its labeled\.txt\. Copy the folder again, or train anew"):
         run.labeled_names()

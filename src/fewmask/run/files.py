@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from safetensors.torch import load
 from torch import Tensor
 
+from fewmask.data.opening import regular_file
 from fewmask.errors import UserError, quoted
 
 _ANEW = "Copy it again, or train anew with another --out."
@@ -25,19 +26,20 @@ class Table(NamedTuple):
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 text; raises UserError if the file is lost or damaged."""
+    """A UTF-8 text with any line ends; raises UserError if the file is lost or damaged."""
+    if not path.exists():
+        raise lost(path)
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise lost(path) from None
-    except (OSError, UnicodeDecodeError) as error:
+        return io.TextIOWrapper(io.BytesIO(read_bytes(path)), encoding="utf-8-sig").read()
+    except UnicodeDecodeError as error:
         raise damaged(path, error) from None
 
 
 def read_bytes(path: Path) -> bytes:
-    """The whole file; raises UserError if it is lost or cannot be read."""
+    """The whole file; raises UserError if it is lost or cannot be read. A pipe is not waited for."""
     try:
-        return path.read_bytes()
+        with regular_file(path) as file:
+            return file.read()
     except OSError as error:
         raise damaged(path, error) from None
 

@@ -19,7 +19,7 @@ from fewmask.recipe.folders import source_folder, target_folder
 from fewmask.run.validation import steps_between_val_scores
 from fewmask.shapes import IGNORE
 from fewmask.training.device import num_local_processes
-from fewmask.training.shared_memory import num_workers
+from fewmask.training.readers import num_workers
 
 _LARGEST_CROP = 512
 _MOST_PADDING = 8  # times an image; a larger crop is a slip of the finger
