@@ -197,13 +197,13 @@ class RunFolder:
         write_text(self.recipe_file, recipe_yaml(beginning.recipe))  # last, because its presence makes this a run
 
     def _clear(self) -> None:
-        """Removes what was written by a run that has saved nothing."""
-        self.recipe_file.unlink()  # first, because without it this is no run any more
+        """Removes what was written by a run that has saved nothing; if it is killed here, it is still such a run."""
         for folder in (self.checkpoints, self.features):
             shutil.rmtree(folder, ignore_errors=True)
         logs = (self.metrics_file, self.validation_file, self.features_table, self.features_picture)
         lists = (self.classes_file, self.labeled_file, self.unlabeled_file, self.source_file)
-        for path in (*logs, *lists, *self.path.glob("events.out.tfevents.*"), self.model_file(_PRETRAINED)):
+        events = self.path.glob("events.out.tfevents.*")
+        for path in (*logs, *events, self.model_file(_PRETRAINED), self.recipe_file, *lists):
             path.unlink(missing_ok=True)
 
     def _clear_baseline(self) -> None:

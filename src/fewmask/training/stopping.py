@@ -9,6 +9,7 @@ from types import FrameType
 import torch
 from lightning_fabric import Fabric
 
+_PATIENCE = 5.0  # seconds
 _SECONDS = 1.0
 _MOST_STEPS = 200
 
@@ -21,16 +22,21 @@ class Interrupted(KeyboardInterrupt):
 def stop_flag() -> Iterator[Callable[[], bool]]:
     """Gives a function that says whether Ctrl-C, SIGTERM or SIGHUP (a closed terminal) came.
 
-    The step in progress is finished first. A second Ctrl-C stops at once. Under nohup, SIGHUP stays ignored.
+    The step in progress is finished first. A second Ctrl-C stops at once. So does any second signal that comes seconds
+    after the first, because then the step hangs; launchers may send a signal twice in one moment. Under nohup, SIGHUP
+    stays ignored.
     """
-    asked = False
+    asked, first = False, 0.0
     numbers = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # not on Windows
         numbers.append(signal.SIGHUP)
 
     def ask(_: int, __: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
+        nonlocal asked, first
+        if asked and time.monotonic() - first > _PATIENCE:
+            raise KeyboardInterrupt
+        if not asked:
+            asked, first = True, time.monotonic()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     try:
