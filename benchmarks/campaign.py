@@ -86,7 +86,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=1, help="of the writes and limits, only every so manieth one")
     args = parser.parse_args()
-    told = f"python benchmarks/campaign.py --mutations {args.mutations} --kills {args.kills} --every {args.every} --seed {args.seed}"
+    flags = " ".join(f"--{name} {value}" for name, value in vars(args).items())
+    told = f"python benchmarks/campaign.py {flags}"
     rows, is_good = [], True
     with tempfile.TemporaryDirectory() as folder:
         for fault, report in campaign(Path(folder), args.mutations, args.kills, args.seed, args.every):
