@@ -101,6 +101,8 @@ def test_arguments_that_no_file_system_takes_are_one_line(tmp_path: Path, datase
             "method.num_phases=9223372036854775807",
         ),
         ("train", recipe, "--out", tmp_path / "run", "--method", LONG),
+        ("train", recipe, "--out", tmp_path / "run", "--labels", "9" * 5000),
+        ("train", recipe, "--out", tmp_path / "run", "--labels", f"1/{'9' * 5000}"),
         ("train", "--resume", LONG),
         ("doctor", LONG),
         ("evaluate", LONG),

@@ -221,7 +221,7 @@ def _read_text(path: Path) -> dict[str, Any]:
         line = text.strip()
         if not line or line.startswith("#"):
             continue
-        match = re.fullmatch(r"(\d+)\s+(.*?\S)((?:\s+\d+){3})?", line)
+        match = re.fullmatch(r"(\d{1,9})\s+(.*?\S)((?:\s+\d{1,9}){3})?", line)
         if match is None or re.search(r"\s\d+\s+\d+$", match[2]):
             raise UserError(
                 f"line {number} is {quoted(line)}", path, "Write `value name` or `value name red green blue`."

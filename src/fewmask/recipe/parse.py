@@ -138,7 +138,7 @@ def _apply(tree: dict[str, Any], path: str, value: Any) -> None:
             inner = {}
         if not isinstance(inner, Mapping | None):
             raise UserError(
-                f"{quoted(key)} is {quoted(inner)}, which has no setting {last}",
+                f"{key} is {quoted(inner)}, which has no setting {last}",
                 path,
                 f"Correct {key}, or leave this out.",
             )

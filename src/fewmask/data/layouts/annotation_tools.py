@@ -4,13 +4,14 @@ CVAT, https://docs.cvat.ai/docs/dataset_management/formats/format-smask
 LabelMe, https://github.com/wkentaro/labelme (examples/semantic_segmentation)
 """
 
+import re
 from pathlib import Path
 
 from fewmask.data.classes import Classes
 from fewmask.data.layouts.layout import Layout
 from fewmask.data.lists import list_text
 from fewmask.data.sample import IMAGE_SUFFIXES, Folder, Sample, files_by_stem, paired
-from fewmask.errors import UserError
+from fewmask.errors import UserError, quoted
 
 
 def _read_cvat(root: Path, mistakes: list[UserError]) -> Folder:
@@ -36,8 +37,8 @@ def _classes_of_cvat(path: Path) -> Classes:
         if line and not line.startswith("#"):
             name, _, rest = line.partition(":")
             levels = rest.partition(":")[0].split(",")
-            if len(levels) != 3 or not all(level.strip().isdecimal() for level in levels):
-                raise UserError(f"the line {line!r} gives no color", path, "Write `name:red,green,blue::`.")
+            if len(levels) != 3 or not all(re.fullmatch(r"\s*\d{1,9}\s*", level) for level in levels):
+                raise UserError(f"the line {quoted(line)} gives no color", path, "Write `name:red,green,blue::`.")
             names.append(name)
             colors.append(tuple(int(level) for level in levels))
     return _classes(path, {"names": names, "colors": colors, "encoding": "rgb"})
