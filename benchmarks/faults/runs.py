@@ -21,6 +21,7 @@ from rich.console import Console
 
 from fewmask.errors import UserError
 from fewmask.recipe import read_recipe
+from fewmask.run.checkpoint import save_checkpoint
 from fewmask.run.folder import RunFolder
 from fewmask.training.hooks import checkpoints
 from fewmask.training.start import resume_run, train_recipe
@@ -69,10 +70,9 @@ def stopped_run(recipe: Path, run: Path) -> Path:
     """A run that was killed after its first checkpoint."""
 
     def save_and_die(*arguments: Any) -> None:
-        save(*arguments)
+        save_checkpoint(*arguments)
         os._exit(0)
 
-    save = checkpoints.save_checkpoint
     child = os.fork()
     if not child:
         with patch.object(checkpoints, "save_checkpoint", save_and_die):

@@ -178,7 +178,8 @@ def test_scores_on_val_go_to_a_file_and_back_whatever_the_networks_are_called(tm
 def test_scores_that_nothing_is_selected_by_are_set_aside_if_another_program_changed_them(
     tmp_path: Path, dataset: Path
 ) -> None:
-    run, told = RunFolder(tmp_path), []
+    run = RunFolder(tmp_path)
+    told: list[str] = []
     plain = read_recipe(write_recipe(tmp_path / "plain.yaml", dataset, "supervised", score_every=1))
     selecting = read_recipe(write_recipe(tmp_path / "s.yaml", dataset, "supervised", select="best_val"))
     run.validation_file.write_text("step;student\n5;0.25\n")

@@ -17,7 +17,7 @@ Usage = namedtuple("Usage", "free")
 
 @pytest.fixture(autouse=True)
 def of_a_container(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers.shutil, "disk_usage", lambda _: Usage(100 * 2**20))
+    monkeypatch.setattr("fewmask.training.readers.shutil.disk_usage", lambda _: Usage(100 * 2**20))
 
 
 def test_as_many_read_ahead_as_have_room_if_the_recipe_leaves_it_open() -> None:

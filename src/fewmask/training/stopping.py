@@ -73,4 +73,4 @@ class Vote:
         wish, seconds = self._fabric.all_reduce(mine, reduce_op="max").tolist()
         self._between = min(max(1, int(_SECONDS / max(seconds, 1e-9))), _MOST_STEPS)
         self._since, self._last = 0, time.perf_counter()
-        return wish > 0
+        return bool(wish > 0)
