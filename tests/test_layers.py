@@ -23,6 +23,8 @@ NETWORK = {
     "in_eval_mode",
     "on_coarse_grid",
     "take_from_first_rank",
+    "average_over_ranks",
+    "norm_statistics",
 }
 """What every run has of `models`: its network, the settings of it, its first weights, and ways to read it."""
 

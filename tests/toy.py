@@ -17,6 +17,9 @@ import yaml
 from PIL import Image
 
 from fewmask import cli
+from fewmask.recipe import Recipe
+from fewmask.run.folder import Beginning, RunFolder
+from fewmask.training.prepare import prepare_data
 
 NAMES = ("ground", "box", "tree", "car")
 HEIGHT, WIDTH = 48, 64
@@ -97,6 +100,13 @@ def write_recipe(path: Path, data: Path, method: Any = "class_bank", **training:
     blocks = {"data": {"root": str(data)}, "net": NET, "method": method, "training": TRAINING | training}
     path.write_text(yaml.safe_dump(blocks))
     return path
+
+
+def begin_run(recipe: Recipe, path: Path) -> RunFolder:
+    """A run folder in which nothing has been trained yet."""
+    data, run = prepare_data(recipe), RunFolder(path)
+    with run.begun(Beginning(recipe, data.classes, data.partition, data.source_names)):
+        return run
 
 
 def command(capsys: pytest.CaptureFixture[str], *words: object) -> Answer:

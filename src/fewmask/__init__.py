@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fewmask.errors import UserError
+from fewmask.faults import machine_faults_named
 
 if TYPE_CHECKING:
     from fewmask.use.model import Model
@@ -48,19 +49,22 @@ def train(
 
     named = {"method.name": method, "data.labels": labels, "pretrain": pretrain}
     changes = {key: value for key, value in named.items() if value is not None} | dict(settings or {})
-    recipe = recipe_for(Path(source), changes)
-    return (train_with_baseline if baseline else train_recipe)(recipe, Path(out)).path
+    with machine_faults_named():
+        recipe = recipe_for(Path(source), changes)
+        return (train_with_baseline if baseline else train_recipe)(recipe, Path(out)).path
 
 
 def resume(run: str | Path) -> Path:
     """Goes on with an interrupted run, as `fewmask train --resume` does; on a CPU the result is the same to the bit."""
     from fewmask.study.baseline import resume_with_baseline
 
-    return resume_with_baseline(Path(run)).path
+    with machine_faults_named():
+        return resume_with_baseline(Path(run)).path
 
 
 def load(run: str | Path, device: str = "auto") -> "Model":
     """The trained model of a run folder, with `.predict(images)` and `.evaluate("test")`."""
     from fewmask.use.model import load as load_model
 
-    return load_model(run, device)
+    with machine_faults_named():
+        return load_model(run, device)

@@ -2,7 +2,10 @@
 
 from rich.console import Console
 
+from fewmask.errors import printable
+
 
 def say(console: Console, text: str, style: str | None = None) -> None:
-    """Prints one line, which only the terminal wraps."""
-    console.print(text, style=style, markup=False, soft_wrap=True)
+    """Prints text whose lines only the terminal wraps; control characters of names are escaped."""
+    shown = "\n".join(printable(line) for line in text.split("\n"))
+    console.print(shown, style=style, markup=False, soft_wrap=True)

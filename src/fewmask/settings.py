@@ -22,7 +22,17 @@ class Settings(BaseModel):
             types = _types(cls.model_fields[str(info.field_name)].annotation)
             if bool not in types and types & {int, float}:
                 raise ValueError("it should be a number")
-        return str(value) if isinstance(value, PurePath) else value
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise ValueError("it should be a number of at most 18 digits")
+        text = str(value) if isinstance(value, PurePath) else value
+        if isinstance(text, str) and ("\0" in text or (not text.isascii() and _has_halves(text))):
+            raise ValueError("it holds a character that no file and no text may hold")
+        return text
+
+
+def _has_halves(text: str) -> bool:
+    """Whether the text holds halves of characters, which stand for bytes of a path that is not Unicode."""
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _types(annotation: Any) -> set[Any]:

@@ -18,8 +18,19 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from fewmask.recipe import read_recipe
-from fewmask.training.start import create_run
-from toy import HEIGHT, WIDTH, Answer, assert_mistake, command, draw_scene, read, save, save_lying, write_recipe
+from toy import (
+    HEIGHT,
+    WIDTH,
+    Answer,
+    assert_mistake,
+    begin_run,
+    command,
+    draw_scene,
+    read,
+    save,
+    save_lying,
+    write_recipe,
+)
 
 Capsys = pytest.CaptureFixture[str]
 ONE_STEP = ("--set", "training.steps=1")
@@ -216,7 +227,7 @@ def test_a_run_that_trains_is_not_begun_anew(
 ) -> None:
     monkeypatch.setattr("fewmask.run.folder._PATIENCE", 0.1)
     recipe = write_recipe(tmp_path / "recipe.yaml", data)
-    run = create_run(read_recipe(recipe), tmp_path / "run")
+    run = begin_run(read_recipe(recipe), tmp_path / "run")
     before = run.recipe_file.read_text()
     with run.claimed():
         answer = command(capsys, "train", recipe, "--out", run.path, "--set", "training.seed=3")

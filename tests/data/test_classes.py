@@ -181,3 +181,19 @@ def test_camvid_has_11_classes_and_void_is_ignored() -> None:
     assert len(classes) == 11
     assert classes.names[0] == "Sky"
     assert classes.ignore == (11, 255)
+
+
+@pytest.mark.parametrize("name", [r"a\e[2Jb", r"a\nb", r"a\u202Eb", r"a\Lb"])
+def test_a_class_name_that_could_tell_a_terminal_what_to_do_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / "dataset.yaml").write_text(f'names: [ground, "{name}"]')
+    with pytest.raises(UserError, match="holds a control character") as caught:
+        read_classes(tmp_path)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("line", [f"{'9' * 5000} road", f"1 road {'9' * 5000} 0 0"])
+def test_a_number_without_an_end_is_one_line(line: str, tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text(f"0 ground\n{line}\n")
+    with pytest.raises(UserError, match="line 2 is") as caught:
+        read_classes(tmp_path)
+    assert len(str(caught.value)) < 1000

@@ -1,6 +1,9 @@
 """Checkpoints are whole or absent, and give back what they were given."""
 
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from fewmask.recipe import TrainingConfig, make_recipe
 from fewmask.run.atomic import write_text
 from fewmask.run.checkpoint import (
     Position,
+    cannot_write,
     check_recipe,
     latest_checkpoint,
     load_checkpoint,
@@ -50,6 +54,7 @@ class Trained:
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
+    (tmp_path / "run").mkdir()
     return RunFolder(tmp_path / "run")
 
 
@@ -167,3 +172,129 @@ def test_state_that_does_not_fit_or_cannot_be_read_is_one_line(tmp_path: Path) -
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(UserError, match="cannot be read"):
         load_state(path, nn.Linear(2, 3))
+
+
+def other_shape(training: Any) -> None:
+    training["optimizers"][0]["state"][0]["exp_avg"] = torch.zeros(3)
+
+
+def lying_layout(training: Any) -> None:  # of the right shape, but of one number in memory
+    training["optimizers"][0]["state"][0]["exp_avg"] = torch.zeros(1).expand(40, 20)
+
+
+def no_step(training: Any) -> None:
+    del training["optimizers"][0]["state"][0]["step"]
+
+
+def step_of_a_row(training: Any) -> None:
+    training["optimizers"][1]["state"][0]["step"] = torch.ones(5)
+
+
+def moments_of_integers(training: Any) -> None:
+    training["optimizers"][0]["state"][0]["exp_avg"] = torch.zeros(40, 20, dtype=torch.int64)
+
+
+def moments_as_text(training: Any) -> None:
+    training["optimizers"][0]["state"] = "text"
+
+
+def more_parameters(training: Any) -> None:
+    training["optimizers"][0]["state"][7] = training["optimizers"][0]["state"][0]
+
+
+def rate_as_text(training: Any) -> None:
+    for group in training["optimizers"][0]["param_groups"]:
+        group["lr"] = group["initial_lr"] = group["betas"] = "fast"
+
+
+def position_as_text(training: Any) -> None:
+    training["position"] = ("first", "last")
+
+
+def position_below_zero(training: Any) -> None:
+    training["position"] = (0, -1)
+
+
+def one_optimizer_less(training: Any) -> None:
+    training["optimizers"].pop()
+
+
+def nothing(training: Any) -> None:
+    training.clear()
+
+
+GOES_ON = (lying_layout, rate_as_text)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        *(other_shape, lying_layout, no_step, step_of_a_row, moments_of_integers, moments_as_text, more_parameters),
+        *(rate_as_text, position_as_text, position_below_zero, one_optimizer_less, nothing),
+    ],
+)
+def test_a_state_of_another_form_is_one_line_and_is_never_given_to_an_optimizer(spoil: Any, run: RunFolder) -> None:
+    trained = Trained(2)
+    path = trained.save(run, Position(0, 2))
+    training = torch.load(path / "training.pt", weights_only=True)
+    spoil(training)
+    torch.save(training, path / "training.pt")
+    with pytest.raises(UserError, match=r"training\.pt: .*its checksum differs"):
+        load_checkpoint(path, Trained(0).layers, trained.optimizers)
+    (path / "SHA256SUMS").unlink()
+    resumed = Trained(0)
+    for optimizer in resumed.optimizers:
+        for group in optimizer.param_groups:
+            group["fused"] = True  # whose kernel trusts the shapes
+    if spoil in GOES_ON:  # what is odd is not taken from the file
+        load_checkpoint(path, resumed.layers, resumed.optimizers)
+        resumed.train(1)
+    else:
+        with pytest.raises(UserError, match=r"training\.pt: the file cannot be read \(") as caught:
+            load_checkpoint(path, resumed.layers, resumed.optimizers)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["method.safetensors", "training.pt"])
+def test_a_flipped_bit_in_a_checkpoint_is_found(name: str, run: RunFolder) -> None:
+    trained = Trained(2)
+    file = trained.save(run, Position(0, 2)) / name
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=rf"{name}: .*it is not as it was written: its checksum differs"):
+        load_checkpoint(file.parent, trained.layers, trained.optimizers)
+
+
+def test_a_program_in_a_checkpoint_is_not_run_and_nobody_is_told_to_run_it(run: RunFolder, tmp_path: Path) -> None:
+    trained = Trained(1)
+    path = trained.save(run, Position(0, 1))
+    (path / "SHA256SUMS").unlink()
+    torch.save({"optimizers": [], "position": Touching(tmp_path / "ran")}, path / "training.pt")
+    with pytest.raises(UserError, match="holds more than tensors") as caught:
+        load_checkpoint(path, trained.layers, trained.optimizers)
+    assert "weights_only" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
+
+
+class Touching:
+    """An object that touches a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def test_a_deleted_run_folder_is_not_called_a_full_disk(run: RunFolder) -> None:
+    run.path.rmdir()
+    with pytest.raises(
+        UserError, match=r"\(No such file or directory\); the run folder is gone\. Put it back, or train"
+    ):
+        Trained(1).save(run, Position(0, 1))
+    assert not run.path.exists()
+    run.path.mkdir()
+    told = str(cannot_write(run, "the log", PermissionError(errno.EACCES, os.strerror(errno.EACCES))))
+    assert "(Permission denied); there is no checkpoint yet. Mend this, then: fewmask train --resume" in told
+    assert "Free some space" in str(cannot_write(run, "the log", OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))

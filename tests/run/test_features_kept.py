@@ -14,6 +14,7 @@ from fewmask.run.features import (
     KeptLook,
     LookedAt,
     Moment,
+    check_looks,
     read_features_table,
     read_looked_at,
     read_looks,
@@ -110,3 +111,34 @@ def test_damaged_files_are_one_line(run: RunFolder) -> None:
     run.features_table.write_text("stage,step\ntrain,1\n")
     with pytest.raises(UserError, match=r"features\.csv: it has no column intra_class_distance"):
         read_features_table(run)
+
+
+def test_looks_that_do_not_belong_together_or_hold_no_pictures_are_damaged(run: RunFolder) -> None:
+    def of(image: torch.Tensor, labels: torch.Tensor, count: int = 2) -> LookedAt:
+        return LookedAt("test", [Picture(image.clone(), labels.clone()) for _ in range(count)])
+
+    image, labels = torch.zeros(3, 4, 5).byte(), torch.zeros(4, 5).byte()
+    seen = of(image, labels)
+    first = look(0, Distances(0.1, 0.2))
+    check_looks(run)
+    for number, (pictures, kept) in enumerate(
+        [
+            (of(image, labels, 1), first),
+            (of(image.permute(1, 2, 0).contiguous(), labels), first),
+            (of(image, torch.zeros(4, 6).byte()), first),
+            (of(image.float(), labels), first),
+            (seen, first._replace(colors=[torch.zeros(2, 3, 4).byte() for _ in range(2)])),
+            (seen, first._replace(colors=[torch.zeros(0, 3, 3).byte() for _ in range(2)])),
+        ]
+    ):
+        one = RunFolder(run.path / str(number))
+        one.path.mkdir()
+        write_looked_at(one, pictures)
+        write_look(one, kept, Moment(0, "start", 0))
+        with pytest.raises(UserError, match="the file cannot be read"):
+            check_looks(one)
+    write_looked_at(run, seen)
+    write_look(run, first, Moment(0, "start", 0))
+    check_looks(run)
+    (run.features / "1x_mine.safetensors").touch()
+    check_looks(run)

@@ -18,12 +18,13 @@ from fewmask.run.validation import (
     best_val_score,
     read_val_scores,
     selected_val_score,
+    val_scores_so_far,
     write_val_scores,
 )
 from fewmask.training.hooks.validation import Validation
 from fewmask.training.prepare import prepare_data
-from fewmask.training.start import build_method, create_run
-from toy import Child, assert_mistake, command, write_recipe
+from fewmask.training.start import build_method
+from toy import Child, assert_mistake, begin_run, command, write_recipe
 
 Capsys = pytest.CaptureFixture[str]
 BANK = {"name": "class_bank", "quality_filter": False, "bank_slots": 64, "teacher_momentum": 0.9}
@@ -128,17 +129,17 @@ def test_val_without_masks_is_one_line_before_anything_is_trained(
 def test_the_best_network_is_that_of_the_scores_which_a_checkpoint_knows(tmp_path: Path, dataset: Path) -> None:
     settings = {"score_every": 1, "select": "best_val"}
     recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset, "supervised", **settings))
-    run = create_run(recipe, tmp_path / "run")
+    run = begin_run(recipe, tmp_path / "run")
     data = prepare_data(recipe)
     method = build_method(recipe, data)
 
     def score(validation: Validation, step: int, miou: float) -> None:
         validation.keep(SimpleNamespace(method=method), ValScore(step, {"student": miou}))  # type: ignore[arg-type]
 
-    first = Validation(run, data.folder, recipe, 0)
+    first = Validation(run, data.folder, recipe, val_scores_so_far(run, recipe, 0, pytest.fail))
     score(first, 1, 0.1234561)
     score(first, 2, 0.9)  # whose checkpoint is lost
-    again = Validation(run, data.folder, recipe, 1)
+    again = Validation(run, data.folder, recipe, val_scores_so_far(run, recipe, 1, pytest.fail))
     selected = selected_val_score(run, recipe)
     assert selected is not None
     assert selected["step"] == 2
@@ -174,9 +175,30 @@ def test_scores_on_val_go_to_a_file_and_back_whatever_the_networks_are_called(tm
     assert read_val_scores(run) == scores
 
 
+def test_scores_that_nothing_is_selected_by_are_set_aside_if_another_program_changed_them(
+    tmp_path: Path, dataset: Path
+) -> None:
+    run = RunFolder(tmp_path)
+    told: list[str] = []
+    plain = read_recipe(write_recipe(tmp_path / "plain.yaml", dataset, "supervised", score_every=1))
+    selecting = read_recipe(write_recipe(tmp_path / "s.yaml", dataset, "supervised", select="best_val"))
+    run.validation_file.write_text("step;student\n5;0.25\n")
+    with pytest.raises(UserError, match="it has no column step"):
+        val_scores_so_far(run, selecting, 5, told.append)
+    assert val_scores_so_far(run, plain, 5, told.append) == []
+    assert told == [f"It has no column step: {run.validation_file} is kept as validation.csv.damaged and begun anew."]
+    assert (tmp_path / "validation.csv.damaged").read_text() == "step;student\n5;0.25\n"
+    run.validation_file.write_text("step,teacher\n5,0.25\n7,0.5\n")
+    with pytest.raises(UserError, match="it has no column student"):
+        val_scores_so_far(run, selecting, 5, told.append)
+    assert val_scores_so_far(run, plain, 5, told.append) == [ValScore(5, {"teacher": 0.25})]
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
+        ("step,student\n5.5,0.1\n", "the column step holds '5.5', which is no whole number"),
+        ("step,student\nnan,0.1\n", "the column step holds 'nan', which is no whole number"),
         ("step,student\n5,0.1,0.2\n", "line 2 has more or fewer cells"),
         ("step,student\n5,high\n", "the column student holds 'high', which is no number"),
         ("student\n0.1\n", "it has no column step"),

@@ -15,8 +15,8 @@ from fewmask.errors import UserError
 from fewmask.recipe import make_method_config, read_recipe
 from fewmask.run.folder import RunFolder
 from fewmask.study.baseline import baseline_of, compare_with_baseline, train_with_baseline
-from fewmask.training.start import create_run, train_recipe
-from toy import HEIGHT, WIDTH, Child, command, save, write_recipe
+from fewmask.training.start import train_recipe
+from toy import HEIGHT, WIDTH, Child, begin_run, command, save, write_recipe
 
 HEADING = "what the unlabeled images gave, IoU on val"
 
@@ -39,6 +39,19 @@ def test_run_stopped_anywhere_goes_on_with_its_baseline(interrupted: str, tmp_pa
     assert HEADING in resumed.out
     assert (run / "student.safetensors").exists()
     assert (run / "baseline" / "student.safetensors").exists()
+
+
+def test_run_killed_before_its_first_step_still_knows_of_its_baseline(
+    tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset))
+    run = RunFolder(tmp_path / "run")
+    monkeypatch.setattr("fewmask.training.start._train", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        train_with_baseline(recipe, run.path)
+    assert run.is_begun
+    assert run.baseline.recipe().method.name == "supervised"
+    assert run.baseline.labeled_names() == run.labeled_names() == [f"train{index}" for index in range(4)]
 
 
 def test_baseline_is_the_same_recipe_with_another_method(tmp_path: Path, dataset: Path) -> None:
@@ -102,7 +115,7 @@ def test_comparison_names_the_classes_that_lost_where_the_mean_gained(
             "selected": chosen,
         }
 
-    run = create_run(read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset)), tmp_path / "run")
+    run = begin_run(read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset)), tmp_path / "run")
 
     def said(*pair: dict[str, Any]) -> str:
         of_both = iter(pair)

@@ -131,9 +131,8 @@ def test_terminal_shows_steps_and_time_left_beside_long_notes(run: RunFolder) ->
 
 
 def test_log_that_cannot_be_opened_is_one_line(run: RunFolder) -> None:
-    run.metrics_file.mkdir()
-    with pytest.raises(UserError, match=r"the log could not be written \(Is a directory\); there is no checkpoint yet"):
-        open_journal(run)
+    with pytest.raises(UserError, match=r"the log could not be written \(No such file .*\); the run folder is gone"):
+        open_journal(RunFolder(run.path / "deleted"))
 
 
 @pytest.mark.parametrize("longest", [60, 300, 1000])

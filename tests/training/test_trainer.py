@@ -260,6 +260,16 @@ def test_first_signal_is_noted_and_the_second_ctrl_c_stops_at_once(number: signa
     assert [signal.getsignal(each) for each in STOPPING] == before
 
 
+def test_a_hanging_step_is_ended_by_a_later_signal_but_not_by_a_double_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with stop_flag() as stopped:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stopped()
+        monkeypatch.setattr("fewmask.training.stopping._PATIENCE", -1.0)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
 def test_a_closed_terminal_does_not_stop_what_runs_under_nohup() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -14,6 +14,7 @@ from fewmask.cli.predict import predict
 from fewmask.cli.settings import settings
 from fewmask.cli.train import train
 from fewmask.errors import UserError
+from fewmask.faults import machine_faults_named
 
 app = typer.Typer(
     add_completion=False,
@@ -41,11 +42,12 @@ def options(
     """The options that come before a command."""
 
 
-def main() -> None:
-    """Runs the command line."""
+def run() -> None:
+    """Runs the command that the arguments of the process name."""
     warnings.filterwarnings("ignore", module="torch|lightning|timm|tensorboard|PIL")
     try:
-        app()
+        with machine_faults_named():
+            app()
     except UserError as error:
         typer.echo(f"fewmask: {error}", err=True)
         sys.exit(2)

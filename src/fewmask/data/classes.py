@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
-from fewmask.errors import UserError, choices, one_line, reason_of
+from fewmask.errors import UserError, choices, printable, quoted, reason_of
 from fewmask.shapes import IGNORE
+from fewmask.yaml_text import YamlError, parse_yaml
 
 MAX_CLASSES = 254  # 255 is IGNORE, and 254 marks an unknown value while a mask is read
 CLASS_FILES = ("dataset.yaml", "classes.txt")
@@ -124,7 +125,7 @@ def read_classes(root: Path | str) -> Classes:
         key = ".".join(str(part) for part in first["loc"])
         if first["loc"] == ("names",) and first["type"] == "missing":
             raise UserError("`names` is missing", path, _SHORTEST) from None
-        what = f"`{key}` is {first['input']!r}: {reason_of(first)}"
+        what = f"`{key}` is {quoted(first['input'])}: {reason_of(first)}"
         raise UserError(what, path, _FORMS[str(first["loc"][0])]) from None
 
 
@@ -138,6 +139,9 @@ def write_classes(classes: Classes, path: Path | str) -> None:
 
 
 def _check_names(names: tuple[str, ...]) -> None:
+    hidden = next((name for name in names if printable(name) != name), None)
+    if hidden is not None:
+        raise UserError(f"the class name {hidden!r} holds a control character", fix="Write it with letters and blanks.")
     repeated = [name for index, name in enumerate(names) if name in names[:index]]
     if repeated:
         raise UserError(f"class {repeated[0]!r} is named twice", fix="Give every class its own name.")
@@ -194,14 +198,14 @@ def _check_colors(classes: Classes) -> None:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        fields = yaml.safe_load(_read_utf8(path))
-    except yaml.YAMLError as error:
-        raise UserError(one_line(error), path, "Correct the YAML at that place.") from None
+        fields = parse_yaml(_read_utf8(path))
+    except YamlError as error:
+        raise UserError(str(error), path, "Correct the YAML at that place.") from None
     if not isinstance(fields, dict):
         raise UserError(f"the file is {'empty' if fields is None else 'no list of keys'}", path, _SHORTEST)
     for key in fields:
         if key not in Classes.model_fields:
-            raise UserError(f"unknown key {key!r}", path, f"Keys are {choices(str(key), Classes.model_fields)}.")
+            raise UserError(f"unknown key {quoted(key)}", path, f"Keys are {choices(str(key), Classes.model_fields)}.")
     if isinstance(fields.get("names"), dict):
         by_value = fields["names"]
         fields = {"values": list(by_value), **fields, "names": list(by_value.values())}
@@ -213,13 +217,15 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 def _read_text(path: Path) -> dict[str, Any]:
     """The fields of `Classes` from lines `value name [red green blue]`; names may hold spaces."""
     names, values, colors, ignore, ignore_colors = [], [], [], [], []
-    for number, text in enumerate(_read_utf8(path).splitlines(), start=1):
+    for number, text in enumerate(_read_utf8(path).split("\n"), start=1):
         line = text.strip()
         if not line or line.startswith("#"):
             continue
-        match = re.fullmatch(r"(\d+)\s+(.*?\S)((?:\s+\d+){3})?", line)
+        match = re.fullmatch(r"(\d{1,9})\s+(.*?\S)((?:\s+\d{1,9}){3})?", line)
         if match is None or re.search(r"\s\d+\s+\d+$", match[2]):
-            raise UserError(f"line {number} is {line!r}", path, "Write `value name` or `value name red green blue`.")
+            raise UserError(
+                f"line {number} is {quoted(line)}", path, "Write `value name` or `value name red green blue`."
+            )
         value, name = int(match[1]), match[2]
         color = [[int(level) for level in match[3].split()]] if match[3] else []
         if name.lower() in VOID_NAMES:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from fewmask.data.classes import Classes
+from fewmask.data.opening import opened
 from fewmask.errors import UserError
 from fewmask.shapes import IGNORE, ByteImage, ByteLabel
 
@@ -49,7 +50,7 @@ def read_image(path: Path) -> ByteImage:
 def read_size(path: Path) -> tuple[int, int]:
     """Height and width of the upright picture, from the file's header alone."""
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             width, height = image.size
             # This is Image.Image's own getexif: the method for PNG would decode all pixels to look behind them.
             orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
@@ -62,7 +63,7 @@ def read_size(path: Path) -> tuple[int, int]:
 def num_pictures(path: Path) -> int:
     """How many pictures, pages or frames a file holds; only the first is read. A camera's preview does not count."""
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     except Exception as error:
         raise _unreadable(path, error) from error
@@ -90,7 +91,7 @@ def read_mask(path: Path, classes: Classes) -> ByteLabel:
 def _load(path: Path) -> tuple[Image.Image, int]:
     """The decoded, upright image, and the factor by which Pillow stretched its gray levels."""
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             tile_args = image.tile[0].args if image.tile else None
             raw_mode = tile_args[0] if isinstance(tile_args, tuple | list) else tile_args
             image.load()

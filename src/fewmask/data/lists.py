@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
 from fewmask.data.sample import Sample
-from fewmask.errors import UserError
+from fewmask.errors import UserError, quoted
 
 _FORM = "Write one image a line, by its name or its file."
 
@@ -24,7 +24,7 @@ def listed_names(path: Path, samples: Sequence[Sample], kind: str) -> list[str]:
         UserError: the file is missing, not text or empty, or a line names none of the samples.
     """
     text = list_text(path)
-    stripped = {number: re.split(r"(?:^|\s)#", line)[0].strip() for number, line in enumerate(text.splitlines(), 1)}
+    stripped = {number: re.split(r"(?:^|\s)#", line)[0].strip() for number, line in enumerate(text.split("\n"), 1)}
     lines = {number: line for number, line in stripped.items() if line}
     if not lines:
         raise UserError("the list of images is empty", path, _FORM)
@@ -33,7 +33,7 @@ def listed_names(path: Path, samples: Sequence[Sample], kind: str) -> list[str]:
     unknown = [number for number, name in names.items() if name is None]
     if unknown:
         first = lines[unknown[0]]
-        what = f"line {unknown[0]}, {first!r}, is no {kind}"
+        what = f"line {unknown[0]}, {quoted(first)}, is no {kind}"
         more = f" (like {len(unknown) - 1} of the other {len(lines) - 1} lines)" if len(unknown) > 1 else ""
         nearest = difflib.get_close_matches(PureWindowsPath(first.split()[0]).stem, known, n=1, cutoff=0)
         raise UserError(what + more, path, f"Correct it (nearest: {nearest[0]}).")

@@ -21,7 +21,7 @@ from fewmask.errors import UserError
 from fewmask.shapes import IGNORE, Bool, Int64
 
 COMMON_IMAGES = 5  # a class that is in at least this many images is kept in every draw
-_NUMBER, _SHARE = r"[+-]?\d+", r"[+-]?(\d+/\d+|\d*\.\d+)"
+_NUMBER, _SHARE = r"[+-]?\d{1,18}", r"[+-]?(\d{1,18}/\d{1,18}|\d{0,18}\.\d{1,18})"
 FORMS = "Write a share (1/30), a number (12), `all`, or a text file with one image name per line."
 
 

@@ -29,7 +29,7 @@ class CBCConfig(SupervisedConfig):
     name: str = "cbc"
     class_balance: bool = False
     """Weights the classes of labeled pixels, as in supervised training; the original weights no class."""
-    num_rounds: int = Field(5, ge=1)
+    num_rounds: int = Field(5, ge=1, le=1000)
     """Round r labels the share r / num_rounds of the pixels of every class, the last one everything."""
     first_share: float = Field(1 / 3, gt=0, lt=1)
     """Share of the run's steps that are supervised; the rounds share the rest evenly. The paper counts epochs."""

@@ -38,7 +38,7 @@ class DMTConfig(SupervisedConfig):
     """Weights the classes of labeled pixels, as in supervised training; the original weights no class."""
     other_weights: str | None = None
     """Weights that the second network starts from. None: net.weights. The paper's two start from COCO and ImageNet."""
-    num_phases: int = Field(5, ge=1)
+    num_phases: int = Field(5, ge=1, le=1000)
     """Phase r labels the share r / num_phases of the pixels of every class, the last one everything."""
     first_share: float = Field(1 / 3, gt=0, lt=1)
     """Share of the run's steps that are supervised, half for each network; the phases share the rest evenly. The paper

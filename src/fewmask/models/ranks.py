@@ -1,9 +1,9 @@
-"""Gathers rows and sums counts over the ranks of a run; with one rank, both stay as they are."""
+"""Gathers rows, sums counts and averages statistics over the ranks of a run; with one rank, all stay as they are."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 
 def num_ranks() -> int:
@@ -31,6 +31,29 @@ def summed_over_ranks(counts: Tensor) -> Tensor:
         counts = counts.clone()
         distributed.all_reduce(counts)
     return counts
+
+
+@torch.no_grad()
+def average_over_ranks(tensors: Sequence[Tensor]) -> None:
+    """Gives every tensor its mean over the ranks, in place, by one message; all are of one type and on one device."""
+    if _several() and tensors:
+        together = torch.cat([tensor.flatten() for tensor in tensors])
+        distributed.all_reduce(together)
+        parts = torch.split(together / num_ranks(), [tensor.numel() for tensor in tensors])
+        for tensor, mean in zip(tensors, parts, strict=True):
+            tensor.copy_(mean.view_as(tensor))
+
+
+def norm_statistics(module: nn.Module, left_out: Iterable[str] = ()) -> dict[str, Tensor]:
+    """The running means and variances of the BatchNorms of a module by their names, without those of `left_out`."""
+    others = set(left_out)
+    return {
+        f"{name}.{kind}" if name else kind: tensor
+        for name, norm in module.named_modules()
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm)
+        for kind in ("running_mean", "running_var")
+        if (tensor := getattr(norm, kind)) is not None and f"{name}.{kind}" not in others
+    }
 
 
 @torch.no_grad()

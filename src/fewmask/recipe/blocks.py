@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationInfo, field_validator
 
-from fewmask.errors import UserError, choices
+from fewmask.errors import UserError, choices, quoted
 from fewmask.methods import METHODS, PRETRAINING, ContrastConfig, Method, MethodConfig, Needs
 from fewmask.models.build import NetConfig
 from fewmask.settings import Settings
@@ -37,7 +37,7 @@ class DataConfig(Settings):
     """The side, or (height, width), of the crops. None: the size of the largest image, but at most 512."""
     cache: bool | None = None
     """Keep decoded images in RAM. None: only if they take less than half of the free RAM, counted once per process."""
-    workers: int | None = Field(None, ge=0)
+    workers: int | None = Field(None, ge=0, le=512)
     """The number of processes that read ahead on every device. None: none with a cache, otherwise the devices of a
     machine share its cores, and each has 1 to 8."""
 
@@ -184,7 +184,7 @@ def method_named(name: str) -> type[Method]:
         if method.name == name:
             return method
     raise UserError(
-        f"there is no method {name!r}", "method", f"Choose one of {choices(name, (m.name for m in METHODS))}."
+        f"there is no method {quoted(name)}", "method", f"Choose one of {choices(name, (m.name for m in METHODS))}."
     )
 
 
@@ -193,7 +193,9 @@ def make_method_config(settings: str | Mapping[str, Any]) -> MethodConfig:
     block = {"name": settings} if isinstance(settings, str) else settings
     if not isinstance(block, Mapping) or not isinstance(block.get("name"), str):
         names = ", ".join(method.name for method in METHODS)
-        raise UserError(f"{settings!r} names no method", "method", f"Write the name of one, or `name: ...`: {names}.")
+        raise UserError(
+            f"{quoted(settings)} names no method", "method", f"Write the name of one, or `name: ...`: {names}."
+        )
     config = method_named(block["name"]).Config
     defaults = config.model_construct(name=block["name"])
     return config.model_validate({key: _over_default(defaults, key, value) for key, value in block.items()})

@@ -5,7 +5,7 @@ from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 
-from fewmask.errors import UserError, choices, reason_of
+from fewmask.errors import UserError, choices, quoted, reason_of
 from fewmask.methods import METHODS
 from fewmask.models.build import NetConfig
 from fewmask.recipe.blocks import DataConfig, Recipe, TrainingConfig
@@ -32,7 +32,7 @@ def explained(error: ValidationError, source: str) -> UserError:
     if first["type"] == "missing" and len(keys) == len(first["loc"]):
         return UserError(f"{place} is missing", source, "Add it, or pass it with --set.")
     reasons = {reason_of(mistake) for mistake in mistakes if _located(config, mistake["loc"])[0] == keys}
-    given = "" if isinstance(first["input"], Mapping) else f" is {first['input']!r}"
+    given = "" if isinstance(first["input"], Mapping) else f" is {quoted(first['input'])}"
     return UserError(f"{place}{given}: {', or '.join(sorted(reasons))}", source, "Correct this setting.")
 
 

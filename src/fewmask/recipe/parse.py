@@ -8,13 +8,14 @@ import yaml
 from pydantic import ValidationError
 
 from fewmask.data.partition import is_list
-from fewmask.errors import UserError, one_line
+from fewmask.errors import UserError, one_line, quoted
 from fewmask.methods import DEFAULT, PRETRAINING
 from fewmask.models.weights import NOT_ON_DISK
 from fewmask.recipe.blocks import Recipe, make_method_config, method_named
 from fewmask.recipe.mistakes import explained
 from fewmask.recipe.moved import with_moved_settings
 from fewmask.settings import Settings
+from fewmask.yaml_text import YamlError, parse_yaml
 
 
 def recipe_for(source: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
@@ -32,10 +33,10 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         path, equals, value = text.partition("=")
         if not equals or not path.strip():
-            raise UserError(f"{text!r} is not a setting", "--set", "Write it as training.steps=2000.")
+            raise UserError(f"{quoted(text)} is not a setting", "--set", "Write it as training.steps=2000.")
         try:
-            settings[path.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            settings[path.strip()] = parse_yaml(value)
+        except YamlError:
             settings[path.strip()] = value
     return settings
 
@@ -62,12 +63,12 @@ def make_recipe(
 def read_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
     """A recipe file; a relative data.root is taken from where the command runs."""
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = parse_yaml(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError("there is no such recipe", path, "Give a folder of images or a recipe .yaml file.") from None
     except OSError as error:
         raise UserError(f"the recipe cannot be read ({error.strerror})", path, "Give a recipe .yaml file.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:  # YamlError, or no UTF-8
         raise UserError(
             f"this is not YAML ({one_line(error)})", path, "Correct it, or start from one in recipes/."
         ) from None
@@ -137,7 +138,9 @@ def _apply(tree: dict[str, Any], path: str, value: Any) -> None:
             inner = {}
         if not isinstance(inner, Mapping | None):
             raise UserError(
-                f"{key} is {inner!r}, which has no setting {last}", path, f"Correct {key}, or leave this out."
+                f"{key} is {quoted(inner)}, which has no setting {last}",
+                path,
+                f"Correct {key}, or leave this out.",
             )
         block[key] = dict(inner or {})
         block = block[key]

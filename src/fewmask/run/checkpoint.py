@@ -1,11 +1,13 @@
 """Checkpoints that are whole or absent: written under a temporary name, synced, renamed; then old ones are deleted."""
 
 import errno
+import hashlib
 import io
 import os
 import re
 import shutil
 from collections.abc import Sequence
+from operator import index
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +20,9 @@ from torch.optim import Optimizer
 from fewmask.errors import UserError, in_command
 from fewmask.recipe import Recipe, changed_settings, read_recipe, recipe_yaml
 from fewmask.run.atomic import write_bytes, write_text
-from fewmask.run.files import damaged, read_tensors
+from fewmask.run.files import damaged, read_bytes, read_tensors, read_text
 from fewmask.run.folder import RunFolder
+from fewmask.run.moments import fitting_state
 
 _FREE = (  # what a resumed run may change: places of files, device, speed, and what it reports
     "data.root",
@@ -41,6 +44,10 @@ _FREE = (  # what a resumed run may change: places of files, device, speed, and 
     "training.feature_picture",
     "method.alarm_excess",
 )
+
+
+_SUMS = "SHA256SUMS"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Position(NamedTuple):
@@ -66,13 +73,15 @@ def save_checkpoint(
     temporary = run.checkpoints / f".{final.name}.part"
     try:
         shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+        run.checkpoints.mkdir(exist_ok=True)  # not its parents: a run folder that was deleted is not made anew
+        temporary.mkdir()
         write_bytes(temporary / "method.safetensors", state_bytes(method))
         buffer = io.BytesIO()
         states = [optimizer.state_dict() for optimizer in optimizers]
         torch.save({"optimizers": states, "position": tuple(position), "scaler": scaler}, buffer)
         write_bytes(temporary / "training.pt", buffer.getvalue())
         write_text(temporary / "recipe.yaml", recipe_yaml(recipe))
+        write_text(temporary / _SUMS, _sums(temporary))
         if not final.exists():
             temporary.rename(final)
             _sync_folder(run.checkpoints)
@@ -114,38 +123,34 @@ def load_checkpoint(
     """Restores weights, optimizers and scaler in place, and returns the position of the run.
 
     Raises:
-        UserError: a file is damaged or was written by another version.
+        UserError: a file is damaged, was written by another version, or holds a state that does not fit.
     """
+    _check_sums(path)
     load_state(path / "method.safetensors", method)
     file = path / "training.pt"
     try:
         training = torch.load(file, map_location="cpu", weights_only=True)
-        states, position = training["optimizers"], Position(*training["position"])
+        states, position = training["optimizers"], Position(*map(index, training["position"]))
+        if min(position) < 0 or len(states) != len(optimizers):
+            raise ValueError("it is of another method or another version of fewmask")
+        for optimizer, state in zip(optimizers, states, strict=True):
+            optimizer.load_state_dict(fitting_state(optimizer, state))
+        if scaler is not None and training.get("scaler"):
+            scaler.load_state_dict(training["scaler"])
     except Exception as error:  # for a broken file, or one of another version, the reader raises nearly anything
         raise damaged(file, error) from None
-    try:
-        for optimizer, state in zip(optimizers, states, strict=True):
-            options = [dict(group) for group in optimizer.param_groups]  # of this device; the file's may be another's
-            optimizer.load_state_dict(state)
-            for group, own in zip(optimizer.param_groups, options, strict=True):
-                group.update(own)
-    except ValueError:
-        hint = "Go on with the version that started the run, or train anew with another --out."
-        raise UserError("the checkpoint is of another version of fewmask", file, hint) from None
-    if scaler is not None and training.get("scaler"):
-        scaler.load_state_dict(training["scaler"])
     return position
 
 
 def cannot_write(run: RunFolder, what: str, error: OSError) -> UserError:
-    """The error for a person when the disk is full: what is lost, what is kept, and how to go on."""
+    """The error for a person when a file cannot be written: what is lost, what is kept, and how to go on."""
     last = latest_checkpoint(run)
     kept = f"the last checkpoint, {last.name}, is intact" if last else "there is no checkpoint yet"
-    return UserError(
-        f"{what} could not be written ({error.strerror or error}); {kept}",
-        run.path,
-        f"Free some space, then: fewmask train --resume {in_command(run.path)}",
-    )
+    remedy = "Free some space" if error.errno in _FULL else "Mend this"
+    fix = f"{remedy}, then: fewmask train --resume {in_command(run.path)}"
+    if not run.path.exists():
+        kept, fix = "the run folder is gone", "Put it back, or train anew with another --out."
+    return UserError(f"{what} could not be written ({error.strerror or error}); {kept}", run.path, fix)
 
 
 def state_bytes(module: nn.Module) -> bytes:
@@ -164,6 +169,23 @@ def load_state(path: Path, module: nn.Module) -> None:
             path,
             "Was recipe.yaml or dataset.yaml of the run changed, or fewmask? Set it back to what it was trained with.",
         ) from None
+
+
+def _sums(folder: Path) -> str:
+    """The checksums of the files that nobody edits, as `sha256sum` writes and checks them."""
+    files = (folder / name for name in ("method.safetensors", "training.pt"))
+    return "".join(f"{hashlib.sha256(read_bytes(file)).hexdigest()}  {file.name}\n" for file in files)
+
+
+def _check_sums(folder: Path) -> None:
+    """Raises UserError if a file is not as it was written; a checkpoint of an older version has no checksums."""
+    if not (folder / _SUMS).exists():
+        return
+    written = read_text(folder / _SUMS).splitlines()
+    for line in _sums(folder).splitlines():
+        if line not in written:
+            file = folder / line.split()[-1]
+            raise damaged(file, ValueError("it is not as it was written: its checksum differs"))
 
 
 def _checkpoints(run: RunFolder) -> list[Path]:

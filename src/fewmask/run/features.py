@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fewmask.data.store import Picture
 from fewmask.run.atomic import write_bytes, write_text
-from fewmask.run.files import damaged, number_in, read_table, read_tensors, table_text
+from fewmask.run.files import damaged, number_in, read_table, read_tensors, table_text, whole_number_in
 from fewmask.run.folder import RunFolder
 from fewmask.shapes import UInt8
 
@@ -74,15 +74,19 @@ def read_looked_at(run: RunFolder) -> LookedAt | None:
     tensors = read_tensors(path)
     split = next(iter(tensors), "").partition(".")[0]
     try:
-        return LookedAt(
-            split,
-            [
-                Picture(tensors[f"{split}.{index}.image"], tensors[f"{split}.{index}.labels"])
-                for index in range(len(tensors) // 2)
-            ],
-        )
+        pictures = [
+            Picture(tensors[f"{split}.{index}.image"], tensors[f"{split}.{index}.labels"])
+            for index in range(len(tensors) // 2)
+        ]
     except KeyError as missing:
         raise damaged(path, ValueError(f"it holds no {missing}")) from None
+    for image, labels in pictures:
+        assert labels is not None
+        _check_pixels(path, image, (3, None, None))
+        _check_pixels(path, labels, (image.shape[1], image.shape[2]))
+    if not pictures:
+        raise damaged(path, ValueError("it holds no picture"))
+    return LookedAt(split, pictures)
 
 
 def write_looked_at(run: RunFolder, seen: LookedAt) -> None:
@@ -101,8 +105,16 @@ def read_looks(run: RunFolder) -> list[KeptLook]:
     Raises:
         UserError: a file is damaged.
     """
-    paths = sorted(run.features.glob("[0-9]*_*.safetensors"), key=_number_and_stage)
-    return [_read_look(path) for path in paths]
+    paths = [path for path in run.features.glob("*_*.safetensors") if path.name.partition("_")[0].isdecimal()]
+    return [_read_look(path) for path in sorted(paths, key=_number_and_stage)]
+
+
+def check_looks(run: RunFolder) -> None:
+    """Raises UserError if a later look cannot be added to the looks of a run, because a file is damaged."""
+    seen, looks = read_looked_at(run), read_looks(run)
+    for _, (colors, _) in looks:
+        if seen is None or len(colors) != len(seen.pictures):
+            raise damaged(run.features, ValueError("a look is not at the pictures that are kept"))
 
 
 def write_look(run: RunFolder, look: FeatureLook, moment: Moment) -> None:
@@ -132,7 +144,7 @@ def read_features_table(run: RunFolder) -> list[FeatureRow]:
     return [
         FeatureRow(
             row.get("stage", ""),
-            int(number_in(row, "step", path)),
+            whole_number_in(row, "step", path),
             Distances(number_in(row, "intra_class_distance", path), number_in(row, "inter_class_distance", path)),
         )
         for row in read_table(path).rows
@@ -164,6 +176,17 @@ def _read_look(path: Path) -> KeptLook:
         moment = Moment(number, stage, int(tensors.pop("step")))
         distances = Distances(*tensors.pop("distances").tolist())
         colors = [tensors[f"colors.{index}"] for index in range(len(tensors))]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise damaged(path, ValueError(f"it is no look: {error}")) from None
+    for found in colors:
+        _check_pixels(path, found, (None, None, 3))
     return KeptLook(moment, FeatureLook(colors, distances))
+
+
+def _check_pixels(path: Path, pixels: Tensor, shape: tuple[int | None, ...]) -> None:
+    """Raises UserError if these are no bytes of this shape, in which None stands for any length but 0."""
+    fits = len(shape) == pixels.ndim and all(
+        length == wanted or (wanted is None and length) for length, wanted in zip(pixels.shape, shape, strict=True)
+    )
+    if pixels.dtype != torch.uint8 or not fits:
+        raise damaged(path, ValueError("it holds no pictures as fewmask writes them"))

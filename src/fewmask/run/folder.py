@@ -23,8 +23,9 @@ Only this package parses these files. A reader raises a UserError of one line if
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -32,11 +33,24 @@ from fewmask.data.classes import Classes, read_classes, write_classes
 from fewmask.data.partition import Partition
 from fewmask.errors import UserError, in_command
 from fewmask.recipe import Recipe, read_recipe, recipe_yaml
-from fewmask.run.atomic import write_text
-from fewmask.run.files import lost, read_text
+from fewmask.run.atomic import is_part, write_text
+from fewmask.run.files import lost
+from fewmask.run.names import read_names, write_names
 
 _PATIENCE = 6  # seconds: readers that share the lock of a killed run see within 5 that it is gone
 _PRETRAINED = "pretrained"
+_LOCK = ".lock"
+_ANOTHER = "Choose another --out."
+
+
+class Beginning(NamedTuple):
+    """What a run depends on from its start, which its folder keeps."""
+
+    recipe: Recipe
+    classes: Classes
+    partition: Partition
+    source_names: list[str] | None = None
+    """The names of the images of the source domain; None without one."""
 
 
 class RunFolder:
@@ -106,7 +120,7 @@ class RunFolder:
 
     def labeled_names(self) -> list[str]:
         """The names of the images whose masks the run was trained on."""
-        return read_text(self.labeled_file).splitlines()
+        return read_names(self.labeled_file)
 
     def unlabeled_names(self) -> list[str] | None:
         """The file names of the images that the run may learn from without a mask; None if an old run kept no such
@@ -114,38 +128,56 @@ class RunFolder:
 
         If the method learns from labels alone, these are the images that it leaves out.
         """
-        return read_text(self.unlabeled_file).splitlines() if self.unlabeled_file.exists() else None
+        return read_names(self.unlabeled_file) if self.unlabeled_file.exists() else None
 
     def source_names(self) -> list[str] | None:
         """The names of the images of the source domain; None if the run has no source domain."""
-        return read_text(self.source_file).splitlines() if self.source_file.exists() else None
+        return read_names(self.source_file) if self.source_file.exists() else None
 
-    def create(
-        self, recipe: Recipe, classes: Classes, partition: Partition, source_names: list[str] | None = None
-    ) -> None:
-        """Makes the folder and writes what the run depends on; a folder that is in use is left alone.
+    @contextmanager
+    def begun(self, beginning: Beginning, baseline: Beginning | None = None) -> Iterator[None]:
+        """Makes the folder of a new run, and keeps other processes from it until the end of the context.
 
         A run that ended before it saved anything, because of a mistake or a lack of memory, is begun anew.
+
+        Args:
+            beginning: what the run depends on.
+            baseline: what its baseline depends on, if one is to be trained beside it.
+
+        Raises:
+            UserError: the folder is in use, which is decided while no other process can write there, or it cannot be
+                written.
         """
-        if self.is_begun and not self.labeled_file.exists():
-            raise UserError("this folder holds a recipe.yaml that is of no run", self.path, "Choose another --out.")
-        if self.is_begun and self._has_saved():
-            raise UserError("this folder already holds a run", self.path, self._instead())
-        if (self.path / "train").exists():  # otherwise its dataset.yaml would be overwritten
-            raise UserError("this folder holds a dataset", self.path, "Choose another --out.")
+        self._check_is_free()  # also here, so that nothing at all is written into a folder that is somebody else's
         try:
-            if self.is_begun:
-                with self.claimed():
-                    self._clear()
             self.path.mkdir(parents=True, exist_ok=True)
-            write_classes(classes, self.classes_file)
-            if source_names is not None:
-                _write_lines(self.source_file, source_names)
-            _write_lines(self.unlabeled_file, [path.name for path in partition.unlabeled])
-            _write_lines(self.labeled_file, [sample.name for sample in partition.labeled])
-            write_text(self.recipe_file, recipe_yaml(recipe))  # last, because its presence makes this a run
         except OSError as error:
-            raise UserError(f"cannot write there ({error.strerror})", self.path, "Choose another --out.") from None
+            raise self._cannot_write(error) from None
+        with self.claimed():
+            self._check_is_free()
+            try:
+                if self.is_begun:
+                    self._clear()
+                self._clear_baseline()
+                if baseline is not None:  # first, so that no run has lost the baseline that it was started with
+                    self.baseline._write(baseline)
+                self._write(beginning)
+            except OSError as error:
+                raise self._cannot_write(error) from None
+            yield
+
+    def _check_is_free(self) -> None:
+        """Raises UserError if the folder holds a run that has saved something, or what is of no run."""
+        if self.is_begun and not self.labeled_file.exists():
+            raise UserError("this folder holds a recipe.yaml that is of no run", self.path, _ANOTHER)
+        if self._has_saved():
+            if self.is_begun:
+                raise UserError("this folder already holds a run", self.path, self._instead())
+            raise UserError("this folder holds weights or checkpoints of no run", self.path, _ANOTHER)
+        if self.baseline._has_saved():
+            raise UserError("this folder already holds the baseline of another run", self.path, _ANOTHER)
+        if (self.path / "train").exists():  # otherwise its dataset.yaml would be overwritten
+            raise UserError("this folder holds a dataset", self.path, _ANOTHER)
 
     def _instead(self) -> str:
         if self.is_finished:
@@ -155,20 +187,45 @@ class RunFolder:
     def _has_saved(self) -> bool:
         return bool(self.networks()) or any(self.checkpoints.glob("stage*"))
 
+    def _write(self, beginning: Beginning) -> None:
+        self.path.mkdir(exist_ok=True)
+        write_classes(beginning.classes, self.classes_file)
+        if beginning.source_names is not None:
+            write_names(self.source_file, beginning.source_names)
+        write_names(self.unlabeled_file, [path.name for path in beginning.partition.unlabeled])
+        write_names(self.labeled_file, [sample.name for sample in beginning.partition.labeled])
+        write_text(self.recipe_file, recipe_yaml(beginning.recipe))  # last, because its presence makes this a run
+
     def _clear(self) -> None:
-        """Removes what was written by a run that has saved nothing."""
+        """Removes what was written by a run that has saved nothing; if it is killed here, it is still such a run."""
         for folder in (self.checkpoints, self.features):
             shutil.rmtree(folder, ignore_errors=True)
-        if not self.baseline._has_saved():
-            shutil.rmtree(self.baseline.path, ignore_errors=True)
-        logs = (self.metrics_file, self.validation_file, self.features_table, self.features_picture, self.source_file)
-        for path in (*logs, *self.path.glob("events.out.tfevents.*"), self.model_file(_PRETRAINED), self.recipe_file):
+        logs = (self.metrics_file, self.validation_file, self.features_table, self.features_picture)
+        lists = (self.classes_file, self.labeled_file, self.unlabeled_file, self.source_file)
+        events = self.path.glob("events.out.tfevents.*")
+        for path in (*logs, *events, self.model_file(_PRETRAINED), self.recipe_file, *lists):
             path.unlink(missing_ok=True)
+
+    def _clear_baseline(self) -> None:
+        """Removes the baseline of a run that was begun and has saved nothing; other folders of this name stay."""
+        baseline = self.baseline
+        if baseline.is_begun:
+            with baseline.claimed():
+                baseline._clear()
+            (baseline.path / _LOCK).unlink(missing_ok=True)
+            with suppress(OSError):  # it may hold files of somebody else
+                baseline.path.rmdir()
+
+    def _cannot_write(self, error: OSError) -> UserError:
+        return UserError(f"cannot write there ({error.strerror})", self.path, _ANOTHER)
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Keeps other processes from training in the folder meanwhile; raises UserError if one is training already."""
-        lock = FileLock(self.path / ".lock", timeout=_PATIENCE)
+        """Keeps other processes from training in the folder meanwhile; raises UserError if one is training already.
+
+        What a killed process left half written is removed.
+        """
+        lock = FileLock(self.path / _LOCK, timeout=_PATIENCE)
         try:
             lock.acquire()
         except Timeout:
@@ -180,6 +237,8 @@ class RunFolder:
         except OSError as error:
             raise UserError(f"cannot write there ({error.strerror})", self.path, "Is the folder yours?") from None
         try:
+            for folder in (self.path, self.checkpoints, self.features):
+                _remove_parts(folder)
             yield
         finally:
             lock.release()
@@ -192,5 +251,9 @@ def check_data_is_there(run: RunFolder, recipe: Recipe) -> None:
         raise UserError("the data of the run is not there any more", recipe.data.root, fix)
 
 
-def _write_lines(path: Path, lines: list[str]) -> None:
-    write_text(path, "".join(f"{line}\n" for line in lines))
+def _remove_parts(folder: Path) -> None:
+    for path in filter(is_part, folder.glob(".*")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

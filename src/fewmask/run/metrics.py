@@ -1,11 +1,12 @@
 """metrics.csv: the losses and other values of a run, one row every `training.log_every` steps."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from fewmask.errors import UserError
 from fewmask.run.atomic import write_text
-from fewmask.run.files import number_in, read_table, table_text
+from fewmask.run.files import Table, number_in, read_table, set_aside, table_text, whole_number_in
 from fewmask.run.folder import RunFolder
 
 
@@ -51,32 +52,45 @@ def read_metrics(run: RunFolder) -> Metrics:
 
 
 class MetricsWriter:
-    """Adds rows to metrics.csv.
+    """Adds rows to metrics.csv. A file that another program has damaged is set aside, and a new one is begun.
 
     Args:
         run: the run whose file it is.
         first: steps already done; rows of later steps, which an interrupted run has left, are dropped.
+        warn: called with a sentence for people when a file is set aside.
 
     Raises:
         OSError: the file cannot be written, now or later.
-        UserError: the file is damaged.
     """
 
-    def __init__(self, run: RunFolder, first: int) -> None:
-        self._path = run.metrics_file
-        self._columns: list[str] = []
-        rows: list[dict[str, str]] = []
-        if self._path.is_file():
-            self._columns, rows = read_table(self._path)
-            rows = [row for row in rows if number_in(row, "step", self._path) <= first]
+    def __init__(self, run: RunFolder, first: int, warn: Callable[[str], None]) -> None:
+        self._path, self._warn = run.metrics_file, warn
+        self._columns, rows = self._kept()
+        rows = [row for row in rows if number_in(row, "step", self._path) <= first]
         write_text(self._path, table_text(self._columns, rows))
 
     def append(self, step: int, values: Mapping[str, float]) -> None:
         """Adds one row after `step` steps. A new value gets a new column, and the table is written again for it."""
         row = {"step": str(step)} | {name: f"{value:.6g}" for name, value in values.items()}
-        new = [name for name in row if name not in self._columns]
-        if new:
-            self._columns = [*self._columns, *new]
-            write_text(self._path, table_text(self._columns, read_table(self._path).rows))
+        if not row.keys() <= set(self._columns) or not self._path.exists():
+            columns, rows = self._kept()
+            self._columns = list(dict.fromkeys([*columns, *row]))
+            write_text(self._path, table_text(self._columns, rows))
         with self._path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self._columns, lineterminator="\n").writerow(row)
+
+    def _kept(self) -> Table:
+        """What the file holds; empty if there is none, or none that can be read."""
+        if not self._path.exists():
+            return Table([], [])
+        try:
+            table = read_table(self._path)
+            for row in table.rows:
+                whole_number_in(row, "step", self._path)
+        except UserError as mistake:
+            aside = set_aside(self._path)
+            self._warn(
+                f"{mistake.what[:1].upper()}{mistake.what[1:]}: {self._path} is kept as {aside.name} and begun anew."
+            )
+            return Table([], [])
+        return table

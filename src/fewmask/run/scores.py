@@ -23,7 +23,7 @@ def read_scores(run: RunFolder, split: str) -> dict[str, Any]:
     path = run.scores_file(split)
     try:
         scores = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise damaged(path, error) from None
     if not isinstance(scores, dict) or not {"miou", "per_class"} <= scores.keys():
         raise damaged(path, ValueError("it holds no scores"))

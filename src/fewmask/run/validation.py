@@ -1,11 +1,12 @@
 """validation.csv: the scores on val while a run trains, and the step that they select as the run's result."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from fewmask.errors import UserError
 from fewmask.recipe import Recipe
 from fewmask.run.atomic import write_text
-from fewmask.run.files import lost, number_in, read_table, table_text
+from fewmask.run.files import damaged, lost, number_in, read_table, set_aside, table_text, whole_number_in
 from fewmask.run.folder import RunFolder
 
 _TIMES = 20  # number of scores on val in a run of one stage that selects and does not set how often
@@ -43,9 +44,37 @@ def read_val_scores(run: RunFolder) -> list[ValScore]:
     columns, rows = read_table(path)
     networks = [column for column in columns if column != "step"]
     return [
-        ValScore(int(number_in(row, "step", path)), {name: number_in(row, name, path) for name in networks})
+        ValScore(whole_number_in(row, "step", path), {name: number_in(row, name, path) for name in networks})
         for row in rows
     ]
+
+
+def val_scores_so_far(run: RunFolder, recipe: Recipe, first: int, warn: Callable[[str], None]) -> list[ValScore]:
+    """The scores up to the step `first`, for a run that goes on; none if they are damaged and nothing is selected.
+
+    A damaged file is set aside then, and `warn` is called with a sentence for people.
+
+    Raises:
+        UserError: the file is damaged, and the run selects by it.
+        OSError: the file cannot be set aside.
+    """
+    try:
+        scores = read_val_scores(run)
+        if selects(recipe):
+            _check_selects(scores, recipe, run)
+        return [known for known in scores if known.step <= first]
+    except UserError as mistake:
+        if selects(recipe):
+            raise
+        aside = set_aside(run.validation_file)
+        warn(f"{mistake.what[:1].upper()}{mistake.what[1:]}: {mistake.where} is kept as {aside.name} and begun anew.")
+        return []
+
+
+def _check_selects(scores: Sequence[ValScore], recipe: Recipe, run: RunFolder) -> None:
+    shipped = recipe.networks[0]
+    if any(shipped not in score.miou for score in scores):
+        raise damaged(run.validation_file, ValueError(f"it has no column {shipped}"))
 
 
 def write_val_scores(run: RunFolder, scores: Sequence[ValScore]) -> None:
@@ -70,5 +99,6 @@ def selected_val_score(run: RunFolder, recipe: Recipe) -> dict[str, Any] | None:
     scores = read_val_scores(run)
     if not scores:
         raise lost(run.validation_file)
+    _check_selects(scores, recipe, run)
     best = best_val_score(scores, recipe.networks[0])
     return {"step": best.step, "of": recipe.training.steps, "by": "val", "miou": best.miou}

@@ -11,7 +11,7 @@ from fewmask.run.folder import RunFolder
 from fewmask.say import say
 from fewmask.training.device import num_processes
 from fewmask.training.prepare import check_readable
-from fewmask.training.start import create_run, resume_run
+from fewmask.training.start import resume_run, train_recipe
 from fewmask.use.model import load
 from fewmask.use.tables import print_columns, print_selected
 
@@ -36,17 +36,18 @@ def train_with_baseline(recipe: Recipe, out: Path, console: Console | None = Non
         fix = "Keep some images with masks there to compare on, or leave out --baseline."
         raise UserError("there are no masks", folder.root / "val" / "masks", fix)
     check_readable(folder.val, folder.classes)
-    create_run(recipe, out)
-    create_run(
-        baseline_of(recipe), RunFolder(out).baseline.path
-    )  # before the training, so that a resumed run knows of it
-    return resume_with_baseline(out, console)
+    console = console or Console(stderr=True)
+    return _with_baseline(train_recipe(recipe, out, console, baseline_of(recipe)), console)
 
 
 def resume_with_baseline(out: Path, console: Console | None = None) -> RunFolder:
     """Goes on with an interrupted run, and with its baseline if it was started with one; then compares both."""
     console = console or Console(stderr=True)
-    run = resume_run(out, console)
+    return _with_baseline(resume_run(out, console), console)
+
+
+def _with_baseline(run: RunFolder, console: Console) -> RunFolder:
+    """Trains what the baseline of a finished run lacks, if the run was started with one, and compares both."""
     if run.baseline.is_begun:
         compare_with_baseline(run, resume_run(run.baseline.path, console), console)
     return run

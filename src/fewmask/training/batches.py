@@ -12,6 +12,7 @@ from fewmask.errors import UserError
 from fewmask.recipe import TrainingConfig
 from fewmask.run.checkpoint import Position
 from fewmask.training.prepare import TrainingData
+from fewmask.training.readers import allow_open_files
 
 
 @contextmanager
@@ -23,7 +24,7 @@ def reading(
     This is a context manager; the processes that read end with the context.
 
     Raises:
-        UserError: a file cannot be read, in this process or in one that reads ahead.
+        UserError: a file cannot be read, in this process or in one that reads ahead, or too few files may be open.
     """
     num_unlabeled = training.unlabeled_batch or training.labeled_batch
     draws = Draws(
@@ -36,6 +37,7 @@ def reading(
         fabric.world_size,
     )
     batches = _ToldBatches(data.labeled, data.unlabeled, draws, data.source)
+    allow_open_files(data.workers)
     with _signals_held_back():
         first, last = start.step * training.accumulate, steps * training.accumulate
         loader = step_loader(batches, first, last, data.workers, pinned=fabric.device.type == "cuda")

@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fewmask.errors import UserError
 from fewmask.methods import Method
+from fewmask.models.ranks import norm_statistics
 from fewmask.ops.exact import exact_dtype
 from fewmask.recipe import TrainingConfig
 from fewmask.use.device import choose_device
@@ -96,14 +97,14 @@ def loss_scaler(fabric: Fabric) -> GradScaler | None:
 def fit_to_device(method: Method, fabric: Fabric) -> None:
     """Moves the method to the device. Buffers in float64 become float32 if the device has no float64.
 
-    DDP would send all buffers in every step. The method keeps some buffers equal by itself, and these are not sent.
+    DDP would send all buffers in every step. The method and the trainer keep some equal by themselves: DDP leaves them.
     """
     for module in method.modules():
         for name, buffer in module.named_buffers(recurse=False):
             if buffer.dtype == torch.float64:
                 module.register_buffer(name, buffer.to(exact_dtype(fabric.device)))
     method.to(fabric.device)
-    equal = method.replicated_buffers()
+    equal = [*method.replicated_buffers(), *norm_statistics(method)]  # the latter are averaged after every step
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(method, equal)
 
 

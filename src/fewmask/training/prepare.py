@@ -19,6 +19,7 @@ from fewmask.recipe.folders import source_folder, target_folder
 from fewmask.run.validation import steps_between_val_scores
 from fewmask.shapes import IGNORE
 from fewmask.training.device import num_local_processes
+from fewmask.training.readers import num_workers
 
 _LARGEST_CROP = 512
 _MOST_PADDING = 8  # times an image; a larger crop is a slip of the finger
@@ -85,10 +86,10 @@ def prepare_data(recipe: Recipe) -> TrainingData:
         labeled = MemoryStore(labeled)
         unlabeled = unlabeled and MemoryStore(unlabeled)
         of_source = of_source and MemoryStore(of_source)
-    workers = data.workers
-    if workers is None:
-        cores = (os.cpu_count() or 1) // num_local_processes(recipe.training)
-        workers = 0 if cached else min(max(cores, 1), _MOST_WORKERS)
+    crop, num_ranks = _crop(data.crop, sizes), num_local_processes(recipe.training)
+    cores = (os.cpu_count() or 1) // num_ranks
+    useful = 0 if cached else min(max(cores, 1), _MOST_WORKERS)
+    workers = num_workers(data.workers, useful, recipe.training, crop, num_ranks)
     missing = _check_labels(labeled, learned)
     if source is not None:  # its masks may hold the missing classes
         missing = ()
@@ -99,7 +100,7 @@ def prepare_data(recipe: Recipe) -> TrainingData:
         unlabeled,
         of_source,
         None if source is None else [sample.name for sample in source.train],
-        _crop(data.crop, sizes),
+        crop,
         workers,
         missing,
     )

@@ -27,8 +27,8 @@ from fewmask.run.checkpoint import (
     state_bytes,
 )
 from fewmask.run.files import read_bytes
-from fewmask.run.folder import RunFolder, check_data_is_there
-from fewmask.run.validation import selected_val_score, selects
+from fewmask.run.folder import Beginning, RunFolder, check_data_is_there
+from fewmask.run.validation import ValScore, selected_val_score, selects, val_scores_so_far
 from fewmask.say import say
 from fewmask.training.capture import CapturedSteps, can_capture
 from fewmask.training.compiled import compile_networks, compiler_is_there
@@ -41,13 +41,18 @@ from fewmask.training.hooks.validation import Validation
 from fewmask.training.optimizers import build_optimizers
 from fewmask.training.prepare import TrainingData, prepare_data
 from fewmask.training.trainer import Trainer, stage_lengths
-from fewmask.use.device import choose_device, enough_memory
+from fewmask.use.device import enough_memory
 
 _RESTORE = "Restore the data to go on, or start another run with another --out."
 
 
-def train_recipe(recipe: Recipe, out: Path, console: Console | None = None) -> RunFolder:
-    """Trains by the recipe in the new folder `out`, which then holds the finished model."""
+def train_recipe(
+    recipe: Recipe, out: Path, console: Console | None = None, baseline: Recipe | None = None
+) -> RunFolder:
+    """Trains by the recipe in the new folder `out`, which then holds the finished model.
+
+    With a recipe for its baseline, the folder holds the run of the baseline too, which `resume_run` trains.
+    """
     fabric = launch_fabric(recipe.training)
     recipe = with_absolute_paths(recipe)
     if fabric.world_size > 1:  # the batches depend on this number
@@ -55,20 +60,11 @@ def train_recipe(recipe: Recipe, out: Path, console: Console | None = None) -> R
     data = prepare_data(recipe)
     method = build_method(recipe, data)
     _check_long_enough(recipe, method)
-    run = RunFolder(out)
-    if fabric.is_global_zero:
-        run.create(recipe, data.classes, data.partition, data.source_names)
-    return _train(fabric, recipe, data, method, run, console or Console(stderr=True))
-
-
-def create_run(recipe: Recipe, out: Path) -> RunFolder:
-    """Makes the run folder `out`, in which `resume_run` trains, after checking that data and recipe work."""
-    choose_device(recipe.training.device, "training.device")
-    recipe = with_absolute_paths(recipe)
-    data = prepare_data(recipe)
-    _check_long_enough(recipe, build_method(recipe, data))
-    run = RunFolder(out)
-    run.create(recipe, data.classes, data.partition, data.source_names)
+    run, beginning = RunFolder(out), Beginning(recipe, data.classes, data.partition, data.source_names)
+    beside = None if baseline is None else _beginning(with_absolute_paths(baseline))
+    with run.begun(beginning, beside) if fabric.is_global_zero else nullcontext():
+        _train(fabric, recipe, data, method, run, console or Console(stderr=True))
+    fabric.barrier()
     return run
 
 
@@ -88,7 +84,20 @@ def resume_run(out: Path, console: Console | None = None) -> RunFolder:
         net, own = recipe.net.model_copy(update={"weights": "none"}), recipe.method.with_weights(lambda _: "none")
         start = recipe.model_copy(update={"net": net, "method": own})
     fabric = launch_fabric(_on_devices(recipe, recipe.training.devices or 1).training)
-    return _train(fabric, recipe, data, build_method(start, data), run, console)
+    with run.claimed() if fabric.is_global_zero else nullcontext():
+        if fabric.is_global_zero and (run.recipe() != recipe or run.is_finished):
+            fix = "Give the same command again, to see what it left."
+            raise UserError("another process has trained in this folder meanwhile", run.path, fix)
+        _train(fabric, recipe, data, build_method(start, data), run, console)
+    fabric.barrier()
+    return run
+
+
+def _beginning(recipe: Recipe) -> Beginning:
+    """What a run of this recipe will depend on, after checking that it can be trained."""
+    data = prepare_data(recipe)
+    _check_long_enough(recipe, build_method(recipe, data))
+    return Beginning(recipe, data.classes, data.partition, data.source_names)
 
 
 def _on_devices(recipe: Recipe, count: int) -> Recipe:
@@ -118,28 +127,26 @@ def _check_long_enough(recipe: Recipe, method: Method) -> None:
 
 def _train(
     fabric: Fabric, recipe: Recipe, data: TrainingData, method: Method, run: RunFolder, console: Console
-) -> RunFolder:
+) -> None:
+    """Trains in the folder, which is made, and of which rank 0 keeps other processes out."""
     fabric.barrier()  # the other ranks wait until the folder is made
     if not fabric.is_global_zero:
         console = Console(quiet=True)
-    with run.claimed() if fabric.is_global_zero else nullcontext():
-        _fill_caches(data, console)
-        unlabeled = 0 if data.unlabeled is None else len(data.unlabeled)
-        source = "" if data.source is None else f", {len(data.source)} of a source domain"
-        crop = f"{data.crop[1]} x {data.crop[0]} (width x height)"
-        say(
-            console,
-            f"{recipe.method.name}: {len(data.labeled)} labeled and {unlabeled} unlabeled images{source}, "
-            f"{len(data.classes)} classes, crops of {crop}, {recipe.training.steps} steps on {fabric.device} "
-            f"-> {run.path}",
-        )
-        if data.missing:
-            say(console, f"No mask to learn from holds {', '.join(data.missing)}: it will not be learned.", "yellow")
-        _run_trainer(fabric, recipe, data, method, run, console)
-        if fabric.is_global_zero:
-            _write_model(run, method, recipe)
-    fabric.barrier()
-    return run
+    _fill_caches(data, console)
+    unlabeled = 0 if data.unlabeled is None else len(data.unlabeled)
+    source = "" if data.source is None else f", {len(data.source)} of a source domain"
+    crop = f"{data.crop[1]} x {data.crop[0]} (width x height)"
+    say(
+        console,
+        f"{recipe.method.name}: {len(data.labeled)} labeled and {unlabeled} unlabeled images{source}, "
+        f"{len(data.classes)} classes, crops of {crop}, {recipe.training.steps} steps on {fabric.device} "
+        f"-> {run.path}",
+    )
+    if data.missing:
+        say(console, f"No mask to learn from holds {', '.join(data.missing)}: it will not be learned.", "yellow")
+    _run_trainer(fabric, recipe, data, method, run, console)
+    if fabric.is_global_zero:
+        _write_model(run, method, recipe)
 
 
 @enough_memory("Free it, or start a run with a smaller training.labeled_batch, training.unlabeled_batch or data.crop.")
@@ -158,12 +165,14 @@ def _run_trainer(
     start = _restore(fabric, run, method, optimizers, scaler)
     trainer = Trainer(method, optimizers, training, fabric, scaler=scaler)
     trainer.position = start
+    so_far: list[ValScore] = []
     if fabric.is_global_zero:
         names = data.classes.names
+        so_far = val_scores_so_far(run, recipe, trainer.done, lambda text: say(console, text, "yellow"))
         trainer.hooks += [Journal(run, names, training.steps, trainer.done, console), Alarms(names, console)]
-    trainer.hooks.append(Validation(run, data.folder, recipe, trainer.done))
+    trainer.hooks.append(Validation(run, data.folder, recipe, so_far))
     if training.feature_picture:
-        trainer.hooks.append(FeaturePicture(run, data, recipe))
+        trainer.hooks.append(FeaturePicture(run, data, recipe, console))
     trainer.hooks.append(Checkpoints(run, recipe))
     with ExitStack() as during:
         if captures:

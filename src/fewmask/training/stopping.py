@@ -1,12 +1,17 @@
 """Stopping a run between two steps: how a signal asks for it, and how several ranks agree on it."""
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 import torch
 from lightning_fabric import Fabric
+
+_PATIENCE = 5.0  # seconds
+_SECONDS = 1.0
+_MOST_STEPS = 200
 
 
 class Interrupted(KeyboardInterrupt):
@@ -17,16 +22,21 @@ class Interrupted(KeyboardInterrupt):
 def stop_flag() -> Iterator[Callable[[], bool]]:
     """Gives a function that says whether Ctrl-C, SIGTERM or SIGHUP (a closed terminal) came.
 
-    The step in progress is finished first. A second Ctrl-C stops at once. Under nohup, SIGHUP stays ignored.
+    The step in progress is finished first. A second Ctrl-C stops at once. So does any second signal that comes seconds
+    after the first, because then the step hangs; launchers may send a signal twice in one moment. Under nohup, SIGHUP
+    stays ignored.
     """
-    asked = False
+    asked, first = False, 0.0
     numbers = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # not on Windows
         numbers.append(signal.SIGHUP)
 
     def ask(_: int, __: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
+        nonlocal asked, first
+        if asked and time.monotonic() - first > _PATIENCE:
+            raise KeyboardInterrupt
+        if not asked:
+            asked, first = True, time.monotonic()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     try:
@@ -40,11 +50,27 @@ def stop_flag() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def all_agree_to_stop(fabric: Fabric, stopped: Callable[[], bool], is_meeting: bool) -> bool:
-    """Whether to stop after this step. Several ranks must stop after the same one: they ask each other at meetings."""
-    if fabric.world_size == 1:
-        return stopped()
-    if not is_meeting:
-        return False
-    votes = fabric.all_reduce(torch.tensor(float(stopped()), device=fabric.device), reduce_op="max")
-    return bool(votes > 0)
+class Vote:
+    """Whether to stop after a step. Several ranks must stop after the same one, so they ask each other now and then.
+
+    A launcher that ends a run waits for seconds before it kills. So the ranks meet about every second, however long a
+    step takes. All of them count steps to the next meeting by the time that the slowest one took since the last.
+    """
+
+    def __init__(self, fabric: Fabric, stopped: Callable[[], bool]) -> None:
+        self._fabric, self._stopped = fabric, stopped
+        self._between, self._since, self._last = 1, 0, time.perf_counter()
+
+    def stops(self) -> bool:
+        """Is called after every step on every rank; the answer is the same on all."""
+        if self._fabric.world_size == 1:
+            return self._stopped()
+        self._since += 1
+        if self._since < self._between:
+            return False
+        now = time.perf_counter()
+        mine = torch.tensor([float(self._stopped()), (now - self._last) / self._since], device=self._fabric.device)
+        wish, seconds = self._fabric.all_reduce(mine, reduce_op="max").tolist()
+        self._between = min(max(1, int(_SECONDS / max(seconds, 1e-9))), _MOST_STEPS)
+        self._since, self._last = 0, time.perf_counter()
+        return bool(wish > 0)

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from fewmask.data.batch import Batch, Unlabeled
 from fewmask.data.pool import PicturePool
 from fewmask.methods import Method, Now, Stage, Step
+from fewmask.models.ranks import average_over_ranks, norm_statistics
 from fewmask.ops.draw import Purpose, seed_at
 from fewmask.recipe import TrainingConfig
 from fewmask.run.checkpoint import Position
@@ -21,7 +22,7 @@ from fewmask.training.batches import reading
 from fewmask.training.hooks.hook import Hook
 from fewmask.training.optimizers import clip_gradients, set_rates
 from fewmask.training.prepare import TrainingData
-from fewmask.training.stopping import Interrupted, all_agree_to_stop, stop_flag
+from fewmask.training.stopping import Interrupted, Vote, stop_flag
 
 
 class Trainer:
@@ -63,6 +64,7 @@ class Trainer:
         self.rate, self.waited, self.stopping, self.wants_checkpoint = 0.0, 0.0, False, False
         self.take: Callable[..., Step] = self.step
         self._module = self.fabric.setup_module(method)
+        self._statistics = list(norm_statistics(method, method.replicated_buffers()).values())
 
     @property
     def stage(self) -> Stage:
@@ -101,6 +103,7 @@ class Trainer:
             steps.append(step)
         self._update()
         self.method.close(now)
+        average_over_ranks(self._statistics)
         return _mean(steps)
 
     def run(self, data: TrainingData) -> None:
@@ -114,6 +117,7 @@ class Trainer:
         self._module.train()
         try:
             with stop_flag() as stopped:
+                self._vote = Vote(self.fabric, stopped)
                 self._tell("on_start")
                 while self.position.stage < len(self.stages):
                     self._run_stage(data, stopped)
@@ -161,8 +165,7 @@ class Trainer:
                 self.rate = set_rates(self.optimizers, stage.rate * (1 - step / steps) ** self.training.poly_power)
                 result = self.take(self.method.now(step, steps, stage.name), *read)
                 self.position = Position(self.position.stage, step + 1)
-                is_meeting = self.done % self.training.log_every == 0
-                self.stopping = not self.ends_stage and all_agree_to_stop(self.fabric, stopped, is_meeting)
+                self.stopping = not self.ends_stage and self._vote.stops()
                 self.wants_checkpoint = False
                 for hook in self.hooks:
                     hook.on_step(self, result)

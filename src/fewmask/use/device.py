@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from fewmask.errors import UserError
+from fewmask.faults import as_user_error, memory_is_full
 
 
 def choose_device(wanted: str, where: str) -> str:
@@ -29,9 +30,8 @@ def enough_memory(fix: str) -> Iterator[None]:
     """Turns a full memory of a GPU, or of the machine if the system reports it, into an error that says what to do."""
     try:
         yield
-    except RuntimeError as error:
-        gpu, _, cpu = str(error).partition("DefaultCPUAllocator: ")
-        if not cpu and not isinstance(error, torch.OutOfMemoryError):
+    except (RuntimeError, MemoryError) as error:
+        told = as_user_error(error) if memory_is_full(error) else None
+        if told is None:
             raise
-        reason = (cpu or gpu).partition(". GPU")[0].partition(". Error code")[0].rstrip(".")
-        raise UserError(f"the memory of the device is full ({reason})", fix=fix) from None
+        raise UserError(told.what, fix=fix) from None

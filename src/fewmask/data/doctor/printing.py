@@ -11,6 +11,7 @@ from rich.text import Text
 
 from fewmask.data.classes import default_palette
 from fewmask.data.doctor import Diagnosis, Problem
+from fewmask.errors import printable
 
 BAR_WIDTH = 10  # three columns fit into 80 characters
 MAX_FILES = 5  # number of files that are shown for each group of problems
@@ -22,7 +23,7 @@ def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
     layout = (
         f": {diagnosis.layout} (a dataset.yaml there would make it a folder of your own)" if diagnosis.layout else ""
     )
-    console.print(f"\n[bold]{escape(str(diagnosis.root))}[/]{layout}")
+    console.print(f"\n[bold]{escape(printable(str(diagnosis.root)))}[/]{layout}")
     console.print(_splits_table(diagnosis))
     if any(diagnosis.pixel_share.values()):
         console.print("\n[bold]share of labeled pixels[/]")
@@ -77,8 +78,9 @@ def _print_problems(level: str, problems: list[Problem], console: Console) -> No
     for fix in dict.fromkeys(problem.fix for problem in problems):
         group = [problem for problem in problems if problem.fix == fix]
         for problem in group[:MAX_FILES]:
-            place = f"{problem.file}: " if problem.file else ""
-            console.print(Padding(Text.assemble((place, "bold"), problem.text), (0, 0, 0, 2), expand=False))
+            place = printable(f"{problem.file}: ") if problem.file else ""
+            text = printable(problem.text)
+            console.print(Padding(Text.assemble((place, "bold"), text), (0, 0, 0, 2), expand=False))
         if len(group) > MAX_FILES:
             console.print(f"  ... and {len(group) - MAX_FILES} more", style="dim")
-        console.print(Padding(Text(f"-> {fix}", style="green"), (0, 0, 0, 4), expand=False))
+        console.print(Padding(Text(f"-> {printable(fix)}", style="green"), (0, 0, 0, 4), expand=False))

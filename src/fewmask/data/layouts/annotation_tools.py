@@ -4,13 +4,14 @@ CVAT, https://docs.cvat.ai/docs/dataset_management/formats/format-smask
 LabelMe, https://github.com/wkentaro/labelme (examples/semantic_segmentation)
 """
 
+import re
 from pathlib import Path
 
 from fewmask.data.classes import Classes
 from fewmask.data.layouts.layout import Layout
 from fewmask.data.lists import list_text
 from fewmask.data.sample import IMAGE_SUFFIXES, Folder, Sample, files_by_stem, paired
-from fewmask.errors import UserError
+from fewmask.errors import UserError, quoted
 
 
 def _read_cvat(root: Path, mistakes: list[UserError]) -> Folder:
@@ -20,7 +21,7 @@ def _read_cvat(root: Path, mistakes: list[UserError]) -> Folder:
 
     def listed(*subset_names: str) -> set[str]:
         texts = [list_text(subsets[name]) for name in subset_names if name in subsets]
-        return {Path(line.strip()).name for text in texts for line in text.splitlines()}
+        return {Path(line.strip()).name for text in texts for line in text.split("\n")}
 
     in_val, in_test = listed("validation", "val"), listed("test")
     train = tuple(sample for sample in samples if sample.name not in in_val | in_test)
@@ -30,14 +31,14 @@ def _read_cvat(root: Path, mistakes: list[UserError]) -> Folder:
 
 def _classes_of_cvat(path: Path) -> Classes:
     """Reads the classes from lines `name:red,green,blue:parts:actions`."""
-    lines = [line.strip() for line in list_text(path).splitlines()]
+    lines = [line.strip() for line in list_text(path).split("\n")]
     names, colors = [], []
     for line in lines:
         if line and not line.startswith("#"):
             name, _, rest = line.partition(":")
             levels = rest.partition(":")[0].split(",")
-            if len(levels) != 3 or not all(level.strip().isdecimal() for level in levels):
-                raise UserError(f"the line {line!r} gives no color", path, "Write `name:red,green,blue::`.")
+            if len(levels) != 3 or not all(re.fullmatch(r"\s*\d{1,9}\s*", level) for level in levels):
+                raise UserError(f"the line {quoted(line)} gives no color", path, "Write `name:red,green,blue::`.")
             names.append(name)
             colors.append(tuple(int(level) for level in levels))
     return _classes(path, {"names": names, "colors": colors, "encoding": "rgb"})
@@ -48,7 +49,7 @@ def _read_labelme(root: Path, mistakes: list[UserError]) -> Folder:
     older = root / "SegmentationClassPNG"
     samples = _samples(root, older if older.is_dir() else root / "SegmentationClass", mistakes)
     path = root / "class_names.txt"
-    names = [line.strip() for line in list_text(path).splitlines() if line.strip() not in ("", "__ignore__")]
+    names = [line.strip() for line in list_text(path).split("\n") if line.strip() not in ("", "__ignore__")]
     return Folder(root, _classes(path, {"names": names}), samples, _unlabeled(root, mistakes), (), ())
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from fewmask.data.classes import Classes
 from fewmask.data.layouts.cityscapes import LABEL_IDS, TRAIN_IDS
 from fewmask.data.layouts.layout import Layout
+from fewmask.data.opening import regular_file
 from fewmask.data.sample import Folder, Sample, files_by_stem, paired
 from fewmask.errors import UserError
 
@@ -76,9 +77,9 @@ def _header(path: Path) -> bytes:
     Width and height are bytes 16 to 23, and the kind of pixels is byte 25 (2 and 6 are RGB).
     """
     try:
-        with path.open("rb") as file:
+        with regular_file(path) as file:
             header = file.read(26)
-    except OSError:  # for example, a folder of this name
+    except OSError:  # for example, a folder or a pipe of this name
         return b""
     return header if header.startswith(_SIGNATURE) and len(header) == 26 else b""
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from rich.console import Console
 
 from fewmask.data.classes import Classes
 from fewmask.data.store import FileStore, Picture
+from fewmask.errors import UserError
 from fewmask.models.segnet import SegNet
 from fewmask.recipe import Recipe
 from fewmask.run.atomic import write_bytes
@@ -21,13 +23,16 @@ from fewmask.run.features import (
     KeptLook,
     LookedAt,
     Moment,
+    check_looks,
     read_looked_at,
     read_looks,
     write_features_table,
     write_look,
     write_looked_at,
 )
+from fewmask.run.files import set_aside
 from fewmask.run.folder import RunFolder
+from fewmask.say import say
 from fewmask.training.hooks.hook import Hook
 from fewmask.training.prepare import TrainingData
 from fewmask.use.features import look_at
@@ -43,17 +48,27 @@ _COLUMNS = 6  # number of looks that are drawn; of more, the first, the last and
 
 
 class FeaturePicture(Hook):
-    """Rank 0 looks at the shipped network while all ranks pause."""
+    """Rank 0 looks at the shipped network while all ranks pause. Damaged looks of an earlier process are set aside."""
 
-    def __init__(self, run: RunFolder, data: TrainingData, recipe: Recipe) -> None:
-        self._run, self._data, self._recipe = run, data, recipe
+    def __init__(self, run: RunFolder, data: TrainingData, recipe: Recipe, console: Console) -> None:
+        self._run, self._data, self._recipe, self._console = run, data, recipe, console
 
     def on_start(self, trainer: "Trainer") -> None:
+        if trainer.fabric.is_global_zero:
+            self._set_damaged_aside()
         if trainer.done == 0:
             self._look(trainer, "start")
 
     def on_stage_end(self, trainer: "Trainer") -> None:
         self._look(trainer, trainer.stages[trainer.position.stage - 1].name)
+
+    def _set_damaged_aside(self) -> None:
+        try:
+            check_looks(self._run)
+        except UserError as mistake:
+            aside = set_aside(self._run.features)
+            text = f"The looks at the features are damaged ({mistake.what}): they are kept in {aside} and begun anew."
+            say(self._console, text, "yellow")
 
     def _look(self, trainer: "Trainer", stage: str) -> None:
         net = next(iter(trainer.method.networks().values()))

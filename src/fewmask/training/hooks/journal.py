@@ -57,7 +57,7 @@ class Journal(Hook):
         self._run, self._class_names, self._total = run, class_names, total
         self._console = console
         try:
-            self._metrics = MetricsWriter(run, first)
+            self._metrics = MetricsWriter(run, first, lambda text: say(console, text, "yellow"))
         except OSError as error:
             raise cannot_write(run, "the log", error) from None
         self._events = EventFile(run.path, first)

@@ -1,5 +1,6 @@
 """Scores val while a run trains, and keeps the best networks so far if the recipe asks for them."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fewmask.data.folder import Folder
@@ -12,7 +13,6 @@ from fewmask.run.folder import RunFolder
 from fewmask.run.validation import (
     ValScore,
     best_val_score,
-    read_val_scores,
     selects,
     steps_between_val_scores,
     write_val_scores,
@@ -32,15 +32,15 @@ class Validation(Hook):
     Every rank scores a part of the samples, and their confusion matrices add up.
 
     Args:
-        first: steps already done.
+        so_far: the scores that the newest checkpoint knows; only rank 0 needs them.
 
     Raises:
         UserError: a file cannot be written, now or later.
     """
 
-    def __init__(self, run: RunFolder, folder: Folder, recipe: Recipe, first: int) -> None:
+    def __init__(self, run: RunFolder, folder: Folder, recipe: Recipe, so_far: Sequence[ValScore]) -> None:
         self._run, self._folder, self._recipe = run, folder, recipe
-        self._scores = [known for known in read_val_scores(run) if known.step <= first]
+        self._scores = list(so_far)
 
     def on_step(self, trainer: "Trainer", step: Step) -> None:
         between = steps_between_val_scores(self._recipe)
