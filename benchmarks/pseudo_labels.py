@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from fewmask.data.images import read_mask
+from fewmask.data.masks import read_mask
 from fewmask.recipe.folders import target_folder
 from fewmask.shapes import IGNORE
 from fewmask.use.model import Model, load

@@ -87,7 +87,7 @@ def test_folder_name_with_brackets_is_printed_as_it_is(tmp_path: Path, dataset: 
     assert f"fewmask evaluate '{out}'\n" in answer.out
 
 
-@pytest.mark.parametrize("words", [(), ("train",), ("evaluate",), ("predict",), ("doctor",), ("demo",)])
+@pytest.mark.parametrize("words", [(), ("train",), ("evaluate",), ("predict",), ("doctor",), ("convert",), ("demo",)])
 def test_every_command_has_help(words: tuple[str, ...], capsys: Capsys) -> None:
     answer = command(capsys, *words, "--help")
     assert answer.code == 0
@@ -376,3 +376,19 @@ def test_a_doctor_that_is_stopped_says_so_in_one_line(
     monkeypatch.setattr("fewmask.data.doctor.examine", stopped)
     answer = command(capsys, "doctor", dataset)
     assert (answer.code, answer.out, answer.err) == (130, "Stopped: not every file was read.\n", "")
+
+
+def test_convert_makes_a_data_set_that_the_doctor_reads(tmp_path: Path, capsys: Capsys) -> None:
+    root = tmp_path / "several masks"
+    for part, names in (("images", ["a"]), ("masks", ["a_cat", "a_dog"])):
+        (root / "train" / part).mkdir(parents=True)
+        for seed, name in enumerate(names):
+            pixels = np.random.default_rng(seed).integers(0, 2, (16, 16), dtype=np.uint8) * 255
+            Image.fromarray(pixels).save(root / "train" / part / f"{name}.png")
+    (root / "dataset.yaml").write_text("names: [ground, cat, dog]\n")
+    assert "fewmask convert" in command(capsys, "doctor", root).out
+    answer = command(capsys, "convert", root, "--out", tmp_path / "new")
+    assert answer.code == 0
+    assert "1 images, 1 with a mask of ground, cat, dog" in answer.out
+    assert command(capsys, "doctor", tmp_path / "new").code == 0
+    assert command(capsys, "convert", root, "--out", tmp_path / "new").err.count("\n") == 1

@@ -101,8 +101,8 @@ def truncate(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "fragments"),
     [
-        (mask_of_another_size, ["train1.png: the mask is 40 x 40 but its image train1.png is 64 x 48", "Export"]),
-        (mask_with_value_23, ["train1.png: the mask holds value 23, but classes are 0-3", "Add class 23"]),
+        (mask_of_another_size, ["train1.png: the mask is 40 x 40 pixels, but its image 64 x 48", "nearest neighbor"]),
+        (mask_with_value_23, ["train1.png: the mask holds value 23, but classes are 0-3", "Write `ignore: [23]`"]),
         (truncated_png, ["train2.png: the file cannot be read", "Copy"]),
         (truncated_jpeg, ["more3.jpg: the file cannot be read", "Copy"]),
     ],
@@ -125,12 +125,8 @@ def test_broken_file_is_one_line_in_whichever_process_it_is_read(
             ["--method", "label_contrast", "--set", "method.pseudo_labels=true"],
             ["label_contrast learns from unlabeled images too", "or leave out method.pseudo_labels"],
         ),
-        (all_ignored, [], ["every pixel of every mask to learn from is ignored", "fewmask doctor"]),
-        (
-            two_classes_in_0_and_255,
-            [],
-            ["no mask holds car (value 1)", "write `encoding: binary`"],
-        ),
+        (all_ignored, [], ["every pixel of every mask is ignored", "correct `ignore`"]),
+        (two_classes_in_0_and_255, [], ["no mask holds car", "Write `encoding: binary`"]),
         (broken_val, ["--baseline"], ["val1.png: the file cannot be read"]),
         (broken_val, ["--set", "training.score_every=1"], ["val1.png: the file cannot be read"]),
         (nothing, ["--labels", "99"], ["99 labels are asked for, but 4 train images have masks"]),

@@ -48,6 +48,18 @@ def test_binary_masks_hold_0_and_255_and_ignore_nothing(tmp_path: Path) -> None:
     assert classes.ignore == ()
 
 
+def test_255_is_ignored_unless_a_class_has_it(tmp_path: Path) -> None:
+    assert _yaml(tmp_path, "names: [a, b, c]\nvalues: [0, 127, 255]\nignore: 3\n").ignore == (3,)
+    assert _yaml(tmp_path, "names: {0: a, 127: b}\n").ignore == (255,)
+    assert _yaml(tmp_path, "names: [a, b]\nencoding: instances\n").ignore == ()
+
+
+def test_classes_txt_may_hold_bare_names(tmp_path: Path) -> None:
+    classes = _text(tmp_path, "# of a tool\nbackground\nvoid\ntraffic light\n")
+    assert classes.names == ("background", "traffic light")
+    assert (classes.values, classes.ignore) == ((0, 2), (1, 255))
+
+
 def test_void_line_of_classes_txt_is_ignored_and_no_class(tmp_path: Path) -> None:
     classes = _text(tmp_path, "# value name\n0 Sky 1 2 3\n5 traffic light 9 9 9\n\n2 VOID 0 0 0\n")
     assert classes.names == ("Sky", "traffic light")
@@ -108,7 +120,7 @@ def test_folder_without_classes_shows_the_shortest_yaml(tmp_path: Path) -> None:
         ("names: [a, b]\nencodin: rgb", r"unknown key 'encodin'.*nearest: encoding"),
         (
             "names: [a, b]\nencoding: gray",
-            "`encoding` is 'gray': it should be 'index', 'rgb' or 'binary'.* Write one of these",
+            "`encoding` is 'gray': it should be 'index', 'rgb', 'binary' or 'instances'. Write one of these",
         ),
         ("names: [a, 3]", r"`names.1` is 3: it should be a valid string.*quoting"),
         ("names: [yes, no]", r"`names.0` is True: .*'no'"),
@@ -121,8 +133,17 @@ def test_folder_without_classes_shows_the_shortest_yaml(tmp_path: Path) -> None:
         ("", "the file is empty"),
         ("names: [a, b]\nvalues: [1]", "`values` has 1 entries for 2 names"),
         ("names: [a, b]\nvalues: [1, 1]", "value 1 is given to two classes"),
-        ("names: [a, b]\nvalues: [0, 255]", "encoding: binary"),
-        ("names: [a, b, c]\nvalues: [0, 127, 255]", "name these levels as colors: `encoding: rgb`"),
+        ("names: [a, b]\nvalues: [0, 255]\nignore: 255", "'b' has value 255, which is ignored"),
+        ("names: [a, b, c]\nencoding: instances", "two classes, but 3"),
+        ("names: [a, b]\nencoding: rgb\ncolors: [[1, 1, 1], [2, 2, 2]]\nchannel: red", "leave out `channel`"),
+        ("names: [a, b]\nencoding: binary\npages: classes", "`pages: merge`"),
+        ("names: [a, b]\nvalues: [1, 2]\npages: classes", "Leave out `values`"),
+        ("names: [a, b]\nchannel: gray", "it should be 'red', 'green', 'blue' or 'alpha'"),
+        (
+            "path: pets\ntrain: train/images\nnc: 2\nnames: [a, b]",
+            "unknown keys 'path', 'train', 'nc'. Take them out and keep `names`. .*names of folders.* number of names",
+        ),
+        ("names: [a, b]\nnc: 2\nencodin: rgb", r"unknown keys 'nc', 'encodin'.*nearest: encoding"),
         ("names: [a, b]\nignore: [1]", "'b' has value 1, which is ignored"),
         ("names: [a, b]\ncolors: [[0, 0, 0], [1, 1, 999]]", "`colors.1.2`.*999"),
         ("names: [a, b]\nencoding: rgb", "`colors` has 0 entries"),
@@ -130,7 +151,7 @@ def test_folder_without_classes_shows_the_shortest_yaml(tmp_path: Path) -> None:
         (f"{RGB}more_colors: [[[3, 3, 3]]]", "`more_colors` has 1 entries for 2 names"),
         (f"{RGB}more_colors: [[], [[1, 1, 1]]]", r"\(1, 1, 1\) is given twice"),
         ("names: [a, b, c]\nencoding: binary", "two classes, but 3"),
-        ("names: [a, b]\nencoding: binary\nvalues: [0, 1]", "0 and 255"),
+        ("names: [a, b]\nencoding: binary\nvalues: [0, 1]", "encoding binary leaves no choice of values"),
         ("names: [a, b", "line 1"),
         ("- a\n- b", "no list of keys"),
     ],

@@ -1,4 +1,4 @@
-"""Every bit depth, mode and mask encoding that Pillow and we can write, and broken files."""
+"""Every bit depth and mode that Pillow and we can write, and broken files."""
 
 import struct
 import zlib
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fewmask.data.classes import Classes
-from fewmask.data.images import read_image, read_mask, read_size
+from fewmask.data.images import read_image, read_size
+from fewmask.data.masks import read_mask
 from fewmask.errors import UserError
 
 RED_BLUE = np.array([[[250, 0, 0], [0, 0, 250]]], dtype=np.uint8)  # 1 x 2 pixels
@@ -149,135 +150,3 @@ def test_missing_file_is_a_named_error(tmp_path: Path) -> None:
 def test_images_of_floats_or_32_bits_are_refused(tmp_path: Path, pixels: NDArray[Any]) -> None:
     with pytest.raises(UserError, match="8 or 16 bits"):
         read_image(_save(tmp_path / "a.tif", pixels))
-
-
-# masks
-
-
-@pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
-@pytest.mark.parametrize("mode", ["L", "P", "RGB"])
-def test_index_masks_are_read_from_gray_palette_and_equal_channels(tmp_path: Path, suffix: str, mode: str) -> None:
-    values = _gray([0, 1], [2, 255])
-    picture = Image.fromarray(values)
-    if mode == "P":
-        picture = Image.frombytes("P", (2, 2), values.tobytes())
-        picture.putpalette([10, 20, 30, 200, 0, 0] * 128)  # of a shorter one Pillow writes fewer bits
-    if mode == "RGB":
-        picture = picture.convert("RGB")
-    label = read_mask(_save(tmp_path / f"a.{suffix}", picture), PETS)
-    assert label.dtype == torch.uint8
-    assert label.tolist() == [[0, 1], [2, 255]]
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32"])
-def test_mask_values_map_to_positions(tmp_path: Path, dtype: str) -> None:
-    classes = Classes(names=("road", "car"), values=(7, 26), ignore=(3,))
-    path = _save(tmp_path / "a.tif", np.array([[26, 7, 3, 255]], dtype=dtype))
-    assert read_mask(path, classes).tolist() == [[1, 0, 255, 255]]
-
-
-def test_16_bit_masks_may_hold_large_values(tmp_path: Path) -> None:
-    classes = Classes(names=("road", "car"), values=(7000, 65535))
-    path = _save(tmp_path / "a.png", np.array([[65535, 7000]], dtype=np.uint16))
-    assert read_mask(path, classes).tolist() == [[1, 0]]
-
-
-@pytest.mark.parametrize("value", [-1, 65536, 1 << 20])
-def test_32_bit_values_out_of_range_do_not_wrap_around(tmp_path: Path, value: int) -> None:
-    with pytest.raises(UserError, match="holds value"):
-        read_mask(_save(tmp_path / "a.tif", np.array([[0, value]], dtype=np.int32)), PETS)
-
-
-@pytest.mark.parametrize(("depth", "row"), [(2, b"\x18"), (4, b"\x01\x20")])
-def test_2_and_4_bit_gray_masks_keep_their_values(tmp_path: Path, depth: int, row: bytes) -> None:
-    label = read_mask(_write_png(tmp_path / "a.png", [row], 4, depth=depth, color_type=0), PETS)
-    assert label.tolist() == [[0, 1, 2, 0]]
-
-
-@pytest.mark.parametrize("mode", ["L", "1", "P", "RGB", "RGBA"])
-def test_binary_masks_in_every_mode(tmp_path: Path, mode: str) -> None:
-    picture = Image.fromarray(_gray([0, 255])).convert(mode)
-    assert read_mask(_save(tmp_path / "a.png", picture), BINARY).tolist() == [[0, 1]]
-
-
-def test_binary_palette_masks_go_by_color_not_by_index(tmp_path: Path) -> None:
-    picture = Image.frombytes("P", (2, 1), b"\x00\x01")
-    picture.putpalette([255, 255, 255, 0, 0, 0])
-    assert read_mask(_save(tmp_path / "a.png", picture, transparency=b"\x00\x80"), BINARY).tolist() == [[1, 0]]
-
-
-def test_1_bit_masks_are_indices_too(tmp_path: Path) -> None:
-    picture = Image.fromarray(_gray([0, 255])).convert("1")
-    assert read_mask(_save(tmp_path / "a.png", picture), PETS).tolist() == [[0, 1]]
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
-def test_rgb_masks_are_read_by_color(tmp_path: Path, mode: str) -> None:
-    colors = np.array([[[255, 128, 1], [0, 0, 0], [9, 9, 9]]], dtype=np.uint8)
-    picture = Image.fromarray(colors).convert(mode, palette=Image.Palette.ADAPTIVE)
-    assert read_mask(_save(tmp_path / "a.png", picture), COLORED).tolist() == [[1, 0, 255]]
-
-
-def test_several_colors_may_mean_one_class(tmp_path: Path) -> None:
-    colors = np.array([[[0, 0, 0], [1, 1, 1], [2, 2, 2], [3, 3, 3]]], dtype=np.uint8)
-    more_colors = (((1, 1, 1), (2, 2, 2)), ())
-    classes = Classes(names=("a", "b"), encoding="rgb", colors=((0, 0, 0), (3, 3, 3)), more_colors=more_colors)
-    assert read_mask(_save(tmp_path / "a.png", Image.fromarray(colors)), classes).tolist() == [[0, 0, 0, 1]]
-
-
-def test_reading_rgb_masks_equals_a_slow_twin(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    palette = rng.integers(0, 256, (20, 3), dtype=np.uint8)
-    colors = tuple((int(red), int(green), int(blue)) for red, green, blue in palette)
-    classes = Classes(names=tuple(f"class {index}" for index in range(20)), encoding="rgb", colors=colors)
-    pixels = palette[rng.integers(0, 20, (13, 17))]
-    label = read_mask(_save(tmp_path / "a.png", pixels), classes)
-    assert label.tolist() == [[colors.index(tuple(color)) for color in row] for row in pixels.tolist()]
-
-
-@pytest.mark.parametrize(
-    ("pixels", "classes", "message"),
-    [
-        (
-            _gray([0, 23]),
-            Classes(names=tuple("abcdefghijklmnopqrstu")),
-            r"value 23, but classes are 0-20 and 255 is ig",
-        ),
-        (_gray([0, 23]), PETS, r"Add class 23 to dataset.yaml or map it to 255"),
-        (_gray([0, 3], [4, 2]), PETS, "values 3, 4, but"),
-        (_gray([0, 255]), Classes(names=("a", "b"), values=(1, 2)), "encoding: binary"),
-        (_gray(list(range(100))), PETS, r"97 values outside the classes \(3, 4, 5, \.\.\.\).*blended edges or JPEG"),
-        (RED_BLUE, PETS, "holds colors, but the encoding is index.*encoding: rgb"),
-        (_gray([0, 60, 120]), PETS, r"If these are the classes, write `values: \[0, 60, 120\]`"),
-        (np.array([[0, 257, 514]], dtype=np.uint16), PETS, r"`values: \[0, 257, 514\]`"),
-        (_gray([0, 1, 23]), PETS, r"Add class 23"),
-        (_gray([0, 1]), BINARY, "encoding: index"),
-        (_gray([0, 1, 2, 255]), BINARY, "more than two classes.*encoding: index"),
-        (_gray([0, 3, 250, 255]), BINARY, "blended edges"),
-        (_gray([0, 128, 255]), BINARY, r"value 128, but classes are 0, 255\. Set 128 to 0 or 255"),
-        (RED_BLUE, BINARY, "encoding: rgb"),
-        (RED_BLUE, COLORED, r"colors \(250, 0, 0\), \(0, 0, 250\).*ignore_colors"),
-        (_gray([0, 1]), COLORED, r"color \(1, 1, 1\).*encoding: index"),
-        (np.array([[0, 1]], dtype=np.uint16), COLORED, "unusual mode I;16"),
-    ],
-)
-def test_wrong_mask_says_what_it_holds_and_the_likely_fix(
-    tmp_path: Path, pixels: NDArray[Any], classes: Classes, message: str
-) -> None:
-    path = _save(tmp_path / "cat_07.png", pixels)
-    with pytest.raises(UserError, match=message) as caught:
-        read_mask(path, classes)
-    assert caught.value.where == str(path)
-    assert caught.value.fix
-
-
-def test_jpeg_mask_is_refused_even_under_another_suffix(tmp_path: Path) -> None:
-    path = _save(tmp_path / "a.png", np.zeros((8, 8), dtype=np.uint8), format="JPEG")
-    with pytest.raises(UserError, match="JPEG, which changes label values"):
-        read_mask(path, PETS)
-
-
-def test_mask_does_not_share_memory_with_the_lookup_table(tmp_path: Path) -> None:
-    path = _save(tmp_path / "a.png", _gray([0, 1]))
-    read_mask(path, PETS).fill_(9)
-    assert read_mask(path, PETS).tolist() == [[0, 1]]

@@ -14,9 +14,9 @@ from fewmask.data.classes import read_classes, write_classes
 from fewmask.data.doctor import examine
 from fewmask.data.doctor.printing import print_diagnosis
 from fewmask.data.folder import Folder, Sample, read_folder
-from fewmask.data.images import read_mask
 from fewmask.data.layouts import LAYOUTS
 from fewmask.data.layouts.camvid import split_of
+from fewmask.data.masks import read_mask
 from fewmask.errors import UserError
 from miniatures import CITY, save_city, save_mask, save_picture
 from toy import NET, TRAINING
@@ -474,7 +474,18 @@ def test_a_folder_of_no_kind_is_told_what_is_known(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("file", "text"), [("dataset.yaml", "names: [a, b]"), ("classes.txt", "0 a\n1 b")])
-def test_a_folder_with_classes_is_always_our_own(cityscapes: Path, file: str, text: str) -> None:
+def test_a_layout_with_classes_of_ones_own_keeps_its_files(cityscapes: Path, file: str, text: str) -> None:
+    published = read_folder(cityscapes)
     (cityscapes / file).write_text(text)
-    with pytest.raises(UserError, match="there is no folder `images`"):
-        read_folder(cityscapes)
+    folder = read_folder(cityscapes)
+    assert folder.classes.names == ("a", "b")
+    assert folder.train == published.train
+    assert folder.layout == ""
+
+
+def test_our_own_folders_come_before_a_layout_that_they_resemble(tmp_path: Path) -> None:
+    for part in ("images", "masks"):
+        save_picture(tmp_path / "train" / part / "00001.png")
+    (tmp_path / "trainannot").mkdir()
+    (tmp_path / "dataset.yaml").write_text("names: [a, b]")
+    assert [sample.name for sample in read_folder(tmp_path).train] == ["00001"]

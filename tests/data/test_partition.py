@@ -8,7 +8,8 @@ from PIL import Image
 
 from fewmask.data.classes import Classes
 from fewmask.data.folder import Folder, Sample, read_folder
-from fewmask.data.images import read_mask
+from fewmask.data.lists import list_summary
+from fewmask.data.masks import read_mask
 from fewmask.data.partition import COMMON_IMAGES, draw_partition
 from fewmask.errors import UserError
 
@@ -145,6 +146,25 @@ def test_listed_images_are_known_by_their_name_or_their_file(tmp_path: Path, lin
     (tmp_path / "list.txt").write_text(f"{line}\n")
     cities = Folder(tmp_path, folder.classes, train, (), (), ())
     assert _names(cities, str(tmp_path / "list.txt")) == ["aachen_000000_000019"]
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("#3 cat", "#3 cat"),
+        ("my cat 1", "train/images/my cat 1.jpg train/masks/my cat 1.png"),
+        ("six", "train/images/six.jpg,train/masks/six.png"),
+        ("monday/img_00", "train\\images\\monday\\img_00.jpg"),
+        ("caf\u00e9", "cafe\u0301.jpg"),
+    ],
+)
+def test_a_line_is_first_taken_as_a_whole(tmp_path: Path, name: str, line: str) -> None:
+    folder = _folder(tmp_path, num_masks=2)
+    train = (folder.train[0]._replace(name=name), folder.train[1]._replace(name="other/img_00"))
+    path = tmp_path / "list.txt"
+    path.write_text(f"{line}\n# 1 of 2\n")
+    assert _names(Folder(tmp_path, folder.classes, train, (), (), ()), str(path)) == [name]
+    assert list_summary(path, train) == f"{path}: 1 image, 1 comment"
 
 
 @pytest.mark.parametrize("line", ["images/my photo#1.v2.jpg # the best", "my photo#1.v2"])

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fewmask.cli.convert import convert
 from fewmask.cli.demo import demo
 from fewmask.cli.doctor import doctor
 from fewmask.cli.evaluate import evaluate
@@ -23,7 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train a semantic segmentation model from a handful of labeled masks and many unlabeled images.",
 )
-for command in (demo, doctor, train, evaluate, predict, settings):
+for command in (demo, doctor, convert, train, evaluate, predict, settings):
     app.command()(command)
 
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
-from fewmask.errors import UserError, choices, printable, quoted, reason_of
+from fewmask.data.class_keys import check_keys
+from fewmask.errors import UserError, printable, quoted, reason_of
 from fewmask.shapes import IGNORE
 from fewmask.yaml_text import YamlError, parse_yaml
 
@@ -21,6 +22,9 @@ _FORMS = {
     "names": "Write `names: [background, cat, 'no', '1']`, quoting what YAML would not take for text, "
     "or `names: {0: background, 1: cat}`.",
     "encoding": "Write one of these.",
+    "channel": "Write one of these, or leave it out.",
+    "pages": "Write one of these, or leave it out.",
+    "min_is_white": "Write one of these, or leave it out.",
     "values": "Write the mask value of each class: `values: [0, 1, 2]`.",
     "colors": "Write red, green and blue of each class: `colors: [[0, 0, 0], [255, 0, 0]]`.",
     "ignore": "Write mask values: `ignore: [255]`.",
@@ -50,6 +54,10 @@ def _default_values(given: dict[str, Any]) -> tuple[int, ...]:
     return (0, 255) if given["encoding"] == "binary" else tuple(range(len(given["names"])))
 
 
+def _default_ignore(given: dict[str, Any]) -> tuple[int, ...]:
+    return () if given["encoding"] == "instances" or IGNORE in given.get("values", ()) else (IGNORE,)
+
+
 def _default_colors(given: dict[str, Any]) -> tuple[Color, ...]:
     return () if given["encoding"] == "rgb" else default_palette(len(given["names"]))
 
@@ -59,33 +67,47 @@ class Classes(BaseModel):
 
     Attributes:
         encoding: what a mask holds. `index`: a gray or palette mask holds `values`. `rgb`: the mask holds `colors`.
-            `binary`: the mask holds 0 for the first of two classes and 255 for the second.
+            `binary`: the mask holds 0 for the first of two classes and 255 for the second. `instances`: the mask
+            numbers objects: 0, or black, is the first of two classes, and every other value or color the second.
         values: the mask value of each class; the values need not be consecutive. Default: 0..k-1.
         colors: (red, green, blue) of each class in 0..255; a default palette unless the encoding is `rgb`.
-        ignore: mask values that are ignored. 255 is always one of them, unless the encoding is `binary`.
+        ignore: mask values that are ignored. 255 is one of them, unless it is the value of a class or the encoding is
+            `binary` or `instances`.
         ignore_colors: the colors that are ignored if the encoding is `rgb`.
         more_colors: for `rgb`, if several colors mean one class: the additional colors of each class, in order.
+        channel: the channel of color masks that holds the values; None if the channels are equal or hold colors.
+        pages: of masks with several pages, `first` reads one. `merge`: a pixel has the value of the last page where it
+            is not 0. `classes`: every page shows one class; if they are one fewer than the classes, page n shows class
+            n, and the first class is where no page shows anything. None: such masks are refused.
+        min_is_white: of TIFF masks whose header says that 0 is white (PhotometricInterpretation 0), `shown` takes the
+            values that a viewer shows and `stored` those in the file. None: as shown, and the doctor warns.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     names: tuple[Name, ...]
-    encoding: Literal["index", "rgb", "binary"] = "index"
+    encoding: Literal["index", "rgb", "binary", "instances"] = "index"
     values: tuple[MaskValue, ...] = Field(default_factory=_default_values)
     colors: tuple[Color, ...] = Field(default_factory=_default_colors)
-    ignore: tuple[MaskValue, ...] = Field(default=(IGNORE,), validate_default=True)
+    ignore: tuple[MaskValue, ...] = Field(default_factory=_default_ignore, validate_default=True)
     ignore_colors: tuple[Color, ...] = ()
     more_colors: tuple[tuple[Color, ...], ...] = ()
+    channel: Literal["red", "green", "blue", "alpha"] | None = None
+    pages: Literal["first", "merge", "classes"] | None = None
+    min_is_white: Literal["shown", "stored"] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
 
     @field_validator("ignore")
     @classmethod
-    def _always_ignore_255(cls, ignore: tuple[int, ...], given: Any) -> tuple[int, ...]:
+    def _ignore_255(cls, ignore: tuple[int, ...], given: Any) -> tuple[int, ...]:
         # `given` is a ValidationInfo, a protocol that beartype cannot check
-        if given.data.get("encoding") == "binary":
+        encoding = given.data.get("encoding")
+        if encoding == "binary":
             return tuple(sorted(set(ignore) - {IGNORE}))
+        if encoding == "instances" or IGNORE in given.data.get("values", ()):
+            return tuple(sorted(set(ignore)))
         return tuple(sorted({*ignore, IGNORE}))
 
     @model_validator(mode="after")
@@ -93,6 +115,7 @@ class Classes(BaseModel):
         _check_names(self.names)
         _check_lengths(self)
         _check_values(self)
+        _check_places(self)
         if self.encoding == "rgb":
             _check_colors(self)
         return self
@@ -108,14 +131,18 @@ def read_classes(root: Path | str) -> Classes:
     yaml_path, text_path = (Path(root) / file for file in CLASS_FILES)
     if not yaml_path.is_file() and not text_path.is_file():
         others = sorted(path.name for path in Path(root).glob("*") if path.suffix in {".yaml", ".yml"})
-        fix = f"If {others[0]} names the classes, call it dataset.yaml." if others else MINIMAL_YAML
+        fix = (
+            f"If {others[0]} names the classes, call it dataset.yaml and keep only its `names`."
+            if others
+            else MINIMAL_YAML
+        )
         raise UserError("neither dataset.yaml nor classes.txt is in this folder", root, fix)
     fields = _read_yaml(yaml_path) if yaml_path.is_file() else {}
     path = yaml_path if yaml_path.is_file() else text_path
     if "names" not in fields and text_path.is_file():
         fields = {**_read_text(text_path), **fields}
         if fields.get("encoding") == "binary":
-            fields.pop("values")  # a list of two names would count 0, 1, but the masks hold 0, 255
+            fields.pop("values", None)  # a list of two names would count 0, 1, but the masks hold 0, 255
     try:
         return Classes(**fields)
     except UserError as error:
@@ -134,7 +161,8 @@ def write_classes(classes: Classes, path: Path | str) -> None:
     path = Path(path)
     file = path if path.suffix in {".yaml", ".yml"} else path / "dataset.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(classes.model_dump(mode="json"), sort_keys=False, default_flow_style=None, allow_unicode=True)
+    fields = classes.model_dump(mode="json", exclude_none=True)
+    text = yaml.safe_dump(fields, sort_keys=False, default_flow_style=None, allow_unicode=True)
     file.write_text(text, encoding="utf-8")
 
 
@@ -155,9 +183,9 @@ def _check_names(names: tuple[str, ...]) -> None:
 
 
 def _check_lengths(classes: Classes) -> None:
-    if classes.encoding == "binary" and len(classes) != 2:
+    if classes.encoding in ("binary", "instances") and len(classes) != 2:
         raise UserError(
-            f"encoding binary means two classes, but {len(classes)} are named",
+            f"encoding {classes.encoding} means two classes, but {len(classes)} are named",
             fix="Name two, e.g. `names: [background, cat]`, or write `encoding: index`.",
         )
     more_colors = classes.more_colors or classes.colors
@@ -169,24 +197,28 @@ def _check_lengths(classes: Classes) -> None:
 
 
 def _check_values(classes: Classes) -> None:
-    if classes.encoding == "binary" and classes.values != (0, 255):
-        raise UserError(
-            f"encoding binary means the values 0 and 255, but `values` is {list(classes.values)}",
-            fix="Leave out `values`, or write `encoding: index`.",
-        )
+    fixed = {"binary": (0, 255), "instances": (0, 1)}.get(classes.encoding)
+    if fixed is not None and classes.values != fixed:
+        what = f"encoding {classes.encoding} leaves no choice of values, but `values` is {list(classes.values)}"
+        raise UserError(what, fix="Leave out `values`, or write `encoding: index`.")
     for index, (name, value) in enumerate(zip(classes.names, classes.values, strict=True)):
         if value in classes.values[:index]:
             raise UserError(f"value {value} is given to two classes", fix="Give every class its own mask value.")
-        if value in classes.ignore:
-            fix = "255 always means ignored; "
-            if len(classes) == 2:
-                fix += "two classes in 0 and 255 are written `encoding: binary`."
-            else:
-                fix += "name these levels as colors: `encoding: rgb`, `colors: [[0, 0, 0], ..., [255, 255, 255]]`."
-            raise UserError(
-                f"class {name!r} has value {value}, which is ignored",
-                fix=fix if value == IGNORE else f"Take {value} out of `ignore`, or out of the classes.",
-            )
+        if value in classes.ignore and classes.encoding != "instances":
+            what = f"class {name!r} has value {value}, which is ignored"
+            raise UserError(what, fix=f"Take {value} out of `ignore`, or out of the classes.")
+
+
+def _check_places(classes: Classes) -> None:
+    """Refuses settings that say where the values stand, but do not go together."""
+    if classes.channel and classes.encoding == "rgb":
+        fix = "Write `encoding: index` with the `values` of that channel, or leave out `channel`."
+        raise UserError("`channel` names one channel, but encoding rgb reads all three", fix=fix)
+    if classes.pages == "classes" and classes.encoding != "index":
+        fix = "Leave out `encoding`, or write `pages: merge`."
+        raise UserError(f"`pages: classes` needs no encoding, but it is {classes.encoding}", fix=fix)
+    if classes.pages == "classes" and classes.values != tuple(range(len(classes))):
+        raise UserError("with `pages: classes` the pages are the classes", fix="Leave out `values`.")
 
 
 def _check_colors(classes: Classes) -> None:
@@ -203,9 +235,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(str(error), path, "Correct the YAML at that place.") from None
     if not isinstance(fields, dict):
         raise UserError(f"the file is {'empty' if fields is None else 'no list of keys'}", path, _SHORTEST)
-    for key in fields:
-        if key not in Classes.model_fields:
-            raise UserError(f"unknown key {quoted(key)}", path, f"Keys are {choices(str(key), Classes.model_fields)}.")
+    check_keys(path, fields, Classes.model_fields)
     if isinstance(fields.get("names"), dict):
         by_value = fields["names"]
         fields = {"values": list(by_value), **fields, "names": list(by_value.values())}
@@ -215,12 +245,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _read_text(path: Path) -> dict[str, Any]:
-    """The fields of `Classes` from lines `value name [red green blue]`; names may hold spaces."""
+    """The fields of `Classes` from lines `value name [red green blue]`, or from bare names; names may hold spaces."""
     names, values, colors, ignore, ignore_colors = [], [], [], [], []
-    for number, text in enumerate(_read_utf8(path).split("\n"), start=1):
-        line = text.strip()
-        if not line or line.startswith("#"):
-            continue
+    numbered = [(number, line.strip()) for number, line in enumerate(_read_utf8(path).split("\n"), start=1)]
+    lines = [(number, line) for number, line in numbered if line and not line.startswith("#")]
+    if not any(re.search(r"^\d+(\s|$)", line) for _, line in lines):
+        lines = [(number, f"{value} {line}") for value, (number, line) in enumerate(lines)]
+    for number, line in lines:
         match = re.fullmatch(r"(\d{1,9})\s+(.*?\S)((?:\s+\d{1,9}){3})?", line)
         if match is None or re.search(r"\s\d+\s+\d+$", match[2]):
             raise UserError(

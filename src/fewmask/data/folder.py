@@ -5,13 +5,19 @@ DATA/ dataset.yaml or classes.txt
       unlabeled/* (or unlabeled/images/*)            optional
       val/images val/masks  test/images test/masks   optional
 
-A folder without dataset.yaml and classes.txt may be a public dataset as it is published: see `layouts`.
+`arrangement` knows other places of the same folders, and `pairing` other names of masks. A folder may also be a public
+dataset as it is published: see `layouts`. With a dataset.yaml it keeps its layout, and has classes of its own.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from fewmask.data.classes import CLASS_FILES, read_classes
-from fewmask.data.layouts import LAYOUTS, Layout, layout_of
+from fewmask.data.arrangement import SPLIT_NAMES, Place, find_places, folders_of_one_image, other_folders
+from fewmask.data.classes import CLASS_FILES, Classes, read_classes
+from fewmask.data.layouts import LAYOUTS, OWN_CLASSES, Layout, layout_of
+from fewmask.data.other_formats import masks_in_another_format
+from fewmask.data.pairing import masks_among, pair_masks
 from fewmask.data.sample import (
     IMAGE_SUFFIXES,
     JPEG_SUFFIXES,
@@ -19,10 +25,11 @@ from fewmask.data.sample import (
     UNKNOWN_CLASSES,
     Folder,
     Sample,
+    files_below,
     files_by_stem,
     paired,
 )
-from fewmask.errors import UserError
+from fewmask.errors import UserError, in_command
 
 __all__ = ["Folder", "Sample", "check_is_folder", "read_folder", "survey_folder"]
 
@@ -65,10 +72,34 @@ def survey_folder(root: Path) -> tuple[Folder, list[UserError]]:
         classes = read_classes(root)
     except UserError as mistake:
         mistakes.append(mistake if is_ours else _in_no_layout(root, mistake))
-    train, val, test = (_read_split(root / split, mistakes) for split in ("train", "val", "test"))
-    nested = root / "unlabeled" / "images"
-    extra = files_by_stem(nested if nested.is_dir() else root / "unlabeled", IMAGE_SUFFIXES, mistakes)
-    return Folder(root, classes, train, paired(extra, {}, mistakes), val, test), mistakes
+    if is_ours and not (root / "train" / "images").is_dir():
+        layout = layout_of(root)
+        if layout is not None and layout in OWN_CLASSES and not layout.missing(root):
+            return _with_own_classes(root, layout, classes, mistakes)
+    places = find_places(root, mistakes)
+    notes: list[UserError] = []
+    samples = {
+        split: _read_split(root, split, place, mistakes, notes)
+        for split, place in places.items()
+        if split != "unlabeled"
+    }
+    if "train" not in places:
+        mistakes.append(_without_train(root))
+    elif not any(sample.mask for sample in samples["train"]):
+        mistakes += masks_in_another_format(root, places["train"])
+    unlabeled = _read_unlabeled(places["unlabeled"], mistakes) if "unlabeled" in places else ()
+    train, val, test = (samples.get(split, ()) for split in ("train", "val", "test"))
+    return Folder(root, classes, train, unlabeled, val, test, notes=tuple(notes)), mistakes
+
+
+def _with_own_classes(
+    root: Path, layout: Layout, classes: Classes, mistakes: list[UserError]
+) -> tuple[Folder, list[UserError]]:
+    """The files of a public layout with the classes of dataset.yaml."""
+    folder, others = layout.survey(root)
+    note = UserError(f"the files are laid out as in {layout.name}, and the classes are those of dataset.yaml", root)
+    notes = (*folder.notes, note)
+    return replace(folder, classes=classes, layout="", guide="", notes=notes), [*mistakes, *others]
 
 
 def _in_no_layout(root: Path, mistake: UserError) -> UserError:
@@ -100,37 +131,78 @@ def _whole_below(root: Path) -> UserError | None:
     return UserError(what, root, f"Give {' or '.join(str(path) for path, _ in whole)}.")
 
 
-def _guess(split: Path) -> str:
-    """What to do about a split that may lie elsewhere, judged from the names of folders."""
-    root = split.parent
-    called = next((path.name for path in root.iterdir() if path.name.lower() == split.name and path != split), "")
-    if called and not split.is_dir():
-        return f"Call it {split.name}, not {called}."
-    if (root / "images").is_dir():
-        return f"Move {root.name}/images and {root.name}/masks into {root.name}/{split.name}."
-    return ""
+def _without_train(root: Path) -> UserError:
+    """The mistake of a folder in which no images to learn from are found, judged from the names in it."""
+    one_each = folders_of_one_image(root / "train") or folders_of_one_image(root)
+    convert = f"fewmask convert {in_command(root)} --out {in_command(root.name + '_converted')}"
+    if one_each:
+        what = f"{len(one_each)} folders such as {one_each[0].name} hold an image and its masks each"
+        return UserError(what, one_each[0].parent, f"Merge the masks of each image: {convert}")
+    if mistakes := masks_in_another_format(root, Place(root, None)):
+        return mistakes[0]
+    found = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    beside = f", only {', '.join(found[:5])}" if found else ""
+    fix = "Put images in train/images and their masks, of the same names, in train/masks."
+    return UserError(f"there is no folder `train/images`{beside}", root, fix)
 
 
-def _read_split(split: Path, mistakes: list[UserError]) -> tuple[Sample, ...]:
-    if not (split / "images").is_dir():
-        if split.name == "train" or split.is_dir():
-            fix = f"Put images in {split.name}/images and their masks, of the same names, in {split.name}/masks."
-            mistakes.append(UserError("there is no folder `images`", split, _guess(split) or fix))
+def _read_split(
+    root: Path, split: str, place: Place, mistakes: list[UserError], notes: list[UserError]
+) -> tuple[Sample, ...]:
+    is_bare = place.images == root or (place.images.parent == root and place.images.name.lower() in SPLIT_NAMES)
+    images = (files_by_stem if is_bare else files_below)(place.images, IMAGE_SUFFIXES, mistakes)
+    if not images and split == "train":  # in this case nothing is wrong with the masks
+        fix = f"Put images there ({', '.join(sorted(IMAGE_SUFFIXES))})."
+        mistakes.append(UserError("the folder holds no image that can be read", place.images, fix))
         return ()
-    images = files_by_stem(split / "images", IMAGE_SUFFIXES, mistakes)
-    if not images and split.name == "train":  # in this case nothing is wrong with the masks
-        fix = f"Put images there ({', '.join(sorted(IMAGE_SUFFIXES))}); deeper folders are not read."
-        mistakes.append(UserError("the folder holds no image that can be read", split / "images", fix))
+    if mistake := _splits_inside(root, place, images):
+        mistakes.append(mistake)
         return ()
-    others = sorted(path.name for path in split.iterdir() if path.is_dir() and path.name[0] != ".")
-    others.remove("images")
-    if split.name == "train" and others and "masks" not in others:
+    among = masks_among(images)
+    mistakes += [] if is_bare else _masks_inside(place)
+    masks: Mapping[str, Path] = {}
+    if place.masks is not None and place.masks != place.images:
+        masks = files_below(place.masks, MASK_SUFFIXES | JPEG_SUFFIXES, mistakes)
+        for name, image in among.items():
+            what = f"the file lies among the images and is named as the mask of {images[image].name}"
+            mistakes.append(UserError(what, images[name], f"Move it to {place.masks.name}, or remove it."))
+    elif among:
+        masks = {name: images.pop(name) for name in among}
+    elif split == "train" and (others := other_folders(place.images.parent, [place.images])):
         fix = f"Call it masks if it holds them: {', '.join(others)}."
-        mistakes.append(UserError("there is no folder `masks`, but another beside `images`", split, fix))
-    masks = files_by_stem(split / "masks", MASK_SUFFIXES | JPEG_SUFFIXES, mistakes)
-    for name, mask in list(masks.items()):
-        if mask.suffix.lower() in JPEG_SUFFIXES:
-            del masks[name]
-            fix = "Export it again as PNG; do not convert the JPEG."
-            mistakes.append(UserError("the mask is a JPEG, and JPEG changes label values", mask, fix))
-    return paired(images, masks, mistakes)
+        if place.images.parent != root:
+            what = "there is no folder `masks`, but another beside `images`"
+            mistakes.append(UserError(what, place.images.parent, fix))
+    return pair_masks(root, images, masks, mistakes, notes)
+
+
+def _splits_inside(root: Path, place: Place, images: Mapping[str, Path]) -> UserError | None:
+    """The mistake of images of several splits in the folder of one, with the move that puts it right."""
+    inside = {name.partition("/")[0] for name in images if "/" in name}
+    splits = sorted(name for name in inside if name.lower() in SPLIT_NAMES)
+    if not splits:
+        return None
+    what = f"the folder of one split holds folders called {' and '.join(splits)}"
+    folders = [folder for folder in (place.images, place.masks) if folder is not None]
+    moved = [f"{folder.relative_to(root).as_posix()} to {folder.name}" for folder in dict.fromkeys(folders)]
+    return UserError(what, place.images, f"Move {' and '.join(moved)}, right in the dataset.")
+
+
+def _masks_inside(place: Place) -> list[UserError]:
+    """The mistake of a folder of masks in one of images."""
+    inside = [place.images / name for name in ("masks", "Masks", "labels", "Labels")]
+    what = "this folder of masks lies among images without masks, and is not read"
+    fix = "Move the masks to train/masks and their images to train/images, or remove it."
+    return [UserError(what, path, fix) for path in inside if path.is_dir() and path != place.masks][:1]
+
+
+def _read_unlabeled(place: Place, mistakes: list[UserError]) -> tuple[Sample, ...]:
+    images = files_below(place.images, IMAGE_SUFFIXES, mistakes)
+    mistakes += _masks_inside(place)
+    among = masks_among(images)
+    if among:
+        name, image = next(iter(among.items()))
+        what = f"{len(among)} files are named as masks of the images beside them: {images[name].name}"
+        fix = f"Move images with masks, such as {images[image].name}, to train/images and the masks to train/masks."
+        mistakes.append(UserError(what, place.images, fix))
+    return paired({name: image for name, image in images.items() if name not in among}, {}, mistakes)

@@ -2,6 +2,8 @@
 
 import difflib
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
@@ -15,29 +17,54 @@ def listed_names(path: Path, samples: Sequence[Sample], kind: str) -> list[str]:
     """The names of the samples that a text file lists.
 
     Args:
-        path: a UTF-8 text with one image on each line, with or without folder and suffix. `#` starts a comment. In a
-            line `image mask`, the first word counts.
+        path: a UTF-8 text with one image on each line, with or without folder and suffix, alone or before its mask.
+            A line is first taken as a whole, because names may hold spaces and `#`. Otherwise `#` starts a comment.
         samples: the samples that may be listed.
         kind: what the samples are, as in "train image".
 
     Raises:
         UserError: the file is missing, not text or empty, or a line names none of the samples.
     """
-    text = list_text(path)
-    stripped = {number: re.split(r"(?:^|\s)#", line)[0].strip() for number, line in enumerate(text.split("\n"), 1)}
-    lines = {number: line for number, line in stripped.items() if line}
-    if not lines:
+    known = _known(samples)
+    found = {number: (line, _name_in(line, known)) for number, line in _lines(path, known).items()}
+    if not found:
         raise UserError("the list of images is empty", path, _FORM)
-    known = {text: sample.name for sample in samples for text in (sample.image.stem, sample.name)}
-    names = {number: _name_in(line, known) for number, line in lines.items()}
-    unknown = [number for number, name in names.items() if name is None]
+    unknown = [number for number, (_, name) in found.items() if name is None]
     if unknown:
-        first = lines[unknown[0]]
-        what = f"line {unknown[0]}, {quoted(first)}, is no {kind}"
-        more = f" (like {len(unknown) - 1} of the other {len(lines) - 1} lines)" if len(unknown) > 1 else ""
-        nearest = difflib.get_close_matches(PureWindowsPath(first.split()[0]).stem, known, n=1, cutoff=0)
+        line = found[unknown[0]][0]
+        what = f"line {unknown[0]}, {quoted(line)}, is no {kind}"
+        more = f" (like {len(unknown) - 1} of the other {len(found) - 1} lines)" if len(unknown) > 1 else ""
+        nearest = difflib.get_close_matches(PureWindowsPath(line.split()[0]).stem, known, n=1, cutoff=0)
         raise UserError(what + more, path, f"Correct it (nearest: {nearest[0]}).")
-    return [name for name in names.values() if name is not None]
+    return [name for _, name in found.values() if name is not None]
+
+
+def list_summary(path: Path, samples: Sequence[Sample]) -> str:
+    """How many images a list names, and how many of its lines are comments: `names.txt: 12 images, 1 comment`."""
+    known = _known(samples)
+    lines = _lines(path, known)
+    texts = [line for line in list_text(path).split("\n") if line.strip()]
+    images, comments = len({_name_in(line, known) for line in lines.values()}), len(texts) - len(lines)
+    notes = f", {comments} comment{'' if comments == 1 else 's'}" if comments else ""
+    return f"{path}: {images} image{'' if images == 1 else 's'}{notes}"
+
+
+def _lines(path: Path, known: Mapping[str, str]) -> dict[int, str]:
+    """The lines of a list without comments, by their numbers."""
+    lines = {number: line.strip() for number, line in enumerate(list_text(path).split("\n"), 1)}
+    kept = {
+        number: line if _name_in(line, known) else re.split(r"(?:^|\s)#", line)[0].strip()
+        for number, line in lines.items()
+        if line
+    }
+    return {number: line for number, line in kept.items() if line}
+
+
+def _known(samples: Sequence[Sample]) -> dict[str, str]:
+    """The name of each sample by the texts that mean it: its name, and the last part of it where that is enough."""
+    stems = Counter(sample.image.stem for sample in samples)
+    known = {_composed(sample.image.stem): sample.name for sample in samples if stems[sample.image.stem] == 1}
+    return known | {sample.name: sample.name for sample in samples}
 
 
 def list_text(path: Path) -> str:
@@ -55,10 +82,17 @@ def list_text(path: Path) -> str:
 
 
 def _name_in(line: str, known: Mapping[str, str]) -> str | None:
-    """The known name that a line means: the whole line, because names may hold spaces, or else its first word."""
-    for text in (line, line.split()[0]):
-        path = PureWindowsPath(text)  # splits at / and at \
-        for name in (path.name, path.stem):
-            if name in known:
-                return known[name]
+    """The known name that a line means: that of the whole line, because names may hold spaces, or of its beginning."""
+    ends = [found.start() for found in re.finditer(r"[\s,;]", line)]
+    for end in (len(line), *reversed(ends)):
+        parts = PureWindowsPath(_composed(line[:end])).parts  # splits at / and at \
+        for length in range(len(parts), 0, -1):
+            text = "/".join(parts[-length:])
+            for name in (text, text.rpartition(".")[0]):
+                if name in known:
+                    return known[name]
     return None
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from fewmask.data.classes import Classes
 from fewmask.data.folder import Folder, Sample
-from fewmask.data.images import read_mask
 from fewmask.data.lists import listed_names
+from fewmask.data.masks import read_mask
 from fewmask.errors import UserError
 from fewmask.shapes import IGNORE, Bool, Int64
 
@@ -55,7 +55,7 @@ def draw_partition(folder: Folder, labels: str | int | None, split_seed: int) ->
     """
     candidates = [sample for sample in folder.train if sample.mask is not None]
     if not candidates:
-        fix = "Put at least one mask there (png, bmp, tif), with the name of its image."
+        fix = "Put at least one mask there (png, bmp, tif, gif), with the name of its image."
         raise UserError("no train image has a mask", folder.root / "train" / "masks", fix)
     chosen = set(_chosen_names(folder, candidates, labels, split_seed))
     labeled = tuple(sample for sample in candidates if sample.name in chosen)

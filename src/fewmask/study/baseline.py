@@ -9,8 +9,8 @@ from fewmask.recipe import Recipe, make_method_config
 from fewmask.recipe.folders import target_folder
 from fewmask.run.folder import RunFolder
 from fewmask.say import say
+from fewmask.training.check_data import check_scored
 from fewmask.training.device import num_processes
-from fewmask.training.prepare import check_readable
 from fewmask.training.start import resume_run, train_recipe
 from fewmask.use.model import load
 from fewmask.use.tables import print_columns, print_selected
@@ -35,7 +35,7 @@ def train_with_baseline(recipe: Recipe, out: Path, console: Console | None = Non
     if not any(sample.mask for sample in folder.val):
         fix = "Keep some images with masks there to compare on, or leave out --baseline."
         raise UserError("there are no masks", folder.root / "val" / "masks", fix)
-    check_readable(folder.val, folder.classes)
+    check_scored(folder.val, folder.classes)
     console = console or Console(stderr=True)
     return _with_baseline(train_recipe(recipe, out, console, baseline_of(recipe)), console)
 

@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from fewmask.data.folder import Folder, read_folder
-from fewmask.data.images import read_image, read_mask
+from fewmask.data.images import read_image
+from fewmask.data.masks import read_mask
 from fewmask.errors import UserError
 from fewmask.methods import DEFAULT
 from fewmask.models.lite0 import weights_from_pip

@@ -1,30 +1,26 @@
 """Turns a recipe into what a training needs: labeled and unlabeled images in stores, crop, and the method's tools."""
 
 import os
-from collections import deque
-from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
 
 from fewmask.data.classes import Classes
 from fewmask.data.folder import Folder, Sample
-from fewmask.data.label_counts import foreground_is_ignored
-from fewmask.data.partition import Partition, draw_partition
-from fewmask.data.store import FileStore, MemoryStore, Resize, Store, every_picture, fits_in_memory
-from fewmask.errors import UserError, in_command
+from fewmask.data.lists import list_summary
+from fewmask.data.partition import Partition, draw_partition, is_list
+from fewmask.data.store import FileStore, MemoryStore, Resize, Store, fits_in_memory
+from fewmask.errors import UserError
 from fewmask.methods import Tools
 from fewmask.recipe import Recipe
 from fewmask.recipe.folders import source_folder, target_folder
 from fewmask.run.validation import steps_between_val_scores
-from fewmask.shapes import IGNORE
+from fewmask.training.check_data import check_labeled, check_scored, check_unlabeled
 from fewmask.training.device import num_local_processes
 from fewmask.training.readers import num_workers
 
 _LARGEST_CROP = 512
 _MOST_PADDING = 8  # times an image; a larger crop is a slip of the finger
 _MOST_WORKERS = 8
-_FEW_MASKS = 200  # masks up to this number are all read before a run
 
 
 class TrainingData(NamedTuple):
@@ -40,6 +36,8 @@ class TrainingData(NamedTuple):
     workers: int
     missing: tuple[str, ...]
     """The classes that no mask to learn from holds; empty if there are too many masks to read before the run."""
+    remarks: tuple[str, ...]
+    """What is worth a word before the run, a line each."""
 
     @property
     def classes(self) -> Classes:
@@ -53,7 +51,7 @@ class TrainingData(NamedTuple):
 
 
 def prepare_data(recipe: Recipe) -> TrainingData:
-    """Reads names, draws the labeled images, and measures sizes; it decodes masks only until it has seen a label."""
+    """Reads names, draws the labeled images, measures sizes, and examines the labeled images and their masks."""
     data, needs = recipe.data, recipe.needs
     _check_unlabeled_batch(recipe)
     folder = target_folder(data)
@@ -61,7 +59,7 @@ def prepare_data(recipe: Recipe) -> TrainingData:
         fix = "Keep some images with masks there, or leave out training.score_every and training.select."
         raise UserError("there are no masks to score on", folder.root / "val" / "masks", fix)
     if steps_between_val_scores(recipe):
-        check_readable(folder.val, folder.classes)
+        check_scored(folder.val, folder.classes)
     source, source_resize = _source(recipe, folder)
     learned, resize, labels = folder, data.resize, data.labels
     if needs.source == "alone" and source is not None:  # the source stands in for the target, of which
@@ -90,9 +88,13 @@ def prepare_data(recipe: Recipe) -> TrainingData:
     cores = (os.cpu_count() or 1) // num_ranks
     useful = 0 if cached else min(max(cores, 1), _MOST_WORKERS)
     workers = num_workers(data.workers, useful, recipe.training, crop, num_ranks)
-    missing = _check_labels(labeled, learned)
+    missing, remarks = check_labeled(learned, partition.labeled)
     if source is not None:  # its masks may hold the missing classes
         missing = ()
+    if is_list(labels):
+        remarks = (list_summary(Path(str(labels)), learned.train), *remarks)
+    if needs.unlabeled:
+        remarks += check_unlabeled(partition.unlabeled)
     return TrainingData(
         folder,
         partition,
@@ -103,6 +105,7 @@ def prepare_data(recipe: Recipe) -> TrainingData:
         crop,
         workers,
         missing,
+        remarks,
     )
 
 
@@ -112,30 +115,6 @@ def _check_unlabeled_batch(recipe: Recipe) -> None:
     if recipe.needs.unlabeled and count < fewest:
         what = f"the method {recipe.method.name} needs {fewest} unlabeled images in a batch, and it has {count}"
         raise UserError(what, "training.unlabeled_batch", f"Make it {fewest} or more.")
-
-
-def check_readable(samples: Sequence[Sample], classes: Classes) -> None:
-    """Raises UserError before a training if an image or mask that will be scored after it cannot be read."""
-    with_masks = [sample for sample in samples if sample.mask is not None]
-    deque(every_picture(FileStore(with_masks, classes)), maxlen=0)
-
-
-def _check_labels(labeled: Store, folder: Folder) -> tuple[str, ...]:
-    """The classes without labels. If there are many masks, reads only to the first labeled one and returns none."""
-    pixels = np.zeros(IGNORE + 1, dtype=np.int64)
-    reads_all = len(labeled) <= _FEW_MASKS
-    for picture in every_picture(labeled) if reads_all else map(labeled.picture, range(len(labeled))):
-        assert picture.labels is not None
-        pixels += np.bincount(picture.labels.numpy().ravel(), minlength=IGNORE + 1)
-        if pixels[:IGNORE].any() and not reads_all:
-            return ()
-    if not pixels[:IGNORE].any():
-        what = "every pixel of every mask to learn from is ignored"
-        doctor = f"fewmask doctor {in_command(folder.root)}"
-        raise UserError(what, folder.root, f"Label something, or correct `ignore` in dataset.yaml: {doctor}")
-    if mistake := foreground_is_ignored(folder.classes, pixels):
-        raise UserError(mistake.what, folder.root, mistake.fix)
-    return tuple(name for name, count in zip(folder.classes.names, pixels, strict=False) if not count)
 
 
 def _source(recipe: Recipe, target: Folder) -> tuple[Folder | None, Resize]:

@@ -144,6 +144,8 @@ def _train(
     )
     if data.missing:
         say(console, f"No mask to learn from holds {', '.join(data.missing)}: it will not be learned.", "yellow")
+    for remark in data.remarks:
+        say(console, remark, "yellow")
     _run_trainer(fabric, recipe, data, method, run, console)
     if fabric.is_global_zero:
         _write_model(run, method, recipe)

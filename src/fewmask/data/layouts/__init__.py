@@ -10,9 +10,12 @@ from fewmask.data.layouts.gta5 import GTA5
 from fewmask.data.layouts.layout import Layout
 from fewmask.data.layouts.voc import VOC
 
-__all__ = ["LAYOUTS", "Layout", "layout_of"]
+__all__ = ["LAYOUTS", "OWN_CLASSES", "Layout", "layout_of"]
 
 LAYOUTS = (CVAT, LABELME, CITYSCAPES, VOC, GTA5, CAMVID, CAMVID_ORIGINAL, ADE20K)
+
+OWN_CLASSES = (CVAT, LABELME, CITYSCAPES, VOC, CAMVID, ADE20K)
+"""Layouts that people also use for classes of their own. The others are known by the names of single files."""
 
 
 def layout_of(root: Path) -> Layout | None:

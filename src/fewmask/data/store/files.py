@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from torch import Tensor
 
 from fewmask.data.classes import Classes
-from fewmask.data.images import read_image, read_mask, read_size
+from fewmask.data.images import read_image, read_size
+from fewmask.data.masks import read_mask
 from fewmask.data.sample import Sample
 from fewmask.data.store.resize import Resize, resized_images, resized_labels, target_size
 from fewmask.data.store.store import Picture

@@ -1,0 +1,133 @@
+"""Finds in which form the labels of a folder are, and writes a data set with one mask an image beside it."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from fewmask.data.arrangement import SPLITS, Place, find_places, folders_of_one_image
+from fewmask.data.classes import CLASS_FILES, Classes, read_classes, write_classes
+from fewmask.data.convert.labeled import LabeledImage
+from fewmask.data.convert.many_masks import merged, merged_folders
+from fewmask.data.convert.polygons import coco_classes, of_coco, of_yolo
+from fewmask.data.other_formats import is_coco, label_files
+from fewmask.data.sample import IMAGE_SUFFIXES, files_below
+from fewmask.errors import UserError
+
+
+class Converted(NamedTuple):
+    """What was written: the classes, and the numbers of images and of masks."""
+
+    classes: Classes
+    num_images: int
+    num_masks: int
+
+
+def convert(root: Path, out: Path, tasks: Path | None = None) -> Converted:
+    """Writes `out` as a data set with the images of `root` and one mask for each that has labels.
+
+    Images are linked where the disk allows it, and copied elsewhere. Nothing in `root` is changed.
+
+    Args:
+        root: many masks an image, a COCO file, or text files of YOLO, with images in the usual folders.
+        out: a folder that does not exist yet.
+        tasks: the JSON export of Label Studio, for masks that are named by its tasks.
+
+    Raises:
+        UserError: `out` exists, the labels are in no known form, or one of them is wrong.
+    """
+    if not root.is_dir():
+        raise UserError("there is no such folder", root, "Give the folder that holds images and labels.")
+    if out.exists():
+        raise UserError("it exists already", out, "Choose another --out.")
+    mistakes: list[UserError] = []
+    places = find_places(root, mistakes)
+    if mistakes:
+        raise mistakes[0]
+    classes, splits = _labeled_splits(root, places, tasks)
+    if "unlabeled" in places:
+        images = files_below(places["unlabeled"].images, IMAGE_SUFFIXES, [])
+        splits["unlabeled"] = [LabeledImage(name, image, None) for name, image in images.items()]
+    return _write(out, classes, splits)
+
+
+def _labeled_splits(
+    root: Path, places: dict[str, Place], tasks: Path | None
+) -> tuple[Classes, dict[str, list[LabeledImage]]]:
+    scored = {split: place for split, place in places.items() if split != "unlabeled"}
+    top = Place(root, root)
+    files = [file for place in (*scored.values(), top) for file in label_files(root, place)]
+    jsons = [file for file in dict.fromkeys(files) if file.suffix == ".json" and file != tasks and is_coco(file)]
+    own = read_classes(root) if any((root / file).is_file() for file in CLASS_FILES) else None
+    if jsons:
+        classes = own or coco_classes(jsons)
+        images = {path.name: path for path in files_below(root, IMAGE_SUFFIXES, []).values()}
+        splits: dict[str, list[LabeledImage]] = {}
+        for path in jsons:
+            splits.setdefault(_split_of(path, root), []).extend(of_coco(path, images, classes))
+        return classes, splits
+    classes = own or read_classes(root)
+    folders = {split: root / split for split in SPLITS if folders_of_one_image(root / split)}
+    if folders:
+        return classes, {split: merged_folders(folder, classes) for split, folder in folders.items()}
+    if not scored:
+        raise UserError("there are no images in train/images", root, "Put them there, and the labels in train/masks.")
+    texts = {split: _texts(place) for split, place in scored.items()}
+    if any(texts.values()):
+        return classes, {
+            split: of_yolo(files_below(place.images, IMAGE_SUFFIXES, []), texts[split], classes)
+            for split, place in scored.items()
+        }
+    return classes, {split: merged(place, classes, tasks) for split, place in scored.items()}
+
+
+def _texts(place: Place) -> dict[str, Path]:
+    folder = place.masks or place.images.parent / "labels"
+    return files_below(folder, {".txt"}, []) if folder.is_dir() else {}
+
+
+def _split_of(path: Path, root: Path) -> str:
+    """The split whose name stands in the path of a file; train without one."""
+    text = path.relative_to(root).as_posix().lower()
+    return next((split for split in ("val", "test") if any(name in text for name in SPLITS[split])), "train")
+
+
+def _write(out: Path, classes: Classes, splits: dict[str, list[LabeledImage]]) -> Converted:
+    """Writes under another name first, so that the folder is whole or absent."""
+    whole = out.with_name(f".{out.name}.part")
+    shutil.rmtree(whole, ignore_errors=True)
+    plain = Classes(names=classes.names, **({"colors": classes.colors} if "colors" in classes.model_fields_set else {}))
+    num_masks = 0
+    try:
+        write_classes(plain, whole)
+        for split, images in splits.items():
+            for name, image, labels in images:
+                _link(image, whole / split / "images" / f"{name}{image.suffix}")
+                if labels is not None:
+                    num_masks += 1
+                    _save(labels, whole / split / "masks" / f"{name}.png", plain)
+        whole.rename(out)
+    except OSError as error:
+        raise UserError(f"cannot write it ({error.strerror})", out, "Choose another --out.") from None
+    finally:
+        shutil.rmtree(whole, ignore_errors=True)
+    return Converted(plain, sum(map(len, splits.values())), num_masks)
+
+
+def _link(image: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(image.resolve(), target)
+    except OSError:
+        shutil.copyfile(image, target)
+
+
+def _save(labels: object, target: Path, classes: Classes) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(labels).convert("P")  # type: ignore[arg-type]
+    palette: Sequence[int] = [level for color in classes.colors for level in color]
+    picture.putpalette([*palette, *[0] * (768 - len(palette))])
+    picture.save(target)

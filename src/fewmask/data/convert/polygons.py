@@ -1,0 +1,136 @@
+"""Makes masks of polygons: those of a COCO file, and those of the text files of YOLO."""
+
+import warnings
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from fewmask.data.classes import Classes
+from fewmask.data.convert.draw import Piece, drawn
+from fewmask.data.convert.labeled import LabeledImage
+from fewmask.data.images import read_size
+from fewmask.data.other_formats import read_json
+from fewmask.errors import UserError
+
+_EXPORT = "Export it again."
+
+
+def coco_classes(paths: Sequence[Path]) -> Classes:
+    """The background, and every category of which there is an annotation."""
+    names: dict[str, None] = {}
+    for path in paths:
+        content = _read(path)
+        used = {annotation.get("category_id") for annotation in content["annotations"]}
+        names |= {str(one["name"]): None for one in content["categories"] if one.get("id") in used}
+    return Classes(names=("background", *(name for name in names if name != "background")))
+
+
+def of_coco(path: Path, images: Mapping[str, Path], classes: Classes) -> list[LabeledImage]:
+    """Every image of a COCO file with its mask; an image without an annotation has none.
+
+    Args:
+        path: the JSON file.
+        images: all images of the data set by their file name.
+        classes: hold the names of the categories.
+
+    Raises:
+        UserError: the file is no COCO file, names an image that is not there, or a category that is no class.
+    """
+    content = _read(path)
+    names = {one.get("id"): str(one.get("name")) for one in content["categories"]}
+    of_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    for annotation in content["annotations"]:
+        of_image[annotation.get("image_id")].append(annotation)
+    found = []
+    for entry in content["images"]:
+        file = Path(str(entry.get("file_name"))).name
+        if file not in images:
+            raise UserError(f"the image {file} is not in the data set", path, "Put it beside the others.")
+        height, width = read_size(images[file])
+        if (entry.get("height", height), entry.get("width", width)) != (height, width):
+            raise UserError(f"the image {file} is not of the size that the file says", path, _EXPORT)
+        pieces = [
+            Piece(_label(names.get(one.get("category_id")), path, classes), _area(one, height, width, path))
+            for one in of_image.get(entry.get("id"), [])
+        ]
+        labels = drawn((height, width), pieces) if pieces else None
+        found.append(LabeledImage(images[file].stem, images[file], labels))
+    if not found:
+        raise UserError("the file lists no images", path, _EXPORT)
+    return found
+
+
+def of_yolo(images: Mapping[str, Path], texts: Mapping[str, Path], classes: Classes) -> list[LabeledImage]:
+    """Every image with the mask of its text file, whose lines are a class and the corners of a polygon in [0, 1].
+
+    Class n of the file is class n of the data set if that has no background, and else class n + 1.
+    """
+    first = 1 if classes.names[0].lower() in ("background", "_background_") else 0
+    return [
+        LabeledImage(name, image, _of_text(image, texts.get(name), classes, first)) for name, image in images.items()
+    ]
+
+
+def _of_text(image: Path, text: Path | None, classes: Classes, first: int) -> Any:
+    if text is None:
+        return None
+    height, width = read_size(image)
+    pieces = []
+    for number, line in enumerate(text.read_text(encoding="utf-8").splitlines(), start=1):
+        words = line.split()
+        if len(words) == 5:
+            fix = "No mask can be made of a box: export polygons."
+            raise UserError(f"line {number} is a box", text, fix)
+        try:
+            label, corners = int(words[0]) + first, np.array(words[1:], dtype=float).reshape(-1, 2)
+        except (ValueError, IndexError):
+            raise UserError(f"line {number} is no class with corners", text, _EXPORT) from None
+        if not 0 <= label < len(classes) or len(corners) < 3:
+            raise UserError(f"line {number} names class {words[0]}, or has too few corners", text, _EXPORT)
+        pieces.append(Piece(label, _pixels([(corners * (width, height)).ravel().tolist()], height, width)))
+    return drawn((height, width), pieces)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content = read_json(path)
+    keys = ("images", "annotations", "categories")
+    is_coco = isinstance(content, dict) and all(isinstance(content.get(key), list) for key in keys)
+    if not is_coco or not all(isinstance(one, dict) for key in keys for one in content[key]):
+        raise UserError("the file has no lists of images, annotations and categories", path, _EXPORT)
+    return dict(content)
+
+
+def _label(name: str | None, path: Path, classes: Classes) -> int:
+    by_name = {known.casefold(): label for label, known in enumerate(classes.names)}
+    if name is None or name.casefold() not in by_name:
+        fix = f"Add it to `names` in dataset.yaml, which are {', '.join(classes.names)}, or remove that file."
+        raise UserError(f"the category {name} is no class", path, fix)
+    return by_name[name.casefold()]
+
+
+def _area(annotation: dict[str, Any], height: int, width: int, path: Path) -> NDArray[np.bool_]:
+    """The pixels of an annotation: polygons, or run lengths as numbers or as text."""
+    segmentation = annotation.get("segmentation")
+    try:
+        if isinstance(segmentation, dict) and list(segmentation["size"]) != [height, width]:
+            raise ValueError
+        return _pixels(segmentation, height, width)
+    except Exception:  # the library raises nearly anything for a wrong segmentation
+        what = f"annotation {annotation.get('id')} has no polygons or run lengths of this image"
+        raise UserError(what, path, "Export segmentations, not boxes alone.") from None
+
+
+def _pixels(segmentation: Any, height: int, width: int) -> NDArray[np.bool_]:
+    is_encoded = isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), str | bytes)
+    encoded = segmentation if is_encoded else coco_mask.frPyObjects(segmentation, height, width)
+    with warnings.catch_warnings():  # the library makes arrays in a way that numpy warns of
+        warnings.simplefilter("ignore", DeprecationWarning)
+        area: NDArray[np.bool_] = (
+            coco_mask.decode(coco_mask.merge(encoded) if isinstance(encoded, list) else encoded) > 0
+        )
+    return area
