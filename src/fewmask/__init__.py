@@ -2,7 +2,7 @@
 
 import fewmask
 run = fewmask.train("DATA", "runs/mine", labels="1/30")
-labels = fewmask.load(run).predict(["street.jpg"])[0].labels
+labels = fewmask.load(run).predict("street.jpg").labels
 """
 
 from collections.abc import Mapping

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from fewmask.errors import UserError, choices, one_line, reason_of
-from fewmask.shapes import IGNORE
+from fewmask.ignore import IGNORE
 
 MAX_CLASSES = 254  # 255 is IGNORE, and 254 marks an unknown value while a mask is read
 CLASS_FILES = ("dataset.yaml", "classes.txt")
