@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from fewmask.errors import UserError
-from fewmask.use.images import as_tensor
+from fewmask.use.images import as_pixels
 from toy import draw_scene, save
 
 SCENE = draw_scene(np.random.default_rng(0))[0]
@@ -19,7 +19,7 @@ def test_every_form_of_an_image_is_the_same_tensor(tmp_path: Path) -> None:
     save(SCENE, path)
     expected = torch.from_numpy(SCENE).permute(2, 0, 1)
     for form in (path, str(path), Image.fromarray(SCENE), SCENE, SCENE[:, ::-1][:, ::-1]):
-        assert torch.equal(as_tensor(form), expected)
+        assert torch.equal(as_pixels(form), expected)
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "CMYK"])
@@ -27,7 +27,7 @@ def test_pictures_of_8_bits_become_rgb_whatever_their_mode(mode: str) -> None:
     picture = Image.fromarray(SCENE).convert(mode)
     if mode == "P":
         picture.info["transparency"] = bytes(range(256))
-    found = as_tensor(picture)
+    found = as_pixels(picture)
     assert found.dtype == torch.uint8
     assert np.array_equal(found.permute(1, 2, 0), np.asarray(Image.fromarray(SCENE).convert(mode).convert("RGB")))
 
@@ -36,9 +36,9 @@ def test_pictures_of_8_bits_become_rgb_whatever_their_mode(mode: str) -> None:
 def test_picture_of_more_bits_is_refused_and_its_file_is_not(kind: type, tmp_path: Path) -> None:
     gray = SCENE[..., 0]
     with pytest.raises(UserError, match=r"has no 8-bit levels. Give its file"):
-        as_tensor(Image.fromarray(gray.astype(kind)))
+        as_pixels(Image.fromarray(gray.astype(kind)))
     save(gray.astype(np.uint16) * 257, tmp_path / "deep.png")
-    assert torch.equal(as_tensor(tmp_path / "deep.png"), torch.from_numpy(gray).expand(3, -1, -1))
+    assert torch.equal(as_pixels(tmp_path / "deep.png"), torch.from_numpy(gray).expand(3, -1, -1))
 
 
 @pytest.mark.parametrize(
@@ -52,4 +52,4 @@ def test_picture_of_more_bits_is_refused_and_its_file_is_not(kind: type, tmp_pat
 )
 def test_array_that_is_no_image_is_refused(image: np.ndarray) -> None:
     with pytest.raises(UserError, match=r"is no image. Give uint8 \[h, w, 3\] RGB"):
-        as_tensor(image)
+        as_pixels(image)

@@ -56,7 +56,7 @@ def write_onnx(deployed: Deployed, name: str, path: Path) -> None:
         raise UserError(f"{error.name} is not installed", "--format onnx", "pip install 'fewmask[onnx]'") from None
     net = deployed.net.eval()
     stride, per_stride = net.stride, TorchNetwork(deployed).cells_per_stride
-    with exporting(name), _quiet():
+    with exporting(name), quiet():
         program = torch.onnx.export(
             Core(net).eval(),
             (example(net),),
@@ -112,8 +112,8 @@ def refuse_if_other(check: Check, path: Path) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Hides what the exporter warns of and logs."""
+def quiet() -> Iterator[None]:
+    """Hides what exporters warn of and log."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

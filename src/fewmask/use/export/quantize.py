@@ -13,7 +13,7 @@ from fewmask.data.pixels import read_pixels
 from fewmask.data.sample import Sample
 from fewmask.data.store import FileStore
 from fewmask.shapes import IGNORE
-from fewmask.use.export.onnx import save
+from fewmask.use.export.onnx import quiet, save
 from fewmask.use.onnx_network import OnnxNetwork
 from fewmask.use.scores import Scores, scores_of
 
@@ -31,6 +31,7 @@ def quantize(source: Path, target: Path, images: Sequence[Path]) -> None:
         images: photographs of the kind that the network will see; they need no masks.
     """
     import onnx
+    import onnxruntime
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -40,8 +41,9 @@ def quantize(source: Path, target: Path, images: Sequence[Path]) -> None:
         def get_next(self) -> dict[str, Any] | None:
             return next(self._inputs, None)
 
+    onnxruntime.set_default_logger_severity(4)  # errors are raised as well
     metadata = onnx.load(source, load_external_data=False).metadata_props
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, quiet():
         part = Path(folder) / "int8.onnx"
         quantize_static(
             source,

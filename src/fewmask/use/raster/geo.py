@@ -12,7 +12,6 @@ from fewmask.data.opening import regular_file
 from fewmask.data.pixels import to_8_bits
 from fewmask.errors import UserError
 
-_DRIVERS = ["GTiff", "JPEG"]
 _CACHE_MIB = 64
 
 
@@ -53,14 +52,14 @@ class GeoSource:
 
 
 @contextmanager
-def geo_source(path: Path) -> Iterator[GeoSource]:
-    """The picture of a file that GDAL reads as TIFF or JPEG; raises UserError if it cannot be read."""
+def geo_source(path: Path, driver: str = "GTiff") -> Iterator[GeoSource]:
+    """The picture of a file that GDAL reads as GTiff or JPEG; raises UserError if it cannot be read."""
     import rasterio
 
     with regular_file(path):  # GDAL opens by name and would wait for a pipe
         pass
     try:
-        with rasterio.Env(GDAL_CACHEMAX=_CACHE_MIB), _quiet(rasterio.open, path.absolute(), driver=_DRIVERS) as dataset:
+        with rasterio.Env(GDAL_CACHEMAX=_CACHE_MIB), _quiet(rasterio.open, path.absolute(), driver=driver) as dataset:
             yield GeoSource(dataset, path)
     except rasterio.errors.RasterioIOError as error:
         raise UserError(f"the file cannot be read: {error}", path, "Copy it again, or remove it.") from None

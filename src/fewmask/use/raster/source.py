@@ -114,7 +114,7 @@ def opened_source(path: Path) -> Iterator[Source]:
     elif kind in {"JPEG", "MPO"} and find_spec("rasterio"):
         from fewmask.use.raster.geo import geo_source
 
-        with geo_source(path) as source:
+        with geo_source(path, "JPEG") as source:
             yield source
     else:
         raise too_large(path, size, _NEEDS if kind in {"TIFF", "JPEG", "MPO"} else "Save it as PNG or as a tiled TIFF.")

@@ -18,6 +18,7 @@ from fewmask.use.raster.source import WHOLE, StreamedSource, too_large
 
 _RGB_KINDS = {"RGB", "YCBCR"}
 _GRAY_KINDS = {"MINISBLACK", "MINISWHITE"}
+_SEPARATE = 2
 
 
 @contextmanager
@@ -44,7 +45,7 @@ def _check(page: Any, path: Path) -> None:
     if page.dtype not in (np.uint8, np.uint16) or kind not in _RGB_KINDS | _GRAY_KINDS or page.imagedepth > 1:
         what = f"the picture is {kind.lower()} with {page.dtype} levels"
         raise UserError(what, path, "Save it as gray or RGB with 8 or 16 bits per channel.")
-    if page.planarconfig.name == "SEPARATE" and page.samplesperpixel > 1:
+    if page.planarconfig == _SEPARATE and page.samplesperpixel > 1:
         raise UserError("each channel is stored apart", path, "Save it with the channels of a pixel side by side.")
     block = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
     width = page.tilewidth if page.is_tiled else page.imagewidth
@@ -68,10 +69,9 @@ def _bands(page: Any, path: Path) -> Iterator[NDArray[np.uint8]]:
             except Exception as error:  # a broken segment raises nearly anything
                 raise unreadable(path, error) from None
             if tile is not None:  # an empty tile is not stored
-                left = place[4] if len(place) == 5 else place[3]
-                tile = tile[0] if tile.ndim == 4 else tile
-                part = band[:, left : left + shape[2], :]
-                part[...] = tile[: part.shape[0], : part.shape[1]]
+                left = place[3]  # after the sample, the depth and the row
+                part = band[:, left : left + shape[2]]
+                part[...] = tile[0, : part.shape[0], : part.shape[1]]
         yield _rgb(band, page.photometric.name == "MINISWHITE")
 
 
