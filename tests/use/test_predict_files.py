@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy_network import COLORS, NearestColor, colored, random_labels
 from PIL import Image
 
 from fewmask.data.classes import Classes, read_classes, write_classes
@@ -17,7 +18,6 @@ from fewmask.use.predict import Summary, predict_files
 from fewmask.use.ranks import Share, own_share
 from fewmask.use.results import KINDS, Results
 from fewmask.use.streaming import Way
-from numpy_network import COLORS, NearestColor, colored, random_labels
 from toy import read, save, short_files
 
 NAMES = ("soil", "cat", "dog")

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy_network import NearestColor, colored, random_labels
 from PIL import Image
 
 from fewmask.data.classes import Classes
 from fewmask.errors import UserError
 from fewmask.use.predicting import predict_given
 from fewmask.use.prediction import Prediction
-from numpy_network import NearestColor, colored, random_labels
 from toy import save, save_lying
 
 LABELS = random_labels(20, 30)

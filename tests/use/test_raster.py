@@ -91,13 +91,18 @@ def test_a_large_picture_of_another_format_is_read_at_once_or_says_what_helps(
     with opened_source(path) as picture:
         assert np.array_equal(picture.rows(0, 130), SCENE)
     monkeypatch.setattr(source, "_LARGEST", 1000)
-    with pytest.raises(UserError, match=r"is not read in pieces\. Save it as PNG or as a tiled TIFF"), opened_source(path):
+    with (
+        pytest.raises(UserError, match=r"is not read in pieces\. Save it as PNG or as a tiled TIFF"),
+        opened_source(path),
+    ):
         pass
 
 
 @needs_tifffile
 @pytest.mark.usefixtures("nothing_is_small")
-@pytest.mark.parametrize("options", [{"tile": (32, 48)}, {"rowsperstrip": 9}, {"tile": (64, 64), "compression": "zlib"}])
+@pytest.mark.parametrize(
+    "options", [{"tile": (32, 48)}, {"rowsperstrip": 9}, {"tile": (64, 64), "compression": "zlib"}]
+)
 @pytest.mark.parametrize("kind", ["rgb", "gray", "16 bits"])
 def test_a_tiff_in_pieces_is_the_tiff_as_a_whole(options: Any, kind: str, tmp_path: Path) -> None:
     import tifffile

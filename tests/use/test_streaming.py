@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy_network import NearestColor, colored, random_labels
 
 from fewmask.data.classes import Classes
 from fewmask.models.build import build_net
@@ -13,7 +14,6 @@ from fewmask.use.network import PLAIN, View, augmented_views
 from fewmask.use.raster.source import WholeSource
 from fewmask.use.streaming import Plan, Way, predict_in_tiles, predict_together
 from fewmask.use.torch_network import TorchNetwork
-from numpy_network import NearestColor, colored, random_labels
 from toy import NAMES, draw_scene
 
 SCENE = draw_scene(np.random.default_rng(0), 211, 307)[0]
@@ -77,7 +77,7 @@ def test_views_are_averaged_as_probabilities(net: Any) -> None:
     assert (found[0] == expected.indices.numpy()).mean() > 0.999
     assert augmented_views((1.0,)) == views
     assert tuple(augmented_views((0.5, 1.0)))[0] == View(0.5, False)
-    assert PLAIN == (View(),)
+    assert (View(),) == PLAIN
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 300), (257, 65)])

@@ -12,7 +12,9 @@ from fewmask.use.tiles import tiles_of
 
 
 @given(st.integers(1, 3000), st.integers(8, 700), st.integers(0, 300), st.sampled_from([1, 8, 32]))
-def test_tiles_cover_the_side_and_their_weights_sum_to_one(length: int, longest: int, overlap: int, stride: int) -> None:
+def test_tiles_cover_the_side_and_their_weights_sum_to_one(
+    length: int, longest: int, overlap: int, stride: int
+) -> None:
     tiles = tiles_of(length, longest, overlap, stride)
     assert tiles.starts[0] == 0
     assert tiles.starts[-1] + tiles.size == tiles.padded

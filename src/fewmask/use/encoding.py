@@ -42,7 +42,9 @@ def encoded(labels: NDArray[np.uint8], classes: Classes) -> NDArray[np.uint8] | 
     return found
 
 
-def overlay(pixels: NDArray[np.uint8], labels: NDArray[np.uint8], classes: Classes, opacity: float) -> NDArray[np.uint8]:
+def overlay(
+    pixels: NDArray[np.uint8], labels: NDArray[np.uint8], classes: Classes, opacity: float
+) -> NDArray[np.uint8]:
     """The image [h w 3] with the colors of the classes over it; opacity 1 shows the colors alone."""
     colors = np.asarray(classes.colors, np.float32)[labels]
     mixed: NDArray[np.uint8] = np.round((1 - opacity) * pixels + opacity * colors).astype(np.uint8)

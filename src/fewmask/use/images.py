@@ -61,8 +61,14 @@ def is_one_image(images: Any) -> bool:
 def _of_tensor(tensor: Any) -> NDArray[np.uint8]:
     array = tensor.detach().cpu().numpy()
     is_float = array.dtype.kind == "f"
-    in_range = not is_float or (array.size and 0 <= array.min() and array.max() <= 1)
-    if array.ndim != 3 or array.shape[0] != 3 or not array.size or not in_range or not (is_float or array.dtype == np.uint8):
+    in_range = not is_float or (array.size and array.min() >= 0 and array.max() <= 1)
+    if (
+        array.ndim != 3
+        or array.shape[0] != 3
+        or not array.size
+        or not in_range
+        or not (is_float or array.dtype == np.uint8)
+    ):
         what = f"a tensor of shape {tuple(array.shape)} and type {array.dtype} is no image"
         raise UserError(what, "predict", "Give [3, h, w] RGB: uint8, or floats in [0, 1].")
     levels = np.round(array * 255).astype(np.uint8) if is_float else array

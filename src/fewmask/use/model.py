@@ -1,7 +1,6 @@
 """A trained model: load a run, predict images, score a split."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
@@ -36,10 +35,14 @@ class Model:
     def __init__(self, run: RunFolder, recipe: Recipe, classes: Classes, networks: dict[str, Deployed]) -> None:
         self.run, self.recipe, self.classes, self.networks = run, recipe, classes, networks
         self.shipped = recipe.networks[0]
+        self._in_use: dict[str, TorchNetwork] = {}
 
-    @cached_property
-    def _network(self) -> TorchNetwork:
-        return TorchNetwork(self.networks[self.shipped])
+    @property
+    def network(self) -> TorchNetwork:
+        """The shipped network as `predict_files` takes it."""
+        if self.shipped not in self._in_use:
+            self._in_use[self.shipped] = TorchNetwork(self.networks[self.shipped])
+        return self._in_use[self.shipped]
 
     @overload
     def predict(self, images: AnyImage, tta: bool = False) -> Prediction: ...
@@ -58,12 +61,12 @@ class Model:
         Raises:
             UserError: a file cannot be read, or an array is no image.
         """
-        found: Prediction | list[Prediction] = predict_given(self._network, images, tta)
+        found: Prediction | list[Prediction] = predict_given(self.network, images, tta)
         return found
 
     def predict_one(self, image: AnyImage) -> Prediction:
         """The prediction for one image, which is given as in `predict`."""
-        return predict_one(self._network, image)
+        return predict_one(self.network, image)
 
     def evaluate(self, split: str, tick: Tick = no_tick, data: Path | None = None) -> dict[str, Any]:
         """Scores of every network on `val`, `test` or `train` at full label size; the run keeps scores on its own data.

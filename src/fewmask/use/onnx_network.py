@@ -18,8 +18,8 @@ from fewmask.data.opening import regular_file
 from fewmask.data.size import Resize
 from fewmask.errors import UserError, one_line
 from fewmask.use.network import PLAIN, Maps, View
-from fewmask.use.prediction import Prediction
 from fewmask.use.predicting import predict_given, predict_one
+from fewmask.use.prediction import Prediction
 from fewmask.use.scaling import Side
 
 FORMAT = "1"

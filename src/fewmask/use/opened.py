@@ -25,10 +25,9 @@ def open_network(path: Path, device: str, share: Share | None = None) -> tuple[N
 
         return OnnxNetwork(path, device, share.local), {"model": _digest(path)}
     from fewmask.use.model import load
-    from fewmask.use.torch_network import TorchNetwork
 
     model = load(path, device, share.local if share.count > 1 else None)
-    return TorchNetwork(model.networks[model.shipped]), {"model": _digest(model.run.model_file(model.shipped))}
+    return model.network, {"model": _digest(model.run.model_file(model.shipped))}
 
 
 def _digest(path: Path) -> str:

@@ -139,7 +139,7 @@ class CannotWrite(UserError):
         full = error.errno in _FULL
         what = f"cannot write it ({error.strerror or error})"
         super().__init__(what, where, "Free some space." if full else "Choose another --out.")
-        self.is_general = full or not isinstance(error, FileNotFoundError) and error.errno != errno.ENAMETOOLONG
+        self.is_general = full or (not isinstance(error, FileNotFoundError) and error.errno != errno.ENAMETOOLONG)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """The part of a network that is exported by tracing: from normalized, padded images to logits on its own grid."""
 
+import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,7 +28,9 @@ class Core(nn.Module):
         """Logits [b k hs ws] of images [b 3 h w] that are normalized and padded to the network's stride."""
         encoded: Any = self.network.encoder(padded)
         maps, tokens = encoded if isinstance(encoded, tuple) else (encoded, None)
-        logits: Tensor = self.network.segmentation_head(self.network.decoder(list(maps), *([] if tokens is None else [tokens])))
+        logits: Tensor = self.network.segmentation_head(
+            self.network.decoder(list(maps), *([] if tokens is None else [tokens]))
+        )
         return logits
 
 
@@ -50,10 +54,24 @@ def dynamic_shapes(net: SegNet) -> tuple[dict[int, Any], ...]:
 
 
 @contextmanager
-def exporting(name: str) -> Iterator[None]:
-    """Turns what a tracer raises into an error of one line that names the network."""
+def quiet() -> Iterator[None]:
+    """Hides what exporters warn of and log."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
+def exporting(name: str) -> Iterator[None]:
+    """Turns what a tracer raises into an error of one line that names the network, and hides its warnings."""
+    try:
+        with quiet():
+            yield
     except UserError:
         raise
     except Exception as error:  # tracers raise nearly anything

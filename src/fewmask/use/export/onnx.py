@@ -1,9 +1,6 @@
 """Exports the shipped network of a run as one ONNX file, and compares it with the network on images of the run."""
 
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,7 +53,7 @@ def write_onnx(deployed: Deployed, name: str, path: Path) -> None:
         raise UserError(f"{error.name} is not installed", "--format onnx", "pip install 'fewmask[onnx]'") from None
     net = deployed.net.eval()
     stride, per_stride = net.stride, TorchNetwork(deployed).cells_per_stride
-    with exporting(name), quiet():
+    with exporting(name):
         program = torch.onnx.export(
             Core(net).eval(),
             (example(net),),
@@ -109,16 +106,3 @@ def refuse_if_other(check: Check, path: Path) -> None:
         path.unlink(missing_ok=True)
         what = f"the exported file gives the same class on only {100 * check.agreement:.2f} % of the pixels"
         raise UserError(f"{what}, so it was removed", path, "Export it as --format safetensors, or train another net.")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hides what exporters warn of and log."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -13,7 +13,8 @@ from fewmask.data.pixels import read_pixels
 from fewmask.data.sample import Sample
 from fewmask.data.store import FileStore
 from fewmask.shapes import IGNORE
-from fewmask.use.export.onnx import quiet, save
+from fewmask.use.export.core import quiet
+from fewmask.use.export.onnx import save
 from fewmask.use.onnx_network import OnnxNetwork
 from fewmask.use.scores import Scores, scores_of
 

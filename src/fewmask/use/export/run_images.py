@@ -34,7 +34,9 @@ def val_samples(model: Model) -> list[Sample]:
     check_data_is_there(model.run, model.recipe)
     samples = [sample for sample in target_folder(model.recipe.data).val if sample.mask is not None]
     if not samples:
-        raise UserError("there are no masks in val to score by", model.recipe.data.root, "Leave out --int8, or add them.")
+        raise UserError(
+            "there are no masks in val to score by", model.recipe.data.root, "Leave out --int8, or add them."
+        )
     return samples
 
 

@@ -70,7 +70,13 @@ def geo_writer(path: Path, shape: tuple[int, int], num_channels: int, dtype: Any
     import rasterio
 
     height, width = shape
-    profile = {"driver": "GTiff", "height": height, "width": width, "count": num_channels, "dtype": np.dtype(dtype).name}
+    profile = {
+        "driver": "GTiff",
+        "height": height,
+        "width": width,
+        "count": num_channels,
+        "dtype": np.dtype(dtype).name,
+    }
     layout = {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate", "bigtiff": "if_safer"}
     if num_channels == 3:
         layout["photometric"] = "rgb"

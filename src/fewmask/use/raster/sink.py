@@ -92,7 +92,9 @@ class _GeoSink:
     def __init__(self, path: Path, height: int, width: int, look: Look, place: Any) -> None:
         from fewmask.use.raster.geo import geo_writer
 
-        colors = None if look.palette is None else {value: tuple(color) for value, color in enumerate(look.palette.tolist())}
+        colors = (
+            None if look.palette is None else {value: tuple(color) for value, color in enumerate(look.palette.tolist())}
+        )
         path.open("xb").close()  # as above
         self._dataset = geo_writer(path, (height, width), look.channels, look.dtype, place, colors)
         self._top = 0
