@@ -17,7 +17,7 @@ COLORS = ((0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255))
 
 
 class NearestColor:
-    """The protocol `Network`: the score of a class is minus the distance to its color, on a grid as fine as the image."""
+    """The protocol `Network`: the score of a class is minus the distance to its color, pixel by pixel."""
 
     memory, band = 2**25, 2**12
 

@@ -131,7 +131,7 @@ def test_a_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
         predict(photos, out)
     assert {Path(name).name for name in [caught.value.where]} <= {"pipe.png", "text.png", "vector.png"}
     assert len(written(out)) == 6
-    assert not [path for path in out.rglob("*.part")]
+    assert not list(out.rglob("*.part"))
 
 
 def test_nothing_is_written_outside_of_the_folder_of_results(tmp_path: Path) -> None:

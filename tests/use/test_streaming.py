@@ -76,7 +76,7 @@ def test_views_are_averaged_as_probabilities(net: Any) -> None:
     assert np.abs(found[1] - expected.values.numpy()).max() < 1e-5
     assert (found[0] == expected.indices.numpy()).mean() > 0.999
     assert augmented_views((1.0,)) == views
-    assert tuple(augmented_views((0.5, 1.0)))[0] == View(0.5, False)
+    assert augmented_views((0.5, 1.0))[0] == View(0.5, False)
     assert (View(),) == PLAIN
 
 

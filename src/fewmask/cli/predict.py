@@ -48,5 +48,5 @@ def predict(
         )
     places = ", ".join(f"{out}/{kind}" for kind in results.kinds)
     before = f", {summary.done_before} of them before" if summary.done_before else ""
-    whose = f" of rank {share.rank}" if share.count > 1 else ""
+    whose = f" of rank {share.rank}" if share.processes > 1 else ""
     say(console(), f"{summary.images} image{'' if summary.images == 1 else 's'}{whose}{before} -> {places}")

@@ -13,7 +13,7 @@ from fewmask.errors import UserError
 _MASKS_BESIDE = {"images": "masks", "JPEGImages": "Segmentation"}
 """The start of the names of folders of masks, by the name of the folder of images beside them."""
 OTHER_SUFFIXES = {".avif", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".ppm", ".svs", ".ndpi", ".scn", ".bif"}
-"""Suffixes that no dataset may hold. Such files are predicted here or, if nothing reads the format, named at the end."""
+"""Suffixes that no dataset may hold. Such files are predicted or, if nothing reads the format, named at the end."""
 
 
 class Found(NamedTuple):
@@ -50,7 +50,7 @@ def find_images(given: str, left_out: Iterable[Path]) -> list[Found]:
         else:
             found, root = [path], path.parent
     else:
-        names = glob.glob(given, recursive=True) if glob.has_magic(given) else []
+        names = glob.glob(given, recursive=True) if glob.has_magic(given) else []  # noqa: PTH207 - keeps `given` as it is
         found = sorted(Path(name) for name in names if not Path(name).is_dir() and _is_image(Path(name)))
         if not found:
             fix = "Give an image, a folder of images, a pattern in quotes, or a .txt file with one image a line."

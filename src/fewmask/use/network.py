@@ -56,8 +56,12 @@ class Network(Protocol):
 
     classes: Classes
     resize: Resize
-    memory: int
-    band: int
+
+    @property
+    def memory(self) -> int: ...
+
+    @property
+    def band(self) -> int: ...
 
     @property
     def stride(self) -> int: ...

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,7 @@ class OnnxNetwork:
         if tuple(views) == PLAIN:
             found = self.run("probabilities", images, (height, width))
         else:
-            found = sum(self._viewed(images, view) for view in views) / len(views)
+            found = np.stack([self._viewed(images, view) for view in views]).mean(axis=0, dtype=np.float32)
         scores = np.log(np.maximum(found, _SMALLEST))
         return np.pad(scores, ((0, 0), (0, 0), (0, grid[0] - height), (0, grid[1] - width)), mode="edge")
 
@@ -132,7 +132,8 @@ class OnnxNetwork:
         if columns.is_identity:
             scores = rows[..., : columns.image]
         else:
-            scores = sum(rows[..., places] * weights for places, weights in _taps(columns))
+            parts = (rows[..., places] * weights for places, weights in _taps(columns))
+            scores = reduce(np.add, parts)
         best, labels = scores[0].copy(), np.zeros(scores.shape[1:], np.uint8)
         for label in range(1, len(scores)):  # np.argmax over the first axis takes several times as long
             labels[scores[label] > best] = label

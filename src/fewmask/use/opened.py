@@ -26,7 +26,7 @@ def open_network(path: Path, device: str, share: Share | None = None) -> tuple[N
         return OnnxNetwork(path, device, share.local), {"model": _digest(path)}
     from fewmask.use.model import load
 
-    model = load(path, device, share.local if share.count > 1 else None)
+    model = load(path, device, share.local if share.processes > 1 else None)
     return model.network, {"model": _digest(model.run.model_file(model.shipped))}
 
 

@@ -14,9 +14,9 @@ from fewmask.errors import UserError
 from fewmask.use.found import Found, find_images
 from fewmask.use.network import Maps, Network
 from fewmask.use.ranks import Share
-from fewmask.use.raster import opened_source
+from fewmask.use.raster import Source, opened_source
 from fewmask.use.raster.source import WholeSource
-from fewmask.use.results import CannotWrite, Results
+from fewmask.use.results import CannotWriteError, Results
 from fewmask.use.streaming import Plan, Way, predict_in_tiles, predict_together
 
 _NAMED = 5
@@ -51,7 +51,7 @@ def predict_files(
         record: what identifies the network; results of another record are not mixed in.
         way: tiles, views and maps.
         force: whether results that are there are made anew.
-        share: this process takes every `count`-th image.
+        share: which of several processes this one is; each takes an equal part of the images.
         tick: called for every image with the number of all.
 
     Raises:
@@ -63,7 +63,7 @@ def predict_files(
     found = find_images(given, results.folders)
     settings = {"tile": way.tile, "overlap": way.overlap, "views": [list(view) for view in way.views]}
     results.begin({**record, **settings}, [image.stem for image in found], force)
-    own = found[share.rank :: share.count]
+    own = found[share.rank :: share.processes]
     left = [image for image in own if force or not results.holds(image.stem)]
     for _ in range(len(own) - len(left)):
         tick(len(own))
@@ -174,7 +174,7 @@ def _in_tiles(network: Network, image: Found, source: WholeSource | None, way: W
         shown = source or stack.enter_context(opened_source(image.file))
         size = (shown.height, shown.width)
         writer = stack.enter_context(results.writer(image.stem, size, shown.place))
-        again = source
+        again: Source | None = source
         if again is None and writer.needs_pixels:
             again = stack.enter_context(opened_source(image.file))
         top = 0
@@ -194,7 +194,7 @@ def _collect(future: Future[None], mistakes: list[UserError]) -> None:
 
 def _note(mistake: UserError, mistakes: list[UserError]) -> None:
     """Keeps the mistake of an image; one that no other image will escape is raised."""
-    if isinstance(mistake, CannotWrite) and mistake.is_general:
+    if isinstance(mistake, CannotWriteError) and mistake.is_general:
         raise mistake
     mistakes.append(mistake)
 

@@ -7,10 +7,10 @@ _LAUNCHERS = (("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_NTAS
 
 
 class Share(NamedTuple):
-    """Process `rank` of `count`; on its machine it is number `local`."""
+    """Process `rank` of `processes`; on its machine it is number `local`."""
 
     rank: int = 0
-    count: int = 1
+    processes: int = 1
     local: int = 0
 
 

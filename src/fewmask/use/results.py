@@ -66,6 +66,8 @@ class Results:
         fix = "Choose another --out, or add --force."
         if before and not force:
             raise UserError("it holds predictions by another model or with other settings", self.out, fix)
+        if self.out.exists() and not self.out.is_dir():
+            raise CannotWriteError(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), self.out)
         existing = [] if force else [file for stem in stems for file in self.existing(stem)]
         if existing:
             what = f"it and {len(existing) - 1} more files exist" if len(existing) > 1 else "it exists"
@@ -79,7 +81,7 @@ class Results:
         """Opens the results for an image of size (height, width); they appear when all are whole.
 
         Raises:
-            CannotWrite: a file cannot be written.
+            CannotWriteError: a file cannot be written.
             UserError: a link leads out of the folder.
         """
         suffix = ".png" if place is None else ".tif"
@@ -132,7 +134,7 @@ class Writer:
                 sink.write(as_byte(share))
 
 
-class CannotWrite(UserError):
+class CannotWriteError(UserError):
     """A result cannot be written; `is_general` says that others cannot be written either."""
 
     def __init__(self, error: OSError, where: Path) -> None:
@@ -147,7 +149,7 @@ def _told(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CannotWrite(error, target) from None
+        raise CannotWriteError(error, target) from None
 
 
 def _text(path: Path) -> str:

@@ -1,8 +1,8 @@
 """The way from the cells of a network to the pixels of the image, along one side, for any part of the image.
 
 A network upsamples its logits from cells to the padded image with corners aligned. The padding is cut off, and
-`Deployed` brings the rest to the size of the image without aligned corners. Both steps are linear, so a row of the image
-is a sum of at most four rows of cells, and no other row is needed to compute it.
+`Deployed` brings the rest to the size of the image without aligned corners. Both steps are linear, so a row of the
+image is a sum of at most four rows of cells, and no other row is needed to compute it.
 """
 
 from typing import NamedTuple
@@ -82,11 +82,13 @@ class Rows:
 
 
 def _aligned(target: int, source: int) -> NDArray[np.float64]:
-    return np.arange(target) * ((source - 1) / max(target - 1, 1))
+    positions: NDArray[np.float64] = np.arange(target, dtype=np.float64) * ((source - 1) / max(target - 1, 1))
+    return positions
 
 
 def _unaligned(target: int, source: int) -> NDArray[np.float64]:
-    return np.clip((np.arange(target) + 0.5) * (source / target) - 0.5, 0, source - 1)
+    positions: NDArray[np.float64] = np.clip((np.arange(target) + 0.5) * (source / target) - 0.5, 0, source - 1)
+    return positions
 
 
 def _neighbors(positions: NDArray[np.float64], length: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

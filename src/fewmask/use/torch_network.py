@@ -67,8 +67,8 @@ class TorchNetwork:
             if tuple(views) == PLAIN:
                 scores = net(to_unit(levels, levels.device)).logits.float()
             else:
-                total = sum(self._probabilities(levels, view) for view in views)
-                scores = (total / len(views)).clamp(min=_SMALLEST).log()
+                mean = torch.stack([self._probabilities(levels, view) for view in views]).mean(dim=0)
+                scores = mean.clamp(min=_SMALLEST).log()
             height, width = scores.shape[-2:]
             return F.pad(scores, (0, grid[1] - width, 0, grid[0] - height), mode="replicate")
 
@@ -76,7 +76,7 @@ class TorchNetwork:
         height, width = levels.shape[-2:]
         size = (max(2, round(height * view.scale)), max(2, round(width * view.scale)))
         shown = levels.flip(-1) if view.mirrored else levels
-        found = Deployed(self.deployed.net, size if view.scale != 1 else None, self.classes)(shown)
+        found: Tensor = Deployed(self.deployed.net, size if view.scale != 1 else None, self.classes)(shown)
         return found.flip(-1) if view.mirrored else found
 
     def blank(self, shape: tuple[int, ...]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Exports the shipped network of a run for torch, for segmentation_models_pytorch, or as weights with their description."""
+"""Exports a network for torch, for segmentation_models_pytorch, or as weights with their description."""
 
 import io
 import json
@@ -32,6 +32,9 @@ def write_safetensors(deployed: Deployed, config: NetConfig, path: Path) -> None
 
 class Program(nn.Module):
     """A network without its surroundings: it takes images of training size and returns probabilities."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, deployed: Deployed) -> None:
         super().__init__()
@@ -99,7 +102,7 @@ def _as_published(config: NetConfig, num_classes: int) -> Any:
 
 @torch.inference_mode()
 def _takes_weights(network: Any, deployed: Deployed) -> bool:
-    """Loads the weights, and says whether the network then gives the same; layers that nothing reads may lack theirs."""
+    """Loads the weights and says whether the network then gives the same; layers that nothing reads may lack theirs."""
     net = deployed.net.eval()
     try:
         _, left_over = network.load_state_dict(_renamed(net.network.state_dict(), network), strict=False)
@@ -114,7 +117,6 @@ def _renamed(weights: dict[str, Any], network: Any) -> dict[str, Any]:
     """Weights under the names that they have before `cut_at_the_classifier`; only DPT's differ."""
     if not isinstance(network, smp.DPT):
         return weights
-    last = len(network.segmentation_head.head) - 2
     changed = {}
     for name, tensor in weights.items():
         if name.startswith("decoder.decoder."):
@@ -122,8 +124,7 @@ def _renamed(weights: dict[str, Any], network: Any) -> dict[str, Any]:
         elif name.startswith("decoder.neck."):
             changed["segmentation_head.head." + name.removeprefix("decoder.neck.")] = tensor
         elif name.startswith("segmentation_head."):
-            number, _, rest = name.removeprefix("segmentation_head.").partition(".")
-            changed[f"segmentation_head.head.{int(number) + last}.{rest}"] = tensor
+            changed[name.replace("segmentation_head.", "segmentation_head.head.", 1)] = tensor
         else:
             changed[name] = tensor
     return changed

@@ -145,10 +145,9 @@ def whole_graph(core: Any, mean: np.ndarray, std: np.ndarray, stride: int, resiz
         [*after.output, *core.graph.output],
         [*core.graph.initializer, *tensors],
     )
-    model = helper.make_model(
+    return helper.make_model(
         graph, opset_imports=core.opset_import, functions=core.functions, producer_name="fewmask", ir_version=10
     )
-    return model
 
 
 def describe(model: Any, classes: Classes, stride: int, cells_per_stride: int | None, resize: Resize) -> None:

@@ -35,7 +35,7 @@ def quantize(source: Path, target: Path, images: Sequence[Path]) -> None:
     import onnxruntime
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class Reader(CalibrationDataReader):
         def __init__(self) -> None:
             self._inputs = _inputs(images)
 

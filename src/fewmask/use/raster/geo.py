@@ -46,7 +46,8 @@ class GeoSource:
         except RasterioError as error:
             raise UserError(f"the file cannot be read: {error}", self._path, "Copy it again, or remove it.") from None
         if self._palette is not None:
-            return self._palette[read[0]]
+            colors: NDArray[np.uint8] = self._palette[read[0]]
+            return colors
         levels = read if read.dtype == np.uint8 else to_8_bits(read)
         return np.ascontiguousarray(np.moveaxis(np.broadcast_to(levels, (3, *levels.shape[1:])), 0, 2))
 
