@@ -7,7 +7,7 @@ the whole image, and saves mask, overlay and confidence with Pillow. Rows go to 
 """
 
 import argparse
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -45,7 +45,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if args.alone:
             predict(model.network, args.alone, Path(folder))
-            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10)
+            print(own_peak())
             return
         table = Table(ROOT / "benchmarks" / "predict.csv", ("what", "megapixels"))
         for size in args.megapixels:
@@ -106,6 +106,11 @@ def peak(args: argparse.Namespace, path: Path) -> float:
     """The peak memory of a process of its own that predicts the image, in MiB."""
     command = [sys.executable, __file__, str(args.run), str(args.image), "--alone", str(path)]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def own_peak() -> float:
+    """The most MiB that this process held at once. `ru_maxrss` would also count its parent before the start."""
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[0]) / 2**10
 
 
 if __name__ == "__main__":
