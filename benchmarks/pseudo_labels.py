@@ -48,7 +48,8 @@ def confusion(model: Model) -> tuple[torch.Tensor, torch.Tensor]:
         if sample.name in labeled or sample.mask is None:
             continue
         truth = read_mask(sample.mask, folder.classes).long()
-        labels, confidence = map(torch.from_numpy, model.predict_one(sample.image))
+        prediction = model.predict_one(sample.image)
+        labels, confidence = torch.from_numpy(prediction.labels), torch.from_numpy(prediction.confidence)
         known = truth != IGNORE
         cells = truth[known] * classes + labels[known].long()
         totals[0] += torch.bincount(cells, minlength=classes * classes)

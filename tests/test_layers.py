@@ -18,6 +18,7 @@ NETWORK = {
     "NetConfig",
     "SegNet",
     "build_net",
+    "build_network",
     "weights_from_pip",
     "NOT_ON_DISK",
     "in_eval_mode",

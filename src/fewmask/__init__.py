@@ -2,12 +2,12 @@
 
 import fewmask
 run = fewmask.train("DATA", "runs/mine", labels="1/30")
-labels = fewmask.load(run).predict(["street.jpg"])[0].labels
+labels = fewmask.load(run).predict("street.jpg").labels
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fewmask.errors import UserError
 from fewmask.faults import machine_faults_named
@@ -63,7 +63,14 @@ def resume(run: str | Path) -> Path:
 
 
 def load(run: str | Path, device: str = "auto") -> "Model":
-    """The trained model of a run folder, with `.predict(images)` and `.evaluate("test")`."""
+    """The trained model of a run folder, or of an exported .onnx file, with `.predict(image)`.
+
+    A model of a run folder also has `.evaluate("test")`. An .onnx file is loaded without torch.
+    """
+    if Path(run).suffix.lower() == ".onnx":
+        from fewmask.use.onnx_network import OnnxNetwork
+
+        return cast("Model", OnnxNetwork(Path(run), device))
     from fewmask.use.model import load as load_model
 
     with machine_faults_named():

@@ -6,8 +6,7 @@ Letters: b batch, k classes, d embedding, h w pixels, hs ws strided pixels, n m 
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 
-IGNORE = 255
-"""The label of a pixel that is ignored: outside the image, unknown, or void."""
+from fewmask.ignore import IGNORE
 
 Images = Float[Tensor, "b 3 h w"]  # RGB in [0, 1]
 ByteImage = UInt8[Tensor, "3 h w"]

@@ -237,7 +237,7 @@ def test_prediction_keeps_names_folders_and_sizes(run: Path, tmp_path: Path, cap
         assert answer.out == f"4 images -> {out}/masks, {out}/overlays, {out}/confidence\n"
 
     sizes = {"a.png": (64, 48), "monday/b.png": (70, 50), "monday/gray.v2.png": (64, 48), "phone.png": (64, 48)}
-    written = sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file())
+    written = sorted(str(path.relative_to(out)) for path in out.rglob("*.png"))
     assert written == sorted(f"{kind}/{name}" for kind in ("masks", "overlays", "confidence") for name in sizes)
     for name, size in sizes.items():
         mask, overlay, confidence = (read(out / kind / name) for kind in ("masks", "overlays", "confidence"))
@@ -253,7 +253,7 @@ def test_images_that_cannot_be_read_are_named_after_the_others_are_done(
         save(draw_scene(np.random.default_rng(0))[0], images / name)
     (images / "broken.png").write_bytes(b"")
     answer = command(capsys, "predict", run, images, "--out", out)
-    assert_mistake(answer, "broken.png: the file cannot be read", "1 of 3 images cannot be read, the other 2 are done")
+    assert_mistake(answer, "broken.png: the file cannot be read", "1 of 3 images failed, the other 2 are done")
     assert sorted(path.name for path in (out / "confidence").iterdir()) == ["a.png", "z.png"]
 
 
@@ -275,7 +275,7 @@ def test_all_images_that_cannot_be_read_are_named(run: Path, tmp_path: Path, cap
     for name in ("a.png", "b.png", "c.png"):
         (images / name).write_bytes(b"")
     answer = command(capsys, "predict", run, images, "--out", tmp_path / "out")
-    assert_mistake(answer, "a.png: the file cannot be read", "3 of 3 images cannot be read (b.png, c.png too). ")
+    assert_mistake(answer, "a.png: the file cannot be read", "3 of 3 images failed (b.png, c.png too). ")
 
 
 def test_of_a_dataset_and_through_links_the_images_are_predicted(
@@ -314,32 +314,33 @@ def test_scores_that_cannot_be_kept_say_how_to_see_them(
     assert command(capsys, "evaluate", run, "--data", dataset).code == 0
 
 
-def test_predicted_mask_holds_class_positions_and_their_colors(run: Path, dataset: Path, tmp_path: Path) -> None:
-    import fewmask
-    from fewmask.use.predict import predict_files
-
-    model = fewmask.load(run)
-    image = dataset / "test" / "images" / "test0.png"
-    predict_files(model, image, tmp_path / "out")
-    mask = read(tmp_path / "out" / "masks" / "test0.png")
-    prediction = model.predict_one(image)
-    assert np.array_equal(np.asarray(mask), prediction.labels)
-    shown = np.asarray(mask.convert("RGB"))
-    assert np.array_equal(shown, np.array(model.classes.colors, np.uint8)[prediction.labels])
-    confidence = np.asarray(read(tmp_path / "out" / "confidence" / "test0.png"))
-    assert np.abs(confidence / 255 - prediction.confidence).max() <= 0.5 / 255 + 1e-6
-
-
-def test_prediction_over_existing_files_needs_force(run: Path, dataset: Path, tmp_path: Path, capsys: Capsys) -> None:
+def test_prediction_goes_on_where_it_was_and_with_force_begins_anew(
+    run: Path, dataset: Path, tmp_path: Path, capsys: Capsys
+) -> None:
     images, out = dataset / "test" / "images", tmp_path / "out"
-    command(capsys, "predict", run, images / "test1.png", "--out", out)
+    assert command(capsys, "predict", run, images / "test1.png", "--out", out).code == 0
     (out / "overlays" / "test1.png").write_bytes(b"mine")
     answer = command(capsys, "predict", run, images, "--out", out)
-    assert_mistake(answer, f"{out}/masks/test1.png: it and 2 more files exist already", "--force")
+    assert answer.out.startswith("3 images, 1 of them before -> ")
     assert (out / "overlays" / "test1.png").read_bytes() == b"mine"
-    assert not (out / "masks" / "test0.png").exists()
+    (out / "confidence" / "test2.png").unlink()  # as if stopped inside an image
+    assert command(capsys, "predict", run, images, "--out", out).out.startswith("3 images, 2 of them before -> ")
     assert command(capsys, "predict", run, images, "--out", out, "--force").code == 0
     assert (out / "overlays" / "test1.png").read_bytes() != b"mine"
+
+
+def test_results_of_something_else_are_not_mixed_or_overwritten(
+    run: Path, dataset: Path, tmp_path: Path, capsys: Capsys
+) -> None:
+    image, out = dataset / "test" / "images" / "test1.png", tmp_path / "out"
+    save(np.zeros((4, 4), np.uint8), out / "masks" / "test1.png")
+    before = (out / "masks" / "test1.png").read_bytes()
+    answer = command(capsys, "predict", run, image, "--out", out)
+    assert_mistake(answer, f"{out}/masks/test1.png: it exists already. Choose another --out, or add --force.")
+    assert (out / "masks" / "test1.png").read_bytes() == before
+    assert command(capsys, "predict", run, image, "--out", out, "--force").code == 0
+    answer = command(capsys, "predict", run, image, "--out", out, "--tta")
+    assert_mistake(answer, f"{out}: it holds predictions by another model or with other settings", "--force")
 
 
 def test_what_cannot_be_predicted_is_one_line(run: Path, tmp_path: Path, capsys: Capsys) -> None:

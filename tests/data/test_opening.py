@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image
 
-from fewmask.data.images import num_pictures, read_image, read_mask, read_size
+from fewmask.data.images import num_pictures, read_image, read_size
+from fewmask.data.masks import read_mask
 from fewmask.data.opening import FORMATS
 from fewmask.data.sample import UNKNOWN_CLASSES
 from fewmask.errors import UserError

@@ -1,25 +1,24 @@
-"""Files, PIL images and arrays become one kind of tensor, or one line that says why not."""
+"""Files, PIL images and arrays become one kind of picture, or one line that says why not."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from fewmask.errors import UserError
-from fewmask.use.images import as_tensor
+from fewmask.use.images import as_pixels, given_source
 from toy import draw_scene, save
 
 SCENE = draw_scene(np.random.default_rng(0))[0]
 
 
-def test_every_form_of_an_image_is_the_same_tensor(tmp_path: Path) -> None:
+def test_every_form_of_an_image_is_the_same_picture(tmp_path: Path) -> None:
     path = tmp_path / "scene.png"
     save(SCENE, path)
-    expected = torch.from_numpy(SCENE).permute(2, 0, 1)
     for form in (path, str(path), Image.fromarray(SCENE), SCENE, SCENE[:, ::-1][:, ::-1]):
-        assert torch.equal(as_tensor(form), expected)
+        with given_source(form) as source:
+            assert np.array_equal(source.rows(0, source.height), SCENE)
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "CMYK"])
@@ -27,18 +26,19 @@ def test_pictures_of_8_bits_become_rgb_whatever_their_mode(mode: str) -> None:
     picture = Image.fromarray(SCENE).convert(mode)
     if mode == "P":
         picture.info["transparency"] = bytes(range(256))
-    found = as_tensor(picture)
-    assert found.dtype == torch.uint8
-    assert np.array_equal(found.permute(1, 2, 0), np.asarray(Image.fromarray(SCENE).convert(mode).convert("RGB")))
+    found = as_pixels(picture)
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, np.asarray(Image.fromarray(SCENE).convert(mode).convert("RGB")))
 
 
 @pytest.mark.parametrize("kind", [np.uint16, np.float32])
 def test_picture_of_more_bits_is_refused_and_its_file_is_not(kind: type, tmp_path: Path) -> None:
     gray = SCENE[..., 0]
     with pytest.raises(UserError, match=r"has no 8-bit levels. Give its file"):
-        as_tensor(Image.fromarray(gray.astype(kind)))
+        as_pixels(Image.fromarray(gray.astype(kind)))
     save(gray.astype(np.uint16) * 257, tmp_path / "deep.png")
-    assert torch.equal(as_tensor(tmp_path / "deep.png"), torch.from_numpy(gray).expand(3, -1, -1))
+    with given_source(tmp_path / "deep.png") as source:
+        assert np.array_equal(source.rows(0, source.height), np.repeat(gray[..., None], 3, axis=2))
 
 
 @pytest.mark.parametrize(
@@ -52,4 +52,4 @@ def test_picture_of_more_bits_is_refused_and_its_file_is_not(kind: type, tmp_pat
 )
 def test_array_that_is_no_image_is_refused(image: np.ndarray) -> None:
     with pytest.raises(UserError, match=r"is no image. Give uint8 \[h, w, 3\] RGB"):
-        as_tensor(image)
+        as_pixels(image)

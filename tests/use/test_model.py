@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import fewmask
 from fewmask.data.images import read_image
@@ -47,13 +46,11 @@ def test_confidence_is_the_probability_of_the_label(model: Model, dataset: Path)
     assert np.array_equal(scores.argmax(dim=0).numpy(), prediction.labels)
 
 
-def test_one_image_instead_of_a_list_is_refused(model: Model, dataset: Path) -> None:
-    with pytest.raises(UserError, match=r"this is one image, not a list. Write predict\(\[image\]\)"):
-        model.predict(str(dataset / "test" / "images" / "test0.png"))
-    images: list[Any] = [np.zeros((4, 4, 3), np.uint8), Image.new("RGB", (4, 4))]
-    for image in images:
-        with pytest.raises(UserError, match=r"this is one image, not a list"):
-            model.predict(image)
+def test_one_image_gives_one_prediction_and_a_list_gives_a_list(model: Model, dataset: Path) -> None:
+    path = dataset / "test" / "images" / "test0.png"
+    (first,) = model.predict([path])
+    assert np.array_equal(model.predict(path).labels, first.labels)
+    assert np.array_equal(model.predict(path, tta=True).labels.shape, first.labels.shape)
 
 
 def test_loaded_model_is_that_of_the_run_and_in_evaluation_mode(model: Model) -> None:

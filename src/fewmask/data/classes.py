@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from fewmask.data.class_keys import check_keys
 from fewmask.errors import UserError, printable, quoted, reason_of
-from fewmask.shapes import IGNORE
+from fewmask.ignore import IGNORE
 from fewmask.yaml_text import YamlError, parse_yaml
 
 MAX_CLASSES = 254  # 255 is IGNORE, and 254 marks an unknown value while a mask is read

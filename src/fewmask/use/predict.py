@@ -1,149 +1,210 @@
-"""Writes predictions as files under the names of the images: index mask with palette, overlay, and confidence."""
+"""Predicts files: reads ahead, predicts, writes behind, skips what is done, and goes on where an image fails."""
 
-import errno
-import io
-import os
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from fewmask.data.classes import Classes
-from fewmask.data.images import read_image
-from fewmask.data.sample import IMAGE_SUFFIXES
 from fewmask.errors import UserError
-from fewmask.run.atomic import write_bytes
-from fewmask.use.evaluate import Tick, no_tick
-from fewmask.use.model import Model, Prediction
+from fewmask.use.found import Found, find_images
+from fewmask.use.network import Maps, Network
+from fewmask.use.ranks import Share
+from fewmask.use.raster import Source, opened_source
+from fewmask.use.raster.source import WholeSource
+from fewmask.use.results import CannotWriteError, Results
+from fewmask.use.streaming import Plan, Way, predict_in_tiles, predict_together
 
-ByteArray = NDArray[np.uint8]
-
-_KINDS = ("masks", "overlays", "confidence")
-_OVERLAY_SHARE = 0.5
-_MASKS_BESIDE = {"images": "masks", "JPEGImages": "Segmentation"}
-"""The start of the names of folders of masks, by the name of the folder of images beside them."""
-_NAMED = 5  # number of files that are named in an error
-_OTHER_PICTURES = {".avif", ".gif", ".heic", ".heif", ".jfif", ".jp2"}
-"""Suffixes that no dataset may hold. Such files are predicted here or, if Pillow lacks the format, named at the end."""
-
-
-def find_images(path: Path, out: Path) -> list[Path]:
-    """The image files of a folder, at any depth, in order; or the file itself.
-
-    Hidden files, files in `out`, and the masks beside `images` or `JPEGImages` are left out, so a whole dataset may be
-    given. An HEIC is left out if a JPEG of the same name lies beside it, because phones write both.
-    """
-    if path.is_file():
-        return [path]
-    if not path.exists():
-        raise UserError("there is no such file or folder", path, "Give an image or a folder of images.")
-    written = {(out / kind).resolve() for kind in _KINDS}
-    found, seen = [], {path.resolve()}
-    for folder, folders, files in os.walk(path, followlinks=True):
-        here = Path(folder)
-        left_out = tuple(masks for images, masks in _MASKS_BESIDE.items() if images in folders)
-        folders[:] = [
-            name
-            for name in sorted(folders)
-            if not name.startswith((".", *left_out)) and (here / name).resolve() not in seen
-        ]
-        seen |= {(here / name).resolve() for name in folders}  # a link may lead back up
-        paths = [here / name for name in files if not name.startswith(".")]
-        images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
-        converted = {path.stem for path in images}
-        images += [path for path in paths if path.suffix.lower() in _OTHER_PICTURES and path.stem not in converted]
-        found += [image for image in images if written.isdisjoint(image.resolve().parents)]
-    found.sort()
-    if not found:
-        raise UserError("there are no images", path, f"Known are {' '.join(sorted(IMAGE_SUFFIXES))}.")
-    return found
+_NAMED = 5
+"""Number of files that are named in an error."""
+_AHEAD = 4
+"""Pictures that are read ahead, and pictures whose results are still written."""
 
 
-def predict_files(model: Model, images: Path, out: Path, force: bool = False, tick: Tick = no_tick) -> int:
-    """Writes out/masks/NAME.png, out/overlays/NAME.png and out/confidence/NAME.png; returns the number of images.
+class Summary(NamedTuple):
+    """How many images this process had to predict, and how many of them were done before."""
 
-    Masks hold class positions with the classes' palette. Confidence is 0..255 for 0..1. Names and folders are kept.
+    images: int
+    done_before: int
+
+
+def predict_files(
+    network: Network,
+    given: str,
+    results: Results,
+    record: Mapping[str, Any],
+    way: Way | None = None,
+    force: bool = False,
+    share: Share | None = None,
+    tick: Callable[[int], None] = lambda total: None,
+) -> Summary:
+    """Predicts every image that is not done yet.
+
+    Args:
+        network: what predicts.
+        given: a file, a folder, a pattern, or a list (see `find_images`).
+        results: where the results go.
+        record: what identifies the network; results of another record are not mixed in.
+        way: tiles, views and maps.
+        force: whether results that are there are made anew.
+        share: which of several processes this one is; each takes an equal part of the images.
+        tick: called for every image with the number of all.
 
     Raises:
-        UserError: an output exists already and `force` is not set, or two images would share a name; in both cases
-            nothing is written. Also if some images cannot be read; in this case all others are written first.
+        UserError: there is nothing to predict, the results cannot be written, or they are of another network. Also if
+            some images fail; in this case all others are done first.
     """
-    files = find_images(images, out)
-    root = images if images.is_dir() else images.parent
-    stems = [file.relative_to(root).with_suffix("") for file in files]
-    _refuse_clashes(files, stems)
-    targets = [[out / kind / f"{stem}.png" for kind in _KINDS] for stem in stems]
-    existing = [target for group in targets for target in group if target.exists()]
-    if existing and not force:
-        what = f"it and {len(existing) - 1} more files exist" if len(existing) > 1 else "it exists"
-        raise UserError(f"{what} already", existing[0], "Choose another --out, or add --force.")
-    unread: list[UserError] = []
-    for file, group in zip(files, targets, strict=True):
-        tick(len(files))
-        try:
-            pixels = read_image(file).permute(1, 2, 0).numpy()
-        except UserError as mistake:  # named at the end, after all other images
-            unread.append(mistake)
-            continue
-        prediction = model.predict_one(pixels)
-        pictures = (
-            mask_picture(prediction, model.classes),
-            overlay_picture(pixels, prediction, model.classes),
-            Image.fromarray(np.round(prediction.confidence * 255).astype(np.uint8)),
-        )
-        for target, picture in zip(group, pictures, strict=True):
-            _save(picture, target)
-    if unread:
-        first, others = unread[0], len(files) - len(unread)
-        more = f"; {len(unread)} of {len(files)} images cannot be read" if len(files) > 1 else ""
-        if len(unread) > 1:
-            names = ", ".join(Path(mistake.where).name for mistake in unread[1:_NAMED])
-            more += f" ({names}{', ...' if len(unread) > _NAMED else ''} too)"
-        if others:
-            more += f", the other {others} are done"
-        raise UserError(first.what + more, first.where, first.fix)
-    return len(files)
+    way, share = way or Way(), share or Share()
+    way = way._replace(entropy="entropy" in results.kinds)
+    found = find_images(given, results.folders)
+    settings = {"tile": way.tile, "overlap": way.overlap, "views": [list(view) for view in way.views]}
+    results.begin({**record, **settings}, [image.stem for image in found], force)
+    own = found[share.rank :: share.processes]
+    left = [image for image in own if force or not results.holds(image.stem)]
+    for _ in range(len(own) - len(left)):
+        tick(len(own))
+    mistakes: list[UserError] = []
+    with ThreadPoolExecutor(2) as readers, ThreadPoolExecutor(2) as writers:
+        behind: deque[Future[None]] = deque()
+        work = _work(network, _read_ahead(left, readers), way, results, writers)
+        for outcome in work:
+            tick(len(own))
+            if isinstance(outcome, UserError):
+                _note(outcome, mistakes)
+                continue
+            behind.append(outcome)
+            while len(behind) > _AHEAD:
+                _collect(behind.popleft(), mistakes)
+        for future in behind:
+            _collect(future, mistakes)
+    if mistakes:
+        raise _joined(mistakes, len(own))
+    return Summary(len(own), len(own) - len(left))
 
 
-def mask_picture(prediction: Prediction, classes: Classes) -> Image.Image:
-    """An index PNG whose palette holds the colors of the classes.
-
-    The palette is filled up to 256 entries, because Pillow saves a shorter one at 1, 2 or 4 bits a pixel.
-    """
-    picture = Image.fromarray(prediction.labels).convert("P")
-    palette = [channel for color in classes.colors for channel in color]
-    picture.putpalette(palette + [0] * (768 - len(palette)))
-    return picture
+_Read = WholeSource | UserError | None
+"""A picture, why there is none, or None for a large one, which is read while it is predicted."""
 
 
-def overlay_picture(pixels: ByteArray, prediction: Prediction, classes: Classes) -> Image.Image:
-    """The image with the colors of the predicted classes over it."""
-    colors = np.asarray(classes.colors, np.float32)[prediction.labels]
-    mixed = (1 - _OVERLAY_SHARE) * pixels + _OVERLAY_SHARE * colors
-    return Image.fromarray(np.round(mixed).astype(np.uint8))
+def _read_ahead(images: Iterable[Found], pool: ThreadPoolExecutor) -> Iterator[tuple[Found, _Read]]:
+    coming: deque[tuple[Found, Future[_Read]]] = deque()
+    for image in images:
+        coming.append((image, pool.submit(_read, image.file)))
+        if len(coming) > _AHEAD:
+            first, future = coming.popleft()
+            yield first, future.result()
+    for first, future in coming:
+        yield first, future.result()
 
 
-def _refuse_clashes(files: Sequence[Path], stems: Sequence[Path]) -> None:
-    seen: dict[Path, Path] = {}
-    for file, stem in zip(files, stems, strict=True):
-        if stem in seen:
-            raise UserError(
-                f"{seen[stem].name} and {file.name} would both become {stem}.png", file.parent, "Rename one of them."
-            )
-        seen[stem] = file
-
-
-def _save(picture: Image.Image, target: Path) -> None:
-    content = io.BytesIO()
-    picture.save(content, format="PNG")
+def _read(path: Path) -> _Read:
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(target, content.getvalue())
-    except OSError as error:
-        raise UserError(
-            f"cannot write it ({error.strerror})",
-            target,
-            "Free some space." if error.errno == errno.ENOSPC else "Choose another --out.",
-        ) from None
+        with opened_source(path) as source:
+            return source if isinstance(source, WholeSource) else None
+    except UserError as mistake:
+        return mistake
+    except (OSError, ValueError, MemoryError) as error:
+        return UserError(f"the file cannot be read: {error}", path, "Copy it again, save it as png, or remove it.")
+
+
+def _work(
+    network: Network,
+    pictures: Iterator[tuple[Found, _Read]],
+    way: Way,
+    results: Results,
+    pool: ThreadPoolExecutor,
+) -> Iterator[UserError | Future[None]]:
+    """For each picture the writing of its results, or what is wrong; neighbors of one size are predicted together."""
+    group: list[tuple[Found, WholeSource]] = []
+    plan: Plan | None = None
+    for image, read in pictures:
+        size = (read.height, read.width) if isinstance(read, WholeSource) else None
+        if group and plan is not None and (size != plan.size or len(group) >= plan.together):
+            yield from _together(network, group, plan, results, pool)
+            group = []
+        if isinstance(read, UserError):
+            yield read
+        elif read is None:
+            yield from _caught(lambda image=image: _in_tiles(network, image, None, way, results), pool)
+        else:
+            if plan is None or size != plan.size:
+                plan = Plan(network, (read.height, read.width), way)
+            if plan.is_whole:
+                group.append((image, read))
+            else:
+                yield from _caught(lambda image=image, read=read: _in_tiles(network, image, read, way, results), pool)
+    if group and plan is not None:
+        yield from _together(network, group, plan, results, pool)
+
+
+def _together(
+    network: Network, group: Sequence[tuple[Found, WholeSource]], plan: Plan, results: Results, pool: ThreadPoolExecutor
+) -> Iterator[Future[None]]:
+    predicted = predict_together(network, [source.pixels for _, source in group], plan)
+    for (image, source), bands in zip(group, predicted, strict=True):
+        yield pool.submit(_write, results, image.stem, source, list(bands))
+
+
+def _write(results: Results, stem: Path, source: WholeSource, bands: Iterable[Maps]) -> None:
+    with results.writer(stem, (source.height, source.width), source.place) as writer:
+        top = 0
+        for maps in bands:
+            bottom = top + len(maps.labels)
+            writer.write(maps, source.rows(top, bottom))
+            top = bottom
+
+
+def _caught(work: Callable[[], None], pool: ThreadPoolExecutor) -> Iterator[UserError | Future[None]]:
+    """Does the work here, in the thread of the network; a mistake of the image is yielded."""
+    try:
+        work()
+    except UserError as mistake:
+        yield mistake
+    else:
+        yield pool.submit(lambda: None)
+
+
+def _in_tiles(network: Network, image: Found, source: WholeSource | None, way: Way, results: Results) -> None:
+    """Predicts a picture in tiles; a picture that is not in memory is read a second time for its overlay."""
+    with ExitStack() as stack:
+        shown = source or stack.enter_context(opened_source(image.file))
+        size = (shown.height, shown.width)
+        writer = stack.enter_context(results.writer(image.stem, size, shown.place))
+        again: Source | None = source
+        if again is None and writer.needs_pixels:
+            again = stack.enter_context(opened_source(image.file))
+        top = 0
+        for maps in predict_in_tiles(network, shown, Plan(network, size, way)):
+            bottom = top + len(maps.labels)
+            pixels: NDArray[np.uint8] | None = None if again is None else again.rows(top, bottom)
+            writer.write(maps, pixels)
+            top = bottom
+
+
+def _collect(future: Future[None], mistakes: list[UserError]) -> None:
+    try:
+        future.result()
+    except UserError as mistake:
+        _note(mistake, mistakes)
+
+
+def _note(mistake: UserError, mistakes: list[UserError]) -> None:
+    """Keeps the mistake of an image; one that no other image will escape is raised."""
+    if isinstance(mistake, CannotWriteError) and mistake.is_general:
+        raise mistake
+    mistakes.append(mistake)
+
+
+def _joined(mistakes: Sequence[UserError], images: int) -> UserError:
+    first, others = mistakes[0], images - len(mistakes)
+    more = f"; {len(mistakes)} of {images} images failed" if images > 1 else ""
+    if len(mistakes) > 1:
+        names = ", ".join(Path(mistake.where).name for mistake in mistakes[1:_NAMED])
+        more += f" ({names}{', ...' if len(mistakes) > _NAMED else ''} too)"
+    if others:
+        more += f", the other {others} are done"
+    return UserError(first.what + more, first.where, first.fix)

@@ -155,7 +155,7 @@ def _read_all(splits: Splits, classes: Classes, progress: Progress | None) -> li
     return items
 
 
-def _next_of(facts: Iterator[Facts], sample: Sample) -> Finding:
+def _next_of(facts: Iterator[Facts], sample: Sample) -> Facts:
     """The next facts, those of `sample`.
 
     Raises:

@@ -1,8 +1,9 @@
 """A store gives pictures by their place: it decodes them from files, or keeps in RAM what another store decoded."""
 
+from fewmask.data.size import Resize, target_size
 from fewmask.data.store.files import FileStore
 from fewmask.data.store.memory import MemoryStore, fits_in_memory
-from fewmask.data.store.resize import Resize, resized_images, resized_labels, target_size
+from fewmask.data.store.resize import resized_images, resized_labels
 from fewmask.data.store.store import Picture, Store, every_picture
 
 __all__ = [

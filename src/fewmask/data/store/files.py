@@ -10,7 +10,8 @@ from fewmask.data.classes import Classes
 from fewmask.data.images import read_image, read_size
 from fewmask.data.masks import read_mask
 from fewmask.data.sample import Sample
-from fewmask.data.store.resize import Resize, resized_images, resized_labels, target_size
+from fewmask.data.size import Resize, target_size
+from fewmask.data.store.resize import resized_images, resized_labels
 from fewmask.data.store.store import Picture
 from fewmask.errors import UserError
 

@@ -1,16 +1,12 @@
 """Resizes 8-bit images and labels from their size on disk to the size that a network is trained at."""
 
-from collections.abc import Sequence
-
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as resizing
 
+from fewmask.data.size import Resize, target_size
 from fewmask.errors import UserError
 from fewmask.shapes import ByteLabel, UInt8
-
-Resize = float | tuple[int, int] | None
-"""A factor, a (height, width), or None for the size on disk."""
 
 
 def resized_images(images: UInt8[Tensor, "*b 3 h w"], resize: Resize) -> UInt8[Tensor, "*b 3 new_h new_w"]:
@@ -31,11 +27,3 @@ def resized_labels(labels: ByteLabel, resize: Resize) -> UInt8[Tensor, "new_h ne
         return labels
     resized: Tensor = resizing.resize(labels[None], list(size), InterpolationMode.NEAREST_EXACT)[0]
     return resized
-
-
-def target_size(size: Sequence[int], resize: Resize) -> tuple[int, int]:
-    """(height, width) after resizing, at least 1 x 1."""
-    if isinstance(resize, tuple):
-        return resize
-    factor = 1.0 if resize is None else resize
-    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))

@@ -1,0 +1,1 @@
+"""A finished model as a file that other programs can run."""

@@ -1,0 +1,80 @@
+"""The part of a network that is exported by tracing: from normalized, padded images to logits on its own grid."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fewmask.errors import UserError
+from fewmask.models.segnet import SegNet
+
+
+class Core(nn.Module):
+    """Encoder, decoder and classification layer of a `SegNet`.
+
+    What comes before and after (resizing, normalization, padding, upsampling) has sizes that depend on the image, so a
+    format states it in its own words.
+    """
+
+    def __init__(self, net: SegNet) -> None:
+        super().__init__()
+        self.network = net.network
+
+    def forward(self, padded: Tensor) -> Tensor:
+        """Logits [b k hs ws] of images [b 3 h w] that are normalized and padded to the network's stride."""
+        encoded: Any = self.network.encoder(padded)
+        maps, tokens = encoded if isinstance(encoded, tuple) else (encoded, None)
+        logits: Tensor = self.network.segmentation_head(
+            self.network.decoder(list(maps), *([] if tokens is None else [tokens]))
+        )
+        return logits
+
+
+def example(net: SegNet) -> Tensor:
+    """Images to trace with: two, of sides that differ."""
+    device = net.mean.device
+    return torch.zeros(2, 3, 4 * net.stride, 6 * net.stride, device=device)
+
+
+def dynamic_shapes(net: SegNet) -> tuple[dict[int, Any], ...]:
+    """Any number of images, and sides of any multiple of the network's stride."""
+    stride, dim = net.stride, torch.export.Dim
+    longest = 2**15 // stride
+    return (
+        {
+            0: dim("batch", min=1, max=1024),
+            2: stride * dim("rows", min=1, max=longest),
+            3: stride * dim("columns", min=1, max=longest),
+        },
+    )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hides what exporters warn of and log."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
+def exporting(name: str) -> Iterator[None]:
+    """Turns what a tracer raises into an error of one line that names the network, and hides its warnings."""
+    try:
+        with quiet():
+            yield
+    except UserError:
+        raise
+    except Exception as error:  # tracers raise nearly anything
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))[:300]
+        fix = "Export it as --format safetensors, or train another net.arch."
+        raise UserError(f"{name} cannot be exported: {reason}", "--format", fix) from error
