@@ -16,8 +16,8 @@ from rich.console import Console
 from faults.trial import Case
 from fewmask.data.classes import Classes, read_classes
 from fewmask.data.images import num_pictures, read_image, read_size
-from fewmask.data.masks import read_mask
 from fewmask.data.lists import listed_names
+from fewmask.data.masks import read_mask
 from fewmask.data.sample import Sample
 from fewmask.errors import UserError
 from fewmask.recipe import read_recipe
