@@ -146,14 +146,14 @@ def test_baseline_needs_masks_in_val_before_anything_is_trained(tmp_path: Path, 
     assert not (tmp_path / "run").exists()
 
 
-def test_val_without_any_labeled_pixel_is_compared_without_a_score(tmp_path: Path, dataset: Path) -> None:
+def test_val_without_any_labeled_pixel_is_refused_before_the_training(tmp_path: Path, dataset: Path) -> None:
     data = Path(shutil.copytree(dataset, tmp_path / "data"))
     for mask in (data / "val" / "masks").iterdir():
         save(np.full((HEIGHT, WIDTH), 255, np.uint8), mask)
-    text = io.StringIO()
     recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", data))
-    train_with_baseline(recipe, tmp_path / "run", Console(file=text, width=200))
-    assert text.getvalue().count("n/a") == 10
+    with pytest.raises(UserError, match="every pixel of every mask is ignored, so no score can be computed"):
+        train_with_baseline(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_supervised_is_no_baseline_of_itself(tmp_path: Path, dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:

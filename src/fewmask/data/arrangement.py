@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from fewmask.data.sample import IMAGE_SUFFIXES, JPEG_SUFFIXES, MASK_SUFFIXES
+from fewmask.data.sample import IMAGE_SUFFIXES, JPEG_SUFFIXES, MASK_SUFFIXES, note_unreadable
 from fewmask.errors import UserError
 
 SPLITS = {
@@ -52,6 +52,11 @@ def find_places(root: Path, mistakes: list[UserError]) -> dict[str, Place]:
     Raises nothing. A split whose folders are empty is found all the same, so that this can be said of it.
     """
     places = {}
+    for folder in _named(root, (*SPLIT_NAMES, *_IMAGES, *_MASKS)):
+        try:
+            next(folder.iterdir(), None)
+        except OSError as error:
+            note_unreadable(folder, error, mistakes)
     for split in SPLITS:
         found = _of_split(root, split, mistakes)
         filled = [place for place in found if _holds(place.images, IMAGE_SUFFIXES)] or found[:1]
@@ -134,7 +139,7 @@ def _first(folder: Path, names: Iterable[str]) -> Path | None:
 def _folders(folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    except OSError:  # said where its files are listed
+    except OSError:  # said of the folders of splits by `find_places`, and of those of images where they are listed
         return []
 
 

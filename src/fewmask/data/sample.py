@@ -65,7 +65,11 @@ def files_below(folder: Path, suffixes: set[str], mistakes: list[UserError]) -> 
     """
     found: dict[str, Path] = {}
     seen: set[Path] = set()
-    for here, folders, _ in os.walk(folder, followlinks=True):
+
+    def refused(error: OSError) -> None:
+        note_unreadable(Path(error.filename), error, mistakes)
+
+    for here, folders, _ in os.walk(folder, onerror=refused, followlinks=True):
         real = Path(here).resolve()
         if real in seen:  # a link leads back up
             folders.clear()
@@ -76,12 +80,19 @@ def files_below(folder: Path, suffixes: set[str], mistakes: list[UserError]) -> 
     return dict(sorted(found.items()))
 
 
+def note_unreadable(folder: Path, error: OSError, mistakes: list[UserError]) -> None:
+    """Adds that the files of a folder cannot be listed, once; a folder that is not there is none of these."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError) or any(known.where == folder for known in mistakes):
+        return
+    mistakes.append(UserError(f"the folder cannot be read ({error.strerror})", folder, "Make it readable."))
+
+
 def _by_name(top: Path, folder: Path, suffixes: set[str], mistakes: list[UserError]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     try:
         paths = list(folder.iterdir()) if folder.is_dir() else []
     except OSError as error:
-        mistakes.append(UserError(f"the folder cannot be read ({error.strerror})", folder, "Make it readable."))
+        note_unreadable(folder, error, mistakes)
         return found
     prefix = "" if folder == top else f"{folder.relative_to(top).as_posix()}/"
     for path in sorted(paths, key=lambda path: (path.stem, path.suffix)):

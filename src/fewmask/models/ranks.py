@@ -45,14 +45,12 @@ def average_over_ranks(tensors: Sequence[Tensor]) -> None:
 
 
 def norm_statistics(module: nn.Module, left_out: Iterable[str] = ()) -> dict[str, Tensor]:
-    """The running means and variances of the BatchNorms of a module by their names, without those of `left_out`."""
+    """The running means and variances of a module's BatchNorms, of any class, by name, without those of `left_out`."""
     others = set(left_out)
     return {
-        f"{name}.{kind}" if name else kind: tensor
-        for name, norm in module.named_modules()
-        if isinstance(norm, nn.modules.batchnorm._BatchNorm)
-        for kind in ("running_mean", "running_var")
-        if (tensor := getattr(norm, kind)) is not None and f"{name}.{kind}" not in others
+        name: buffer
+        for name, buffer in module.named_buffers()
+        if name.rsplit(".")[-1] in ("running_mean", "running_var") and name not in others
     }
 
 
