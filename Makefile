@@ -7,7 +7,7 @@ T ?= tests
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses=$(WORKERS) --maxprocesses=8 --dist=worksteal
 FAST := tests/ops tests/models tests/data tests/methods/test_contract.py
 
-.PHONY: demo test fast test-one check lint types imports tests fast-tests tables golden format clean
+.PHONY: demo test fast test-one check lint types imports pages tests fast-tests tables golden docs format clean
 
 demo: .venv/demo-ready ## 8 masks of the day, 200 photos from dusk to night, two networks, a table and a picture
 	$(BIN)/fewmask demo --out demo
@@ -22,7 +22,7 @@ test-one: .venv/test-ready ## any selection of pytest: make test-one T=tests/ops
 	$(BIN)/pytest $(T)
 
 check:
-	$(MAKE) --jobs=2 lint types imports tests
+	$(MAKE) --jobs=2 lint types imports pages tests
 
 lint:
 	$(BIN)/ruff format --check .
@@ -33,6 +33,9 @@ types:
 
 imports:
 	$(BIN)/lint-imports
+
+pages:
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
 
 tests:
 	$(PYTEST)
@@ -45,6 +48,8 @@ tables: .venv/test-ready ## the tables of the methods in README and docs, and wh
 
 golden: .venv/test-ready ## records the first losses of a method that has no golden file yet
 	$(BIN)/pytest tests/methods/test_contract.py -k golden --write-golden
+
+docs: .venv/test-ready pages ## the documentation as a site, in build/docs/index.html; a broken link is an error
 
 format: .venv/test-ready
 	$(BIN)/ruff format .

@@ -82,7 +82,9 @@ def files_below(folder: Path, suffixes: set[str], mistakes: list[UserError]) -> 
 
 def note_unreadable(folder: Path, error: OSError, mistakes: list[UserError]) -> None:
     """Adds that the files of a folder cannot be listed, once; a folder that is not there is none of these."""
-    if isinstance(error, FileNotFoundError | NotADirectoryError) or any(known.where == folder for known in mistakes):
+    if isinstance(error, FileNotFoundError | NotADirectoryError) or any(
+        known.where == str(folder) for known in mistakes
+    ):
         return
     mistakes.append(UserError(f"the folder cannot be read ({error.strerror})", folder, "Make it readable."))
 

@@ -39,9 +39,8 @@ def within_image_contrast(
 ) -> Scalar:
     """Contrasts pixels with pixels of the same image: the mean over images of the mean over anchors.
 
-    paper: anchors are the pixels of the image, and keys are the pixels of its distorted copy.
-    released: anchors and keys are the pixels of the image; the same loss of the copy is added. A pixel is its own
-        positive.
+    In `paper`, anchors are the pixels of the image, and keys are the pixels of its distorted copy. In `released`,
+    anchors and keys are the pixels of the image, and the same loss of the copy is added; a pixel is its own positive.
 
     Args:
         features: [b d h w] of the images, of any length; half precision is computed in float32.
