@@ -30,7 +30,7 @@ def values() -> Values:
     newer = ("heads_on_batch_statistics", "constant_bank_weights prediction_selectors_rank")
     released = {"nothing": first} | _without(_study(rows, "released"), newer)
     released_newer = {"nothing": default} | _only(_study(rows, "released"), newer)
-    views = {"two views, the default": default} | _study(rows, "views")
+    views = _study(rows, "views")
     without = _study(rows, "parts")["teacher_features quality_filter"]
     return {
         "losses": draws_table(losses, "all", {"paper": _paper("losses")}),
@@ -38,8 +38,8 @@ def values() -> Values:
         "weights": draws_table(weights, "1e-1", {"paper": _paper("contrast_weight")}),
         "bank_sizes": draws_table(sizes, "256 rows, the default"),
         "bank_sizes_earlier": draws_table(older, "256 rows, the default"),
-        "views": draws_table(views, "two views, the default"),
-        "views_gain": signed(gain_over(views["one view"], default, "test")),
+        "views": draws_table(views, "two views"),
+        "views_gain": signed(gain_over(views["one view"], views["two views"], "test")),
         "attention": draws_table(attention | {"no attention": without}, "1"),
         "attention_gain": signed(gain_over(first, attention["1"], "test")),
         "attention_width": _attention_width(),
