@@ -113,6 +113,8 @@ class TrainingConfig(Settings):
     """The result of the run: the last step, or the step with the highest mIoU on val. No step is selected on test."""
     feature_picture: bool = True
     """Draw the features of a few test images before training and after every stage, into features.png and .csv."""
+    report: bool = True
+    """Write report.html into the run folder at the end, if val or test has masks to score on (docs/report.md)."""
 
     @field_validator("precision", mode="before")
     @classmethod

@@ -14,6 +14,7 @@ RUN/  recipe.yaml              every setting of the run, defaults included; its 
       features.csv  .png       the distances of all looks, and their drawing
       pretrained.safetensors   the weights after a stage that pre-trains
       NETWORK.safetensors      the weights of each network; a finished run has all of them
+      report.html              the page about the finished run (report/report.py)
       scores_SPLIT.json        the scores of the finished run on val, test or train (run/scores.py)
       baseline/                the run folder of the supervised baseline, if one was trained
       .lock                    held by the process that trains here
@@ -69,6 +70,7 @@ class RunFolder:
         self.features = path / "features"
         self.features_table = path / "features.csv"
         self.features_picture = path / "features.png"
+        self.report = path / "report.html"
 
     def model_file(self, network: str) -> Path:
         """The file of a network's weights by its name; `pretrained` is the shipped network after pre-training."""
