@@ -93,19 +93,23 @@ def write_report(
     return out
 
 
-def write_report_of(run: RunFolder, console: Console, doctor: bool | None = None) -> None:
-    """Writes RUN/report.html at the end of a training, unless the recipe leaves it out; a mistake is one line.
+def write_report_of(
+    run: RunFolder, console: Console, doctor: bool | None = None, tick: Callable[[int], None] = no_tick
+) -> None:
+    """Writes RUN/report.html at the end of a training, unless it is there or the recipe leaves it out.
 
-    Only the first of several processes writes.
+    Only the first of several processes writes. A run without masks in val and test, or whose data are gone, has no
+    report, and one line says so. The arguments are those of `write_report`.
     """
-    if own_share().rank or not run.recipe().training.report:
+    recipe = run.recipe()
+    if own_share().rank or not recipe.training.report or run.report.exists():
         return
     try:
-        write_report([run.path], run.report, doctor=doctor, device=run.recipe().training.device)
+        write_report([run.path], run.report, doctor=doctor, device=recipe.training.device, tick=tick)
     except UserError as mistake:
-        say(console, f"There is no report: {mistake}", "yellow")
+        say(console, f"No report is written. {mistake}", "yellow")
         return
-    say(console, f"      Read {run.report}: how good it is, and what the unlabeled images gave.")
+    say(console, f"      Open {run.report} in a browser: how good it is, and where it fails.")
 
 
 def _layers(entries: Sequence[Entry]) -> dict[str, Any]:
