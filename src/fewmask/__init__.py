@@ -72,7 +72,7 @@ def _with_report(run: "RunFolder") -> Path:
 
     from fewmask.report import write_report_of
 
-    write_report_of(run, Console(stderr=True), doctor=False)
+    write_report_of(run, Console(stderr=True))
     return run.path
 
 

@@ -23,5 +23,5 @@ def demo(
     except Interrupted:
         say(console(), "Stopped, and saved. The same command goes on from here.")
         raise typer.Exit(130) from None
-    page = write_report([out / method for method in reversed(METHODS)], out / "report.html")
+    page = write_report([out / method for method in reversed(METHODS)], out / "report.html", doctor=None)
     say(console(), f"Open {page} in a browser: whether the photos helped, class by class, and the worst scenes.")

@@ -66,4 +66,4 @@ def train(
         say(screen, f"      Look at {run.features_picture}: what became of its features.")
     with progress() as bar:
         task = bar.add_task("writing the report", total=None)
-        write_report_of(run, screen, tick=lambda total: bar.update(task, total=total, advance=1))
+        write_report_of(run, screen, None, lambda total: bar.update(task, total=total, advance=1))

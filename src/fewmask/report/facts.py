@@ -124,11 +124,11 @@ class SettingRow(NamedTuple):
 
 
 class SettingBlock(NamedTuple):
-    """The settings of a block, and how many differ from the defaults."""
+    """The settings of a block, and those of them that differ from the defaults."""
 
     key: str
     rows: list[SettingRow]
-    changed: int
+    changed: list[SettingRow]
 
 
 def setting_blocks(recipe: Recipe) -> list[SettingBlock]:
@@ -146,13 +146,13 @@ def setting_blocks(recipe: Recipe) -> list[SettingBlock]:
     changed = changed_settings(defaults, recipe)
     rows = [
         SettingRow(path, as_text(value), as_text(changed[path][0]) if path in changed else None, meanings.get(path, ""))
-        for path, value in _flat(recipe.model_dump(mode="json"))
+        for path, value in _flat(recipe.model_dump(mode="json", exclude={key for key, block in recipe if block is None}))
     ]
     keys = dict.fromkeys(row.path.partition(".")[0] for row in rows)
     found = []
     for key in keys:
         own = [row for row in rows if row.path.partition(".")[0] == key]
-        found.append(SettingBlock(key, own, sum(row.default is not None for row in own)))
+        found.append(SettingBlock(key, own, [row for row in own if row.default is not None]))
     return found
 
 

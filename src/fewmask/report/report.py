@@ -38,7 +38,7 @@ def write_report(
     out: Path,
     split: str | None = None,
     images: int = IMAGES,
-    doctor: bool | None = None,
+    doctor: bool | None = False,
     device: str = "auto",
     tick: Callable[[int], None] = no_tick,
 ) -> Path:
@@ -50,7 +50,8 @@ def write_report(
         out: the file to write.
         split: val, test or train; None: val if it has masks, else test.
         images: the most images in the gallery.
-        doctor: whether the doctor reads every file of the data set; None: if it has at most 2000 images.
+        doctor: whether the doctor reads every file of the data set; None: if it has at most 2000 images. He may start
+            processes, so a script that asks him has to guard its main part by `if __name__ == "__main__"`.
         device: cpu, cuda, mps or auto.
         tick: called after every scored image with the number of all images.
 
@@ -94,7 +95,7 @@ def write_report(
 
 
 def write_report_of(
-    run: RunFolder, console: Console, doctor: bool | None = None, tick: Callable[[int], None] = no_tick
+    run: RunFolder, console: Console, doctor: bool | None = False, tick: Callable[[int], None] = no_tick
 ) -> None:
     """Writes RUN/report.html at the end of a training, unless it is there or the recipe leaves it out.
 
