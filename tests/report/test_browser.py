@@ -1,4 +1,4 @@
-"""The page in headless Chromium: no error in the console, no request, a slider that moves, two widths without overflow."""
+"""The page in headless Chromium: no error in the console, no request, a slider that moves, two widths."""
 
 import os
 import shutil
@@ -62,7 +62,9 @@ def test_the_page_works_without_an_error_or_a_request(
     assert said.startswith("truth: ")
     assert any(f"truth: {name} ·" in said for name in NAMES)
 
-    everything = "side => { const all = side.pixels; return side.getContext('2d').getImageData(0, 0, all.width, all.height)"
+    everything = (
+        "side => { const all = side.pixels; return side.getContext('2d').getImageData(0, 0, all.width, all.height)"
+    )
     opaque = everything + ".data.filter((level, at) => at % 4 === 3 && level).length }"
     whole = right.evaluate(opaque)
     button = page.locator("#legend button").nth(1)

@@ -190,7 +190,9 @@ def test_a_place_that_cannot_be_written_is_one_line_before_any_work(tmp_path: Pa
         assert_mistake(answer, "the report cannot be written", "Choose another --out")
 
 
-def test_runs_of_other_classes_are_not_compared(reported: Reported, finished: Path, tmp_path: Path, capsys: Capsys) -> None:
+def test_runs_of_other_classes_are_not_compared(
+    reported: Reported, finished: Path, tmp_path: Path, capsys: Capsys
+) -> None:
     answer = command(capsys, "report", finished / "run", reported.run, "--out", tmp_path / "report.html")
     assert_mistake(answer, "Put runs with the same classes")
 

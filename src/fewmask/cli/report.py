@@ -10,12 +10,11 @@ from fewmask.say import say
 
 
 def report(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders; the page is about the first one.")
-    ],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders; the page is about the first one.")],
     out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("report.html"),
     split: Annotated[
-        str | None, typer.Option(help="The split to score: val, test or train. Default: val, or test without masks there.")
+        str | None,
+        typer.Option(help="The split to score: val, test or train. Default: val, or test without masks there."),
     ] = None,
     images: Annotated[int, typer.Option(min=1, max=500, help="The most images in the gallery.")] = 50,
     doctor: Annotated[
@@ -32,7 +31,5 @@ def report(
 
     with progress() as bar:
         task = bar.add_task("scoring", total=None)
-        write_report(
-            runs, out, split, images, doctor, device, lambda total: bar.update(task, total=total, advance=1)
-        )
+        write_report(runs, out, split, images, doctor, device, lambda total: bar.update(task, total=total, advance=1))
     say(console(), f"{out} ({out.stat().st_size / 1e6:.1f} MB)")

@@ -94,7 +94,7 @@ def _what(entries: Sequence[Entry]) -> str:
 def _effect(gain: Interval) -> str:
     if not gain.is_known:
         return "made this difference"
-    return {"gained": "helped", "lost": "cost points", "unclear": "made no clear difference"}[gain.verdict]
+    return {"gained": "helped", "lost": "did harm", "unclear": "made no clear difference"}[gain.verdict]
 
 
 def _points(gain: Interval) -> str:
@@ -102,8 +102,9 @@ def _points(gain: Interval) -> str:
 
 
 def signed(value: float) -> str:
-    """A number with its sign; the minus is as wide as the plus."""
-    return f"{value:+.1f}".replace("-", "\u2212")
+    """A number with its sign, to one digit; the minus is as wide as the plus, and zero has no sign."""
+    text = f"{value:+.1f}".replace("-", "\u2212")
+    return "0.0" if text.endswith("0.0") and len(text) == 4 else text
 
 
 def _interval(found: Interval) -> str:
@@ -129,9 +130,7 @@ def _caveats(
     selected = selected_val_score(first.run, first.recipe)
     if selected is not None:
         flatters = " The score on val flatters it." if split == "val" else ""
-        found.append(
-            f"The network is that of step {selected['step']} of {selected['of']}, the best on val.{flatters}"
-        )
+        found.append(f"The network is that of step {selected['step']} of {selected['of']}, the best on val.{flatters}")
     absent = [name for name, score in zip(names, scores.per_class, strict=True) if np.isnan(score.value)]
     if absent:
         found.append(f"No mask of {split} holds {', '.join(absent)}: no part of the mean.")

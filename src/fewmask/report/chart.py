@@ -38,8 +38,6 @@ class Chart(NamedTuple):
     lines: list[Line]
     x_ticks: list[Tick]
     y_ticks: list[Tick]
-    reference: float | None = None
-    """The height of a line that marks a value, such as 1 for a ratio."""
 
 
 class Spark(NamedTuple):
@@ -67,22 +65,27 @@ class Scale(NamedTuple):
 
 
 def chart(
-    title: str, meaning: str, curves: Sequence[tuple[str, Curve]], steps: int, scale: Scale | None = None
+    title: str, meaning: str, curves: Sequence[tuple[str, Curve]], steps: int, styles: Sequence[int] | None = None
 ) -> Chart | None:
-    """The curves over the steps of a run; None if no curve has a point.
+    """The named curves over the steps of a run; None if no curve has a point.
 
-    The axis begins at 0 unless a value is negative or the scale says otherwise.
+    The axis begins at 0 unless a value is negative. `styles` are the numbers of the lines' styles; None: 0, 1, ...
     """
-    known = [(name, _thinned(curve)) for name, curve in curves if any(map(math.isfinite, curve.values))]
+    styles = styles or range(len(curves))
+    known = [
+        (name, _thinned(curve), style)
+        for (name, curve), style in zip(curves, styles, strict=True)
+        if any(map(math.isfinite, curve.values))
+    ]
     if not known:
         return None
-    values = [value for _, curve in known for value in curve.values if math.isfinite(value)]
-    scale = scale or Scale(-_round_up(-min(values)) if min(values) < 0 else 0.0, _round_up(max(values)))
-    ends = [_point(curve.steps[-1], curve.values[-1], steps, scale) for _, curve in known]
+    values = [value for _, curve, _ in known for value in curve.values if math.isfinite(value)]
+    scale = Scale(-_round_up(-min(values)) if min(values) < 0 else 0.0, _round_up(max(values)))
+    ends = [_point(curve.steps[-1], curve.values[-1], steps, scale) for _, curve, _ in known]
     heights = _apart([end[1] for end in ends])
     lines = [
         Line(name, _path(curve, steps, scale), height, end, style)
-        for style, ((name, curve), end, height) in enumerate(zip(known, ends, heights, strict=True))
+        for (name, curve, style), end, height in zip(known, ends, heights, strict=True)
     ]
     ticks = [scale.low, (scale.low + scale.high) / 2, scale.high]
     y_ticks = [Tick(_point(0, value, steps, scale)[1], short(value)) for value in ticks]
@@ -92,15 +95,11 @@ def chart(
 
 def spark(curve: Curve, steps: int, scale: Scale) -> Spark | None:
     """A curve for a row of a table; None if it has no point."""
-    points = [
-        (step, value) for step, value in zip(*_thinned(curve), strict=True) if math.isfinite(value)
-    ]
+    points = [(step, value) for step, value in zip(*_thinned(curve), strict=True) if math.isfinite(value)]
     if not points:
         return None
     width, height = _SPARK
-    placed = [
-        (3 + (width - 6) * step / steps, 3 + (height - 6) * (1 - scale.share(value))) for step, value in points
-    ]
+    placed = [(3 + (width - 6) * step / steps, 3 + (height - 6) * (1 - scale.share(value))) for step, value in points]
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in placed)
     return Spark(path, placed[-1], short(points[-1][1]))
 

@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 from fewmask.report.chart import Chart, Scale, Spark, chart, spark, spark_height
 from fewmask.report.entries import Entry
+from fewmask.run.class_scores import ClassScore, read_class_scores
 from fewmask.run.metrics import Curve, Metrics, read_metrics
 from fewmask.run.validation import read_val_scores
 
 _COST = {"step", "steps_per_second", "data_share", "memory_gib"}
 _EXCESS = "pseudo_excess"
+_UNIT = Scale(0.0, 1.0)
 
 
 class Watched(NamedTuple):
@@ -21,6 +23,12 @@ class Watched(NamedTuple):
 
 
 _KNOWN = {
+    "precision": Watched(
+        "Right on val",
+        "of the pixels of val that the network behind the pseudo-labels takes for the class, the share that is of it, "
+        "from 0 to 1: how right its pseudo-labels are.",
+    ),
+    "iou": Watched("IoU on val", "the IoU of the network that predicts, from 0 to 1."),
     _EXCESS: Watched(
         "Share of the pseudo-labels",
         "the class's share among the pseudo-labels over its share among the masks, by powers of ten from 0.01 to 100. "
@@ -96,43 +104,57 @@ def watched_charts(entries: Sequence[Entry], journals: Sequence[Metrics], names:
 
 def score_chart(entries: Sequence[Entry]) -> Chart | None:
     """The mIoU on val while the runs trained, for every network; None if no run was scored then."""
-    curves = []
-    for entry in entries:
+    curves, styles = [], []
+    for place, entry in enumerate(entries):
         scores = read_val_scores(entry.run)
         for network in dict.fromkeys(name for score in scores for name in score.miou):
             points = [(score.step, 100 * score.miou[network]) for score in scores]
-            alone = len(entry.model.networks) == 1
-            name = entry.recipe.method.name if alone else network
-            curves.append((name, Curve([step for step, _ in points], [value for _, value in points])))
-    return chart("mIoU on val, %", "", curves, entries[0].recipe.training.steps)
+            is_shipped, alone = network == entry.model.shipped, len(entry.model.networks) == 1
+            curves.append(
+                (
+                    entry.recipe.method.name if alone else network,
+                    Curve([step for step, _ in points], [value for _, value in points]),
+                )
+            )
+            styles.append(place if is_shipped and place < 2 else 2 + place)
+    return chart("mIoU on val, %", "", curves, entries[0].recipe.training.steps, styles)
 
 
-def class_curves(metrics: Metrics, names: Sequence[str], steps: int) -> ClassCurves | None:
-    """The table of small curves; None if the method watches nothing for every class."""
-    prefixes = dict.fromkeys(
+def class_curves(entry: Entry, metrics: Metrics, names: Sequence[str]) -> ClassCurves | None:
+    """The table of small curves: scores of every class on val, then what the method watches; None without both.
+
+    Raises:
+        UserError: the scores of the classes on val are damaged.
+    """
+    steps, scores = entry.recipe.training.steps, read_class_scores(entry.run)
+    watched = dict.fromkeys(
         column.removesuffix(f"/{label}")
         for column in metrics.columns
         if (label := _class_of(column, names)) is not None
     )
-    if not prefixes:
+    columns = [
+        (_KNOWN[key], _UNIT, None, [_scored(scores, network, name, key) for name in names])
+        for key, network in (("precision", entry.teacher), ("iou", entry.model.shipped))
+        if scores
+    ]
+    order = [*_KNOWN, *watched]
+    for prefix in sorted(watched, key=order.index):
+        scale = _scale_of(prefix, metrics, names)
+        reference = spark_height(1.0, scale) if prefix == _EXCESS else None
+        curves = [metrics.curve(f"{prefix}/{name}") for name in names]
+        columns.append((_KNOWN.get(prefix, _unknown(prefix, scale)), scale, reference, curves))
+    if not columns:
         return None
-    scales = [_scale_of(prefix, metrics, names) for prefix in prefixes]
     rows = [
-        Row(
-            place,
-            [
-                spark(metrics.curve(f"{prefix}/{name}"), steps, scale)
-                for prefix, scale in zip(prefixes, scales, strict=True)
-            ],
-        )
-        for place, name in enumerate(names)
+        Row(place, [spark(curves[place], steps, scale) for _, scale, _, curves in columns])
+        for place in range(len(names))
     ]
-    references = [
-        spark_height(1.0, scale) if prefix == _EXCESS else None
-        for prefix, scale in zip(prefixes, scales, strict=True)
-    ]
-    columns = [_KNOWN.get(prefix, _unknown(prefix, scale)) for prefix, scale in zip(prefixes, scales, strict=True)]
-    return ClassCurves(columns, references, rows)
+    return ClassCurves([column[0] for column in columns], [column[2] for column in columns], rows)
+
+
+def _scored(scores: Sequence[ClassScore], network: str, name: str, key: str) -> Curve:
+    own = [score for score in scores if score.network == network and score.name == name]
+    return Curve([score.step for score in own], [float(getattr(score, key)) for score in own])
 
 
 def _unknown(prefix: str, scale: Scale) -> Watched:

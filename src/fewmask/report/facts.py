@@ -146,7 +146,9 @@ def setting_blocks(recipe: Recipe) -> list[SettingBlock]:
     changed = changed_settings(defaults, recipe)
     rows = [
         SettingRow(path, as_text(value), as_text(changed[path][0]) if path in changed else None, meanings.get(path, ""))
-        for path, value in _flat(recipe.model_dump(mode="json", exclude={key for key, block in recipe if block is None}))
+        for path, value in _flat(
+            recipe.model_dump(mode="json", exclude={key for key, block in recipe if block is None})
+        )
     ]
     keys = dict.fromkeys(row.path.partition(".")[0] for row in rows)
     found = []

@@ -37,7 +37,10 @@ def render(context: Mapping[str, Any]) -> str:
         "base-uri 'none'; form-action 'none'"
     )
     return environment.get_template("page.html.jinja").render(
-        context, style=Markup(style), script=Markup(script), policy=policy  # noqa: S704 our own files
+        context,
+        style=Markup(style),
+        script=Markup(script),
+        policy=policy,
     )
 
 

@@ -51,7 +51,7 @@ class Seen(NamedTuple):
 
 
 def look(entries: Sequence[Entry], samples: Sequence[Sample], classes: Classes) -> Iterator[Seen]:
-    """What the shipped network of every run makes of the samples, which have masks; raises UserError as a store does."""
+    """What the shipped network of every run makes of the samples, which have masks; raises UserError as stores do."""
     store = FileStore(samples, classes)
     for place in range(len(store)):
         image, truth = store.picture(place)

@@ -77,7 +77,9 @@ def write_report(
             tallies.append({name: found[f"{place}/{name}"] for name in entry.model.networks})
     seconds = perf_counter() - begin
     context = _scores(entries, tallies, split, len(samples)) | {
-        "gallery": gallery(entries, [_shipped(*each) for each in _pairs(entries, tallies)], samples, folder.classes, images),
+        "gallery": gallery(
+            entries, [_shipped(*each) for each in _pairs(entries, tallies)], samples, folder.classes, images
+        ),
         "classes": folder.classes,
         "entries": entries,
         "split": split,
@@ -177,7 +179,8 @@ def _journaled(entries: Sequence[Entry]) -> dict[str, Any]:
         "score_chart": score_chart(entries),
         "losses": loss_charts(entries, journals),
         "watched": watched_charts(entries, journals, names),
-        "class_curves": class_curves(journals[0], names, first.recipe.training.steps),
+        "class_curves": class_curves(first, journals[0], names),
+        "scored_classes": first.run.class_scores_file.exists(),
         "looks": looks_of(first, first.model.classes),
         "costs": [cost(entry, metrics) for entry, metrics in zip(entries, journals, strict=True)],
         "settings": [(entry.title, setting_blocks(entry.recipe)) for entry in entries],

@@ -33,9 +33,7 @@ class ClassRow(NamedTuple):
     gain: Interval | None
 
 
-def class_rows(
-    tally: Tally, scores: Intervals, baseline: Intervals | None, gains: Intervals | None
-) -> list[ClassRow]:
+def class_rows(tally: Tally, scores: Intervals, baseline: Intervals | None, gains: Intervals | None) -> list[ClassRow]:
     """A row for every class, in the order of the classes."""
     truth = tally.images[:, TRUTH]
     pixels = truth.sum(axis=0)
@@ -61,7 +59,7 @@ class Confused(NamedTuple):
 
 
 class ConfusionTable(NamedTuple):
-    """The confusion matrix in percent of each row, and the pairs that are confused most. A row without truth is None."""
+    """The confusion matrix in percent of each row, and the pairs confused most. A row without truth is None."""
 
     rows: list[list[float] | None]
     most: list[Confused]
@@ -105,13 +103,15 @@ def sure_rows(tally: Tally) -> list[SureRow]:
         count, right = (tally.sureness[which, place] for which in (COUNT, RIGHT))
         sure = int(count[first:].sum())
         rows.append(
-            SureRow(place, _share(right.sum(), count.sum()), _share(sure, count.sum()), _share(right[first:].sum(), sure))
+            SureRow(
+                place, _share(right.sum(), count.sum()), _share(sure, count.sum()), _share(right[first:].sum(), sure)
+            )
         )
     return rows
 
 
 class ReliabilityBin(NamedTuple):
-    """A bin of confidence: its middle, the share of all pixels in it, and the share of these that are right, in [0, 1]."""
+    """A bin of confidence: its middle, the share of all pixels in it, and how many of these are right, in [0, 1]."""
 
     confidence: float
     share: float
@@ -156,4 +156,3 @@ def mean_row(title: str, network: str, shipped: str, score: Intervals, gain: Int
 
 def _share(part: int | np.int64, whole: int | np.int64) -> float | None:
     return 100 * int(part) / int(whole) if whole else None
-
