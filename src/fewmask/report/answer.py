@@ -119,9 +119,9 @@ def _caveats(
 ) -> list[str]:
     first = entries[0]
     found = [
-        f"The intervals are over the {num_images} images of {split}, by {RESAMPLES} draws with replacement. They say how "
-        "far a score moves with other images of this kind. Another training, with another seed or other masks, can "
-        "move it further."
+        f"The intervals are over the {num_images} images of {split}, by {RESAMPLES} draws with replacement: they say "
+        "how far a score moves with other images of this kind. Another training, with another seed or other masks, "
+        "can move it further."
         if scores.miou.is_known
         else f"There is no interval, because {split} has too few images with masks: {num_images}."
     ]

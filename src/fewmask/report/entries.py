@@ -8,7 +8,7 @@ from fewmask.errors import UserError
 from fewmask.recipe import Recipe
 from fewmask.recipe.folders import target_folder
 from fewmask.run.folder import RunFolder, check_data_is_there
-from fewmask.use.evaluate import labeled_samples
+from fewmask.use.evaluate import check_same_classes, labeled_samples
 from fewmask.use.model import Model, load
 
 _SPLITS = ("val", "test")
@@ -82,10 +82,11 @@ def split_to_score(entry: Entry, wanted: str | None) -> str:
     """The split to score: the wanted one, else val if it has masks, else test.
 
     Raises:
-        UserError: there is no such split, or it has no masks.
+        UserError: there is no such split, it has no masks, or the classes of the data have changed.
     """
     check_data_is_there(entry.run, entry.recipe)
     folder = target_folder(entry.recipe.data)
+    check_same_classes(entry.model.classes, folder)
     splits = {"train": folder.train, "val": folder.val, "test": folder.test}
     with_masks = [name for name in _SPLITS if any(sample.mask for sample in splits[name])]
     if wanted is None and not with_masks:

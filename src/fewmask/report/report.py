@@ -7,9 +7,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import torch
 from rich.console import Console
 
+from fewmask.data.classes import Classes
+from fewmask.data.folder import Sample
 from fewmask.errors import UserError, in_command
 from fewmask.recipe.folders import target_folder
 from fewmask.report.answer import answer, in_percent
@@ -30,7 +31,7 @@ from fewmask.use.evaluate import no_tick
 from fewmask.use.ranks import own_share
 
 IMAGES = 50  # in the gallery
-_MOST_EXAMINED = 2000  # images; beyond, the doctor is asked only if he is wished for
+_MOST_EXAMINED = 2000  # images; beyond, the doctor reads them only if asked to
 
 
 def write_report(
@@ -65,28 +66,20 @@ def write_report(
     splits = {"train": folder.train, "val": folder.val, "test": folder.test}
     samples = [sample for sample in splits[split] if sample.mask is not None]
     begin = perf_counter()
-    tallies = []
-    with torch.inference_mode():
-        networks = {
-            f"{place}/{name}": network
-            for place, entry in enumerate(entries)
-            for name, network in entry.model.networks.items()
-        }
-        found = tally(networks, samples, folder.classes, tick)
-        for place, entry in enumerate(entries):
-            tallies.append({name: found[f"{place}/{name}"] for name in entry.model.networks})
+    tallies = _tallies(entries, samples, folder.classes, tick)
     seconds = perf_counter() - begin
+    shipped = [found[entry.model.shipped] for entry, found in zip(entries, tallies, strict=True)]
+    if not shipped[0].confusion.any():
+        raise UserError(f"no mask of {split} holds a labeled pixel", folder.root, "Score another split: --split test.")
     context = _scores(entries, tallies, split, len(samples)) | {
-        "gallery": gallery(
-            entries, [_shipped(*each) for each in _pairs(entries, tallies)], samples, folder.classes, images
-        ),
+        "gallery": gallery(entries, shipped, samples, folder.classes, images),
         "classes": folder.classes,
         "entries": entries,
         "split": split,
         "num_images": len(samples),
         "doctor": _findings(entries[0], doctor),
-        "scoring_ms": 1000 * seconds / len(samples) / len(networks),
-        "device": str(next(iter(networks.values())).net.mean.device),
+        "scoring_ms": 1000 * seconds / len(samples) / sum(map(len, tallies)),
+        "device": str(entries[0].model.networks[entries[0].model.shipped].net.mean.device),
     }
     page = render(context | _layers(entries) | _journaled(entries) | _when())
     try:
@@ -117,7 +110,7 @@ def write_report_of(
 
 def _layers(entries: Sequence[Entry]) -> dict[str, Any]:
     """The names of the layers of the gallery by their keys, and the one that is on the left side at first."""
-    titles = [f"{entry.title}" for entry in entries]
+    titles = [entry.title for entry in entries]
     names = {"image": "image", "truth": "truth"}
     names |= {f"prediction{place}": title for place, title in enumerate(titles)}
     names |= {"confidence": f"confidence of {titles[0]}"}
@@ -126,12 +119,17 @@ def _layers(entries: Sequence[Entry]) -> dict[str, Any]:
     return {"layer_names": names, "gallery_layers": list(names.items()), "left_layer": left}
 
 
-def _pairs(entries: Sequence[Entry], tallies: Sequence[dict[str, Tally]]) -> list[tuple[Entry, dict[str, Tally]]]:
-    return list(zip(entries, tallies, strict=True))
-
-
-def _shipped(entry: Entry, found: dict[str, Tally]) -> Tally:
-    return found[entry.model.shipped]
+def _tallies(
+    entries: Sequence[Entry], samples: Sequence[Sample], classes: Classes, tick: Callable[[int], None]
+) -> list[dict[str, Tally]]:
+    """The counts of every network of every entry; each image is read once."""
+    networks = {
+        f"{place}/{name}": network
+        for place, entry in enumerate(entries)
+        for name, network in entry.model.networks.items()
+    }
+    found = tally(networks, samples, classes, tick)
+    return [{name: found[f"{place}/{name}"] for name in entry.model.networks} for place, entry in enumerate(entries)]
 
 
 def _scores(
@@ -144,7 +142,7 @@ def _scores(
     scores = [intervals(each) for each in shipped]
     gains = intervals(shipped[0], shipped[1]) if len(entries) > 1 else None
     reference = shipped[1] if len(entries) > 1 else None
-    first = _shipped(entries[0], tallies[0])
+    first = tallies[0][entries[0].model.shipped]
     rows = [
         mean_row(
             entry.title,
