@@ -15,7 +15,6 @@ from markupsafe import Markup
 
 from fewmask.errors import printable
 from fewmask.report.answer import signed
-from fewmask.report.chart import short
 from fewmask.report.facts import duration
 
 
@@ -29,7 +28,7 @@ def render(context: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         finalize=_shown,
     )
-    environment.filters |= {"signed": signed, "short": short, "duration": duration, "fixed": _fixed, "ink": _ink}
+    environment.filters |= {"signed": signed, "duration": duration, "fixed": _fixed}
     style, script = (_asset(name) for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = (
@@ -58,9 +57,3 @@ def _fixed(value: float | None, digits: int = 1) -> str:
     if value is None or value != value:
         return "\u2013"
     return f"{value:.{digits}f}".replace("-", "\u2212")
-
-
-def _ink(color: tuple[int, int, int]) -> str:
-    """`dark` or `light`: the text that can be read on the color."""
-    red, green, blue = color
-    return "dark" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "light"
