@@ -90,7 +90,7 @@ def test_every_part_is_there_with_what_the_run_holds(reported: Reported, page: P
     said = "".join(page.said)
     for block in setting_blocks(RunFolder(reported.run).recipe()):
         assert all(row.path in said for row in block.rows)
-    for text in ("Bank filled", "Share of the pseudo-labels", "loss: contrast_labeled", "mIoU on val, %", "teacher"):
+    for text in ("Bank filled", "Share of the pseudo-labels", "loss: contrast_labeled", "mIoU on val, %", "Right on val"):
         assert text in said
     assert len(page.all("article")) == 3
     layered = [each["data-layer"] for each in page.all("figure") if "data-layer" in each]
