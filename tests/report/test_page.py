@@ -90,7 +90,13 @@ def test_every_part_is_there_with_what_the_run_holds(reported: Reported, page: P
     said = "".join(page.said)
     for block in setting_blocks(RunFolder(reported.run).recipe()):
         assert all(row.path in said for row in block.rows)
-    for text in ("Bank filled", "Share of the pseudo-labels", "loss: contrast_labeled", "mIoU on val, %", "Right on val"):
+    for text in (
+        "Bank filled",
+        "Share of the pseudo-labels",
+        "loss: contrast_labeled",
+        "mIoU on val, %",
+        "Right on val",
+    ):
         assert text in said
     assert len(page.all("article")) == 3
     layered = [each["data-layer"] for each in page.all("figure") if "data-layer" in each]
@@ -105,9 +111,9 @@ def test_the_layers_of_many_noisy_pictures_shrink_into_the_budget_and_smooth_one
     noise = generator.integers(0, 255, (360, 480, 3), np.uint8)
     labels = generator.integers(0, 4, (360, 480), np.uint8)
     classes = Classes(names=("a", "b", "c", "d"))
-    noisy = Seen(noise, labels, [labels, labels], noise[..., 0], (360, 480))
+    noisy = Seen(noise, labels, [labels, labels], noise[..., 0])
     flat = np.zeros_like(labels)
-    smooth = Seen(np.zeros_like(noise), flat, [flat, flat], flat, (360, 480))
+    smooth = Seen(np.zeros_like(noise), flat, [flat, flat], flat)
     budget = 300_000
     small, large = layers([noisy] * 3, classes, budget), layers([smooth] * 3, classes, budget)
     assert sum(len(layer.uri) for each in small for layer in each) <= budget

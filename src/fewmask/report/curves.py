@@ -132,7 +132,7 @@ def class_curves(entry: Entry, metrics: Metrics, names: Sequence[str]) -> ClassC
         for column in metrics.columns
         if (label := _class_of(column, names)) is not None
     )
-    columns = [
+    columns: list[tuple[Watched, Scale, float | None, list[Curve]]] = [
         (_KNOWN[key], _UNIT, None, [_scored(scores, network, name, key) for name in names])
         for key, network in (("precision", entry.teacher), ("iou", entry.model.shipped))
         if scores

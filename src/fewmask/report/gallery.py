@@ -23,7 +23,6 @@ class Card(NamedTuple):
         accuracy: the share of its labeled pixels that the first run has right, in percent.
         worst: the class of the image with the lowest IoU, and this IoU in percent.
         layers: its pictures.
-        size: (height, width) in the data set.
     """
 
     name: str
@@ -32,7 +31,6 @@ class Card(NamedTuple):
     accuracy: float
     worst: tuple[str, float]
     layers: list[Layer]
-    size: tuple[int, int]
 
 
 class Gallery(NamedTuple):
@@ -54,7 +52,7 @@ def gallery(
     shown = [samples[order[rank]] for rank in ranks]
     seen = list(look(entries, shown, classes))
     cards = []
-    for rank, sample, one, found in zip(ranks, shown, seen, layers(seen, classes), strict=True):
+    for rank, sample, found in zip(ranks, shown, layers(seen, classes), strict=True):
         place = order[rank]
         counts = tallies[0].images[place]
         lowest = int(np.nanargmin(per_class[0][place]))
@@ -66,7 +64,6 @@ def gallery(
                 100 * float(counts[HITS].sum() / counts[TRUTH].sum()),
                 (classes.names[lowest], 100 * float(per_class[0][place, lowest])),
                 found,
-                one.size,
             )
         )
     return Gallery(cards, len(order))

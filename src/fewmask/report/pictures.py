@@ -40,14 +40,12 @@ class Seen(NamedTuple):
         truth: [h w].
         predictions: [h w] of each run.
         confidence: [h w] of the first run, from 0 to 255.
-        size: (height, width) of the image in the data set.
     """
 
     image: NDArray[np.uint8]
     truth: Labels
     predictions: list[Labels]
     confidence: NDArray[np.uint8]
-    size: tuple[int, int]
 
 
 def look(entries: Sequence[Entry], samples: Sequence[Sample], classes: Classes) -> Iterator[Seen]:
@@ -68,7 +66,6 @@ def look(entries: Sequence[Entry], samples: Sequence[Sample], classes: Classes) 
             np.asarray(
                 Image.fromarray((255 * found[0][1]).byte().cpu().numpy()).resize(small, Image.Resampling.BILINEAR)
             ),
-            (height, width),
         )
 
 
@@ -83,7 +80,8 @@ def layers(seen: Sequence[Seen], classes: Classes, budget: int = BUDGET) -> list
 
 
 def _layers(seen: Seen, classes: Classes, side: int) -> Iterator[Layer]:
-    small = _fitting(*seen.truth.shape, side)
+    height, width = seen.truth.shape
+    small = _fitting(height, width, side)
     photo = Image.fromarray(seen.image).resize(small, Image.Resampling.LANCZOS)
     yield Layer("image", photo_uri(photo))
     truth = _nearest(seen.truth, small)

@@ -71,7 +71,8 @@ class Validation(Hook):
             take_from_first_rank(net.buffers())  # BatchNorm follows the images of each rank between two steps
         own = confusions(nets, samples[fabric.global_rank :: fabric.world_size], classes)
         trainer.method.train()
-        miou, of_classes = {}, []
+        miou: dict[str, float] = {}
+        of_classes: list[ClassScore] = []
         for name, confusion in own.items():
             total = fabric.all_reduce(confusion.to(fabric.device), reduce_op="sum").cpu()
             miou[name] = scores_of(total, classes.names).miou or 0.0
