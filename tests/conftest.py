@@ -55,3 +55,11 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from toy import make_dataset
 
     return make_dataset(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="session")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The report of a tiny run beside its baseline, with names that are HTML (named_report.py)."""
+    from named_report import report_of_names
+
+    return report_of_names(tmp_path_factory.mktemp("reported"))

@@ -37,6 +37,7 @@ TRAINING = {
     "log_every": 2,
     "checkpoint_every": 2,
     "feature_picture": False,
+    "report": False,
 }
 _COLORS = np.array([[90, 90, 90], [220, 40, 40], [40, 200, 40], [40, 60, 220]], np.uint8)
 

@@ -13,6 +13,7 @@ from fewmask.errors import UserError
 from fewmask.faults import machine_faults_named
 
 if TYPE_CHECKING:
+    from fewmask.run.folder import RunFolder
     from fewmask.use.model import Model
 
 __all__ = ["UserError", "load", "resume", "train"]
@@ -27,7 +28,7 @@ def train(
     settings: Mapping[str, Any] | None = None,
     baseline: bool = False,
 ) -> Path:
-    """Trains a model and returns its run folder, as `fewmask train` does.
+    """Trains a model and returns its run folder, as `fewmask train` does; the report leaves out what the doctor finds.
 
     Args:
         source: a dataset folder, or a recipe .yaml file.
@@ -51,7 +52,7 @@ def train(
     changes = {key: value for key, value in named.items() if value is not None} | dict(settings or {})
     with machine_faults_named():
         recipe = recipe_for(Path(source), changes)
-        return (train_with_baseline if baseline else train_recipe)(recipe, Path(out)).path
+        return _with_report((train_with_baseline if baseline else train_recipe)(recipe, Path(out)))
 
 
 def resume(run: str | Path) -> Path:
@@ -59,7 +60,20 @@ def resume(run: str | Path) -> Path:
     from fewmask.study.baseline import resume_with_baseline
 
     with machine_faults_named():
-        return resume_with_baseline(Path(run)).path
+        return _with_report(resume_with_baseline(Path(run)))
+
+
+def _with_report(run: "RunFolder") -> Path:
+    """The path of a finished run, whose report is written if it has none yet.
+
+    The doctor is left out: the processes that he may start would run a script again that does not guard its main part.
+    """
+    from rich.console import Console
+
+    from fewmask.report import write_report_of
+
+    write_report_of(run, Console(stderr=True))
+    return run.path
 
 
 def load(run: str | Path, device: str = "auto") -> "Model":

@@ -87,7 +87,9 @@ def test_folder_name_with_brackets_is_printed_as_it_is(tmp_path: Path, dataset: 
     assert f"fewmask evaluate '{out}'\n" in answer.out
 
 
-@pytest.mark.parametrize("words", [(), ("train",), ("evaluate",), ("predict",), ("doctor",), ("convert",), ("demo",)])
+@pytest.mark.parametrize(
+    "words", [(), ("train",), ("evaluate",), ("predict",), ("doctor",), ("convert",), ("demo",), ("report",)]
+)
 def test_every_command_has_help(words: tuple[str, ...], capsys: Capsys) -> None:
     answer = command(capsys, *words, "--help")
     assert answer.code == 0
@@ -124,6 +126,8 @@ def test_demo_draws_anew_what_is_half_drawn_and_is_one_of_steps(
     assert answer.code == 0
     assert "masks drawn by day" in answer.out
     assert "mean (mIoU)" in answer.out
+    assert f"Open {tmp_path / 'report.html'}" in answer.out
+    assert "on test" in (tmp_path / "report.html").read_text(encoding="utf-8").split("</h1>")[0]
     assert len(list((tmp_path / "scenes" / "test" / "masks").iterdir())) == 2
     assert not (tmp_path / ".scenes.part").exists()
     answer = command(capsys, "demo", "--out", tmp_path)

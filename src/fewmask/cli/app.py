@@ -13,6 +13,7 @@ from fewmask.cli.doctor import doctor
 from fewmask.cli.evaluate import evaluate
 from fewmask.cli.export import export
 from fewmask.cli.predict import predict
+from fewmask.cli.report import report
 from fewmask.cli.settings import settings
 from fewmask.cli.train import train
 from fewmask.errors import UserError
@@ -25,7 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train a semantic segmentation model from a handful of labeled masks and many unlabeled images.",
 )
-for command in (demo, doctor, convert, train, evaluate, predict, export, settings):
+for command in (demo, doctor, convert, train, evaluate, report, predict, export, settings):
     app.command()(command)
 
 

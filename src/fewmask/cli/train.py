@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fewmask.cli.console import console
+from fewmask.cli.console import console, progress
 from fewmask.errors import UserError, in_command
 from fewmask.say import say
 
@@ -31,6 +31,7 @@ def train(
 ) -> None:
     """Train a model on a dataset folder, or by a recipe file."""
     from fewmask.recipe import parse_settings, recipe_for
+    from fewmask.report import write_report_of
     from fewmask.study.baseline import resume_with_baseline, train_with_baseline
     from fewmask.training.start import train_recipe
     from fewmask.training.stopping import Interrupted
@@ -63,3 +64,6 @@ def train(
     say(screen, f"      Use it:   fewmask predict {in_command(run.path)} IMAGES --out DIR")
     if run.features_picture.exists():
         say(screen, f"      Look at {run.features_picture}: what became of its features.")
+    with progress() as bar:
+        task = bar.add_task("writing the report", total=None)
+        write_report_of(run, screen, None, lambda total: bar.update(task, total=total, advance=1))

@@ -106,13 +106,15 @@ class TrainingConfig(Settings):
     log_every: PositiveInt = 20
     """The number of steps between two rows of metrics.csv."""
     score_every: PositiveInt | None = None
-    """The number of steps between two scores on val, which go into validation.csv. None: no scores, or, if `select`
-    needs them, a score after every twentieth of the run's steps. A method with stages is scored only in its last
-    stage."""
+    """The number of steps between two scores on val, which go into validation.csv and validation_classes.csv. None: no
+    scores, or, if `select` needs them, a score after every twentieth of the run's steps. A method with stages is scored
+    only in its last stage."""
     select: Literal["last", "best_val"] = "last"
     """The result of the run: the last step, or the step with the highest mIoU on val. No step is selected on test."""
     feature_picture: bool = True
     """Draw the features of a few test images before training and after every stage, into features.png and .csv."""
+    report: bool = True
+    """Write report.html into the run folder at the end, if val or test has masks to score on (docs/report.md)."""
 
     @field_validator("precision", mode="before")
     @classmethod

@@ -42,6 +42,7 @@ _FREE = (  # what a resumed run may change: places of files, device, speed, and 
     "training.log_every",
     "training.score_every",
     "training.feature_picture",
+    "training.report",
     "method.alarm_excess",
 )
 

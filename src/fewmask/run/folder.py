@@ -8,12 +8,14 @@ RUN/  recipe.yaml              every setting of the run, defaults included; its 
       metrics.csv              losses and other values, a row every `training.log_every` steps (run/metrics.py)
       events.out.tfevents.*    the same values for TensorBoard
       validation.csv           mIoU on val of every network, if the recipe asks for it (run/validation.py)
+      validation_classes.csv   IoU and precision on val of every network and class (run/class_scores.py)
       checkpoints/             the newest state of an unfinished run, and best_NETWORK_STEP.safetensors if the run
                                selects on val (run/checkpoint.py)
       features/                looks at the features, one file each, and the pictures that they show (run/features.py)
       features.csv  .png       the distances of all looks, and their drawing
       pretrained.safetensors   the weights after a stage that pre-trains
       NETWORK.safetensors      the weights of each network; a finished run has all of them
+      report.html              the page about the finished run (report/report.py)
       scores_SPLIT.json        the scores of the finished run on val, test or train (run/scores.py)
       baseline/                the run folder of the supervised baseline, if one was trained
       .lock                    held by the process that trains here
@@ -65,10 +67,12 @@ class RunFolder:
         self.source_file = path / "source.txt"
         self.metrics_file = path / "metrics.csv"
         self.validation_file = path / "validation.csv"
+        self.class_scores_file = path / "validation_classes.csv"
         self.checkpoints = path / "checkpoints"
         self.features = path / "features"
         self.features_table = path / "features.csv"
         self.features_picture = path / "features.png"
+        self.report = path / "report.html"
 
     def model_file(self, network: str) -> Path:
         """The file of a network's weights by its name; `pretrained` is the shipped network after pre-training."""
@@ -200,7 +204,8 @@ class RunFolder:
         """Removes what was written by a run that has saved nothing; if it is killed here, it is still such a run."""
         for folder in (self.checkpoints, self.features):
             shutil.rmtree(folder, ignore_errors=True)
-        logs = (self.metrics_file, self.validation_file, self.features_table, self.features_picture)
+        tables = (self.metrics_file, self.validation_file, self.class_scores_file, self.features_table)
+        logs = (*tables, self.features_picture, self.report)
         lists = (self.classes_file, self.labeled_file, self.unlabeled_file, self.source_file)
         events = self.path.glob("events.out.tfevents.*")
         for path in (*logs, *events, self.model_file(_PRETRAINED), self.recipe_file, *lists):

@@ -68,7 +68,7 @@ _IN_OTHER_COLUMNS = {
 }
 _CHANGE_NO_SCORE = {
     *("data.cache", "data.workers", "training.device", "training.checkpoint_every", "training.log_every"),
-    *("training.score_every", "training.feature_picture", "method.alarm_excess"),
+    *("training.score_every", "training.feature_picture", "training.report", "method.alarm_excess"),
 }
 
 

@@ -74,6 +74,17 @@ def probabilities(deployed: Deployed, image: ByteImage) -> Float32[Tensor, "k h 
 
 
 @torch.inference_mode()
+def labels_and_confidence(deployed: Deployed, image: ByteImage) -> tuple[ByteLabel, Float32[Tensor, "h w"]]:
+    """The most probable class of each pixel of an image, and its probability, on the network's device.
+
+    The labels are those of `predicted_labels`.
+    """
+    with _ready(deployed):
+        logits = deployed.logits(image[None])[0]
+        return logits.argmax(dim=0).byte(), logits.softmax(dim=0).amax(dim=0)
+
+
+@torch.inference_mode()
 def predicted_labels(
     networks: Mapping[str, Deployed], images: Iterable[ByteImage], batch: int = 8
 ) -> Iterator[dict[str, ByteLabel]]:

@@ -55,7 +55,7 @@ def evaluate(
     folder = target_folder(recipe.data) if data is None else read_folder(data)
     samples = labeled_samples({"train": folder.train, "val": folder.val, "test": folder.test}, split, folder.root)
     shipped = recipe.networks[0]
-    _check_same_classes(networks[shipped].classes, folder)
+    check_same_classes(networks[shipped].classes, folder)
     selected = selected_val_score(run, recipe)
     scores = {name: found.as_json() for name, found in score(networks, samples, folder.classes, tick).items()}
     result = {
@@ -129,7 +129,8 @@ def confusions(
     return totals
 
 
-def _check_same_classes(classes: Classes, folder: Folder) -> None:
+def check_same_classes(classes: Classes, folder: Folder) -> None:
+    """Raises UserError if the classes of a run are not those of a folder."""
     own, other = classes.names, folder.classes.names
     if own == other:
         return
