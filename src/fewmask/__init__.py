@@ -26,6 +26,7 @@ def train(
     pretrain: str | None = None,
     settings: Mapping[str, Any] | None = None,
     baseline: bool = False,
+    preset: str | None = None,
 ) -> Path:
     """Trains a model and returns its run folder, as `fewmask train` does.
 
@@ -39,18 +40,20 @@ def train(
             `{"training": {"steps": 2000}}`. The value None removes what the recipe has: `{"data.labels": None}` for all
             masks.
         baseline: also train the supervised baseline in `out/baseline`, and print the comparison on val.
+        preset: `small`, `base` or `large` gives network, crops and steps that are named nowhere else. None: for a folder
+            `small` without a GPU and `base` with one, and none for a recipe file.
 
     Raises:
         UserError: the data, the recipe or a setting cannot work; the error says in one line what to do.
     """
-    from fewmask.recipe import recipe_for
     from fewmask.study.baseline import train_with_baseline
+    from fewmask.training.preset import recipe_to_train
     from fewmask.training.start import train_recipe
 
     named = {"method.name": method, "data.labels": labels, "pretrain": pretrain}
     changes = {key: value for key, value in named.items() if value is not None} | dict(settings or {})
     with machine_faults_named():
-        recipe = recipe_for(Path(source), changes)
+        recipe = recipe_to_train(Path(source), changes, preset)
         return (train_with_baseline if baseline else train_recipe)(recipe, Path(out)).path
 
 

@@ -20,6 +20,10 @@ def train(
     labels: Annotated[str | None, typer.Option(help="Which masks to use: 1/30, a count, or a file of names.")] = None,
     split_seed: Annotated[int | None, typer.Option(help="The seed of the random draw of masks.")] = None,
     precision: Annotated[str | None, typer.Option(help="The precision: auto, 32, bf16 or 16.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Network, crops and steps: small, base or large. A folder without a GPU has small."),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change any setting of the recipe: training.steps=2000."),
@@ -30,8 +34,9 @@ def train(
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
 ) -> None:
     """Train a model on a dataset folder, or by a recipe file."""
-    from fewmask.recipe import parse_settings, recipe_for
+    from fewmask.recipe import parse_settings
     from fewmask.study.baseline import resume_with_baseline, train_with_baseline
+    from fewmask.training.preset import recipe_to_train
     from fewmask.training.start import train_recipe
     from fewmask.training.stopping import Interrupted
 
@@ -52,9 +57,9 @@ def train(
         else:
             if source is None:
                 raise UserError("there is nothing to train on", "train", "Give a dataset folder or a recipe file.")
-            recipe = recipe_for(source, changes | parse_settings(settings or []))
             if out is None:
                 raise UserError("the run needs a folder", "--out", "Give one that does not exist yet: --out runs/mine.")
+            recipe = recipe_to_train(source, changes | parse_settings(settings or []), preset, screen)
             run = (train_with_baseline if baseline else train_recipe)(recipe, out, screen)
     except Interrupted:
         say(screen, f"Stopped, and saved. Go on with: fewmask train --resume {in_command(resume or out)}")
