@@ -24,7 +24,7 @@ from fewmask.run.checkpoint import latest_checkpoint
 from fewmask.run.folder import RunFolder
 from fewmask.training.optimizers import build_optimizers
 from fewmask.training.prepare import prepare_data
-from fewmask.training.start import build_method
+from fewmask.training.build import build_method
 from fewmask.training.stopping import Interrupted, stop_flag
 from fewmask.training.trainer import stage_lengths
 from toy import assert_mistake, command, write_recipe

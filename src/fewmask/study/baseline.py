@@ -37,7 +37,7 @@ def train_with_baseline(recipe: Recipe, out: Path, console: Console | None = Non
         raise UserError("there are no masks", folder.root / "val" / "masks", fix)
     check_scored(folder.val, folder.classes)
     console = console or Console(stderr=True)
-    return _with_baseline(train_recipe(recipe, out, console, baseline_of(recipe)), console)
+    return _with_baseline(train_recipe(recipe, out, console, baseline_of), console)
 
 
 def resume_with_baseline(out: Path, console: Console | None = None) -> RunFolder:
