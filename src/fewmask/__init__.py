@@ -27,6 +27,8 @@ def train(
     settings: Mapping[str, Any] | None = None,
     baseline: bool = False,
     preset: str | None = None,
+    folds: int | None = None,
+    final: bool = True,
 ) -> Path:
     """Trains a model and returns its run folder, as `fewmask train` does.
 
@@ -40,29 +42,31 @@ def train(
             `{"training": {"steps": 2000}}`. The value None removes what the recipe has: `{"data.labels": None}` for all
             masks.
         baseline: also train the supervised baseline in `out/baseline`, and print the comparison on val.
-        preset: `small`, `base` or `large` gives network, crops and steps that are named nowhere else. None: for a folder
-            `small` without a GPU and `base` with one, and none for a recipe file.
+        preset: `small`, `base` or `large` gives network, crops and steps that are named nowhere else. None: for a
+            folder `small` without a GPU and `base` with one, and none for a recipe file.
+        folds: where there is no val, train so many models in `out/folds`, each on a part of the labeled images, and
+            score each on the others.
+        final: after the folds, train on all labeled images in `out`. Without it, `out` holds no model.
 
     Raises:
         UserError: the data, the recipe or a setting cannot work; the error says in one line what to do.
     """
-    from fewmask.study.baseline import train_with_baseline
+    from fewmask.study.train import train_as_asked
     from fewmask.training.preset import recipe_to_train
-    from fewmask.training.start import train_recipe
 
     named = {"method.name": method, "data.labels": labels, "pretrain": pretrain}
     changes = {key: value for key, value in named.items() if value is not None} | dict(settings or {})
     with machine_faults_named():
         recipe = recipe_to_train(Path(source), changes, preset)
-        return (train_with_baseline if baseline else train_recipe)(recipe, Path(out)).path
+        return train_as_asked(recipe, Path(out), baseline, folds, final).path
 
 
 def resume(run: str | Path) -> Path:
     """Goes on with an interrupted run, as `fewmask train --resume` does; on a CPU the result is the same to the bit."""
-    from fewmask.study.baseline import resume_with_baseline
+    from fewmask.study.train import go_on
 
     with machine_faults_named():
-        return resume_with_baseline(Path(run)).path
+        return go_on(Path(run)).path
 
 
 def load(run: str | Path, device: str = "auto") -> "Model":

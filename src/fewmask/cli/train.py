@@ -31,13 +31,20 @@ def train(
     baseline: Annotated[
         bool, typer.Option("--baseline", help="Train the supervised baseline too, and compare per class.")
     ] = False,
+    folds: Annotated[
+        int | None,
+        typer.Option(help="Without a val set: train on parts of the labeled images, and score each on the others."),
+    ] = None,
+    final: Annotated[
+        bool, typer.Option("--final/--no-final", help="After the folds, train on all labeled images.")
+    ] = True,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
 ) -> None:
     """Train a model on a dataset folder, or by a recipe file."""
     from fewmask.recipe import parse_settings
-    from fewmask.study.baseline import resume_with_baseline, train_with_baseline
+    from fewmask.run.folds import FoldsFolder
+    from fewmask.study.train import go_on, train_as_asked
     from fewmask.training.preset import recipe_to_train
-    from fewmask.training.start import train_recipe
     from fewmask.training.stopping import Interrupted
 
     screen = console()
@@ -51,19 +58,22 @@ def train(
     changes = {key: value for key, value in flags.items() if value is not None}
     try:
         if resume is not None:
-            if source or out or changes or settings or baseline:
+            if source or out or changes or settings or preset or baseline or folds or not final:
                 raise UserError("a resumed run keeps its recipe", "--resume", "Give --resume FOLDER and nothing else.")
-            run = resume_with_baseline(resume, screen)
+            run = go_on(resume, screen)
         else:
             if source is None:
                 raise UserError("there is nothing to train on", "train", "Give a dataset folder or a recipe file.")
             if out is None:
                 raise UserError("the run needs a folder", "--out", "Give one that does not exist yet: --out runs/mine.")
             recipe = recipe_to_train(source, changes | parse_settings(settings or []), preset, screen)
-            run = (train_with_baseline if baseline else train_recipe)(recipe, out, screen)
+            run = train_as_asked(recipe, out, baseline, folds, final, screen)
     except Interrupted:
         say(screen, f"Stopped, and saved. Go on with: fewmask train --resume {in_command(resume or out)}")
         raise typer.Exit(130) from None
+    if not run.is_begun:  # folds without a final model
+        say(screen, f"Done. The scores are in {FoldsFolder(run.path).scores_file}")
+        return
     say(screen, f"Done. Score it: fewmask evaluate {in_command(run.path)}")
     say(screen, f"      Use it:   fewmask predict {in_command(run.path)} IMAGES --out DIR")
     if run.features_picture.exists():

@@ -105,9 +105,9 @@ class TrainingConfig(Settings):
     """The number of batches in a step. They run one after the other, and the step uses the mean of their gradients:
     large batches fit into little memory."""
     memory: Literal["as_set", "auto"] = "as_set"
-    """auto: before the run, try steps, and take the largest batches of at most this size that fit into the memory of the
-    device, as many of them in a step as make up the same number of images (`accumulate`). Where not even the smallest
-    batch fits, crops get smaller. The recipe of the run holds what was found."""
+    """auto: before the run, steps are tried, and the largest batches up to those of the recipe are taken that fit into
+    the memory of the device. A step has as many of them as make up the same number of images (`accumulate`). Where not
+    even the smallest batch fits, crops get smaller. The recipe of the run holds what was found."""
     clip_norm: PositiveFloat | None = None
     """The largest norm of the gradients of the recipe's optimizer; a larger norm is scaled down. None: no limit."""
     checkpoint_every: PositiveInt = 200

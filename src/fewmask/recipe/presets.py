@@ -33,7 +33,16 @@ PRESETS: dict[str, Preset] = {
         longest_side=512,
         purpose="for a machine without a GPU",
     ),
-    "base": Preset({}, longest_side=None, purpose="the defaults, for a GPU"),
+    "base": Preset(
+        {  # the defaults of a recipe
+            "net.encoder": "resnet50",
+            "data.largest_crop": 512,
+            "training.steps": 3000,
+            "training.labeled_batch": 4,
+        },
+        longest_side=None,
+        purpose="for a GPU",
+    ),
     "large": Preset(
         {
             "net.encoder": "resnet101",

@@ -8,6 +8,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.plugins.precision import MixedPrecision
+from torch import distributed
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
@@ -65,6 +66,17 @@ def _environment_and_precision(training: TrainingConfig, device: str, alone: boo
         "plugins": plugins or None,
         "precision": {"32": "32-true", "bf16": "bf16-mixed", "16": None}[precision],
     }
+
+
+def is_first_process() -> bool:
+    """Whether this process is the first of its run; false only for other ranks of a launched Fabric."""
+    return not distributed.is_initialized() or distributed.get_rank() == 0
+
+
+def wait_for_all() -> None:
+    """Returns when all processes of a run have come here."""
+    if distributed.is_initialized():
+        distributed.barrier()
 
 
 def num_processes(training: TrainingConfig) -> int:

@@ -40,8 +40,8 @@ def recipe_to_train(
     if factor is not None:
         recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"resize": factor})})
     taken = _taken(recipe, preset) + ([] if factor is None else [f"data.resize={factor}"])
-    others = " or ".join(f"--preset {name} ({each.purpose})" for name, each in PRESETS.items() if name != preset)
-    line = f"Preset {preset}{reason}: {' '.join(taken) or 'all defaults'}. Any --set goes before it. Another: {others}."
+    others = " or ".join(f"--preset {name}" for name in PRESETS if name != preset)
+    line = f"Preset {preset}{reason}: {' '.join(taken)}. A --set goes before it, and {others} takes another."
     say(console or Console(stderr=True), line)
     return recipe
 

@@ -63,9 +63,9 @@ def train_recipe(
     fabric = launch_fabric(recipe.training)
     recipe = with_absolute_paths(recipe)
     if fabric.world_size > 1:  # the batches depend on this number
-        recipe = _on_devices(recipe, fabric.world_size)
+        recipe = on_devices(recipe, fabric.world_size)
     run = RunFolder(out)
-    recipe, data = _prepared(recipe, run, fabric, console)
+    recipe, data = prepared(recipe, run, fabric, console)
     method = build_method(recipe, data)
     _check_long_enough(recipe, method)
     beginning = Beginning(recipe, data.classes, data.partition, data.source_names)
@@ -76,7 +76,7 @@ def train_recipe(
     return run
 
 
-def _prepared(recipe: Recipe, run: RunFolder, fabric: Fabric, console: Console) -> tuple[Recipe, TrainingData]:
+def prepared(recipe: Recipe, run: RunFolder, fabric: Fabric, console: Console) -> tuple[Recipe, TrainingData]:
     """The recipe with the sizes that fit, if it asks for them, and the data of the run."""
     data = prepare_data(recipe)
     if recipe.training.memory == "auto":
@@ -101,7 +101,7 @@ def resume_run(out: Path, console: Console | None = None) -> RunFolder:
     if latest_checkpoint(run) is not None:  # its weights are used; those of the start may be gone
         net, own = recipe.net.model_copy(update={"weights": "none"}), recipe.method.with_weights(lambda _: "none")
         start = recipe.model_copy(update={"net": net, "method": own})
-    fabric = launch_fabric(_on_devices(recipe, recipe.training.devices or 1).training)
+    fabric = launch_fabric(on_devices(recipe, recipe.training.devices or 1).training)
     with run.claimed() if fabric.is_global_zero else nullcontext():
         if fabric.is_global_zero and (run.recipe() != recipe or run.is_finished):
             fix = "Give the same command again, to see what it left."
@@ -118,7 +118,8 @@ def _beginning(recipe: Recipe) -> Beginning:
     return Beginning(recipe, data.classes, data.partition, data.source_names)
 
 
-def _on_devices(recipe: Recipe, count: int) -> Recipe:
+def on_devices(recipe: Recipe, count: int) -> Recipe:
+    """The recipe with this number of devices."""
     return recipe.model_copy(update={"training": recipe.training.model_copy(update={"devices": count})})
 
 
