@@ -94,6 +94,23 @@ def test_ranks_share_the_scoring_of_val_and_find_what_one_process_finds(tmp_path
     assert row.miou == pytest.approx({name: found[name]["miou"] for name in ("student", "teacher")})
 
 
+def test_two_ranks_train_folds_each_with_its_baseline_and_one_of_them_speaks(tmp_path: Path, dataset: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, CLASS_BANK, steps=2)
+    train_by_ranks(tmp_path, recipe, "--folds", "2", "--baseline")
+    out = (tmp_path / "0" / "stdout").read_text()
+    assert out.count("IoU in percent over 2 folds of 4 labeled images") == 1
+    assert (tmp_path / "1" / "stdout").read_text() == ""
+    for run in (tmp_path / "run", *(tmp_path / "run" / "folds" / fold for fold in ("1", "1/baseline", "2/baseline"))):
+        assert load(run).recipe.training.devices == 2
+
+
+def test_two_devices_train_a_run_and_its_baseline(tmp_path: Path, dataset: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, CLASS_BANK, devices=2, steps=2)
+    assert_one_says_done(["fewmask", "train", str(recipe), "--out", str(tmp_path / "run"), "--baseline"])
+    assert (tmp_path / "run" / "scores_val.json").exists()
+    assert load(tmp_path / "run" / "baseline").recipe.training.devices == 2
+
+
 def test_a_rank_that_does_not_find_the_checkpoint_of_rank_0_says_so(tmp_path: Path) -> None:
     fabric = SimpleNamespace(is_global_zero=False, global_rank=1, broadcast=lambda _: "stage0-step00000002")
     with pytest.raises(UserError, match=r"rank 1 does not find the checkpoint of rank 0. Keep the run folder where"):

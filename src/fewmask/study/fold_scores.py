@@ -43,7 +43,10 @@ def print_means(recipe: Recipe, means: Mapping[str, Any], console: Console) -> N
     headings = {"baseline": recipe.method_type.baseline or "", "method": recipe.method.name, "gain": "gain"}
     columns = {heading: means[key] for key, heading in headings.items() if key in means}
     images = sum(means["images"])
-    say(console, f"IoU in percent over {means['folds']} folds of {images} labeled images, with 95 % intervals")
+    say(
+        console,
+        f"IoU in percent over {means['folds']} folds of {images} labeled images: mean ± half of the 95 % interval",
+    )
     table = Table()
     table.add_column("class")
     for heading in columns:
@@ -102,11 +105,8 @@ def _mean(values: Sequence[float | None]) -> dict[str, Any] | None:
 
 
 def _cell(mean: Mapping[str, Any] | None, is_gain: bool) -> str:
-    """`47.2 (41.0 to 53.4)`; an IoU is between 0 and 100, and so is its interval."""
+    """`47.2 ± 6.1`, where the second number is half of the interval."""
     if mean is None:
         return "n/a"
-    sign = "+" if is_gain else ""
-    if mean["low"] is None:
-        return f"{100 * mean['mean']:{sign}.1f} (one fold)"
-    low, high = (100 * (mean[key] if is_gain else min(max(mean[key], 0.0), 1.0)) for key in ("low", "high"))
-    return f"{100 * mean['mean']:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
+    text = f"{100 * mean['mean']:{'+' if is_gain else ''}.1f}"
+    return f"{text} (one fold)" if mean["low"] is None else f"{text} ± {100 * (mean['high'] - mean['mean']):.1f}"
