@@ -16,6 +16,7 @@ RUN/  recipe.yaml              every setting of the run, defaults included; its 
       NETWORK.safetensors      the weights of each network; a finished run has all of them
       scores_SPLIT.json        the scores of the finished run on val, test or train (run/scores.py)
       baseline/                the run folder of the supervised baseline, if one was trained
+      folds/                   the runs of a cross-validation (run/folds.py)
       .lock                    held by the process that trains here
 
 Only this package parses these files. A reader raises a UserError of one line if a file is lost or damaged.
