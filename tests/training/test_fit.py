@@ -62,7 +62,7 @@ LADDER = [Size(batch, 0, 8 // batch, (64, 64)) for batch in (8, 4, 2, 1)]
 
 
 @pytest.mark.parametrize(
-    ("budget", "expected"), [(10_000, 8), (899, 4), (500, 4), (499, 2), (300, 2), (200, 1), (199, None)]
+    ("budget", "expected"), [(10_000, 8), (899, 4), (500, 4), (499, 2), (400, 2), (399, 1), (200, 1), (199, None)]
 )
 def test_search_finds_the_largest_size_within_the_budget_and_measures_none_that_is_far_beyond(
     budget: int, expected: int | None

@@ -79,7 +79,5 @@ def test_the_largest_crop_bounds_crops_that_nobody_states(dataset: Path) -> None
 
 
 def test_a_wrong_preset_is_one_line(dataset: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"--preset: there is no preset 'smal'. .*\(nearest: small\)"
-    ):
+    with pytest.raises(UserError, match=r"--preset: there is no preset 'smal'. .*\(nearest: small\)"):
         chosen(dataset, {}, "smal")

@@ -35,11 +35,16 @@ def fitted(recipe: Recipe, data: TrainingData, fabric: Fabric, console: Console)
         UserError: not even the smallest crop fits.
     """
     size: Size | None = None
+    mistake: UserError | None = None
     if fabric.is_global_zero:
-        size, needed, free = _largest(recipe, data)
-        say(console, _told(recipe, data, size, needed, free))
+        try:
+            size, needed, free = _largest(recipe, data)
+            say(console, _told(recipe, data, size, needed, free))
+        except UserError as error:
+            mistake = error  # raised when the other ranks know, who would wait otherwise
     size = fabric.broadcast(size)
-    assert size is not None
+    if size is None:
+        raise mistake or UserError("the first rank found no size that fits", "training.memory")
     return with_size(recipe, size, data.crop)
 
 
