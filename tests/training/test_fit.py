@@ -117,6 +117,7 @@ def by_pixels(recipe: Recipe, data: Any, alone: Any, size: Size) -> int:
     return size.pixels
 
 
+@pytest.mark.slow
 def test_a_run_fitted_to_memory_is_the_run_with_these_settings_by_hand(
     tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,6 +167,7 @@ def test_a_network_that_needs_two_images_gets_two(
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_gets_the_largest_batch_that_runs(tmp_path: Path, dataset: Path) -> None:
     recipe = recipe_of(tmp_path, dataset, "supervised", labeled_batch=4, device="cuda")
     resized = recipe.data.model_copy(update={"resize": 16.0, "largest_crop": 1024})

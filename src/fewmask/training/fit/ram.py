@@ -1,7 +1,6 @@
 """How much memory a piece of work adds to this process at its peak, measured by the system."""
 
 import ctypes
-import gc
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,7 +13,7 @@ _RESET_PEAK = "5"
 
 
 def added_at_peak(work: Callable[[], None]) -> int:
-    """Bytes that the work adds to the process at its peak.
+    """Bytes that the work adds to the process at its peak. What earlier work needs no more has to be freed before.
 
     On Linux, the peak of the process so far is forgotten first. On macOS it is not, so less than the peak of earlier
     work counts as 0.
@@ -30,7 +29,6 @@ def added_at_peak(work: Callable[[], None]) -> int:
 
 def _give_back() -> None:
     """Gives freed memory back to the system, which otherwise counts for the process."""
-    gc.collect()
     with suppress(OSError, AttributeError):  # another C library than glibc
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
