@@ -97,11 +97,11 @@ def test_result_is_the_mean_over_the_folds_with_its_interval_and_the_gain_in_pai
     run, _, text = stopped_and_resumed
     folds = FoldsFolder(run.path)
     means = json.loads(folds.scores_file.read_text())
-    ours, theirs = ([read_scores(each, "val") for each in runs] for runs in ([folds.fold(1), folds.fold(2)], []))
+    ours = [read_scores(folds.fold(number), "val") for number in (1, 2)]
     theirs = [read_scores(folds.fold(number).baseline, "val") for number in (1, 2)]
-    for key, pick in (("miou", lambda scores: scores["miou"]), ("car", lambda scores: scores["per_class"]["car"])):
-        values = [pick(scores) for scores in ours]
-        gains = [mine - pick(scores) for mine, scores in zip(values, theirs, strict=True)]
+    for key in ("miou", "car"):
+        values, others = ([score_of(scores, key) for scores in each] for each in (ours, theirs))
+        gains = [mine - other for mine, other in zip(values, others, strict=True)]
         for name, expected in (("method", values), ("gain", gains)):
             found = means[name]["miou"] if key == "miou" else means[name]["per_class"][key]
             assert found["folds"] == pytest.approx(expected)
@@ -109,6 +109,10 @@ def test_result_is_the_mean_over_the_folds_with_its_interval_and_the_gain_in_pai
     assert "IoU in percent over 2 folds of 4 labeled images: mean ± half of the 95 % interval" in text
     assert f"{100 * means['method']['miou']['mean']:.1f} ± " in text
     assert "points of mIoU (" in text
+
+
+def score_of(scores: dict[str, Any], key: str) -> float:
+    return float(scores["miou"] if key == "miou" else scores["per_class"][key])
 
 
 def test_without_a_final_model_the_command_names_the_scores(

@@ -1,6 +1,7 @@
 """How long a run takes: said once after a few steps, and again where a phase is slower or faster."""
 
 import io
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,6 @@ from rich.console import Console
 
 from fewmask.methods import Step
 from fewmask.run.checkpoint import Position
-from fewmask.training.hooks import forecast
 from fewmask.training.hooks.forecast import Forecast, duration
 
 STEP = Step({}, {})
@@ -20,7 +20,7 @@ STEP = Step({}, {})
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A clock that a test turns."""
     clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(forecast.time, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(time, "perf_counter", lambda: clock.now)
     return clock
 
 

@@ -25,6 +25,7 @@ from fewmask.methods import Method
 from fewmask.run.folder import RunFolder
 from fewmask.run.validation import read_val_scores
 from fewmask.training import start
+from fewmask.training.build import build_method
 from fewmask.training.hooks import validation
 from fewmask.use.evaluate import confusions
 from toy import Answer, Child, draw_scene, make_dataset, save, write_recipe
@@ -201,7 +202,7 @@ def start_ranks(folder: Path, *words: object, mains: Sequence[Callable[[], None]
 def train_and_keep(file: Path, main: Callable[[], None]) -> None:
     """The command, then the state of the method that this rank trained."""
     methods: list[Method] = []
-    build = start.build_method
+    build = build_method
 
     def build_and_remember(*arguments: Any) -> Method:
         methods.append(build(*arguments))

@@ -27,7 +27,7 @@ from fewmask.yaml_text import parse_yaml
 class Plan(NamedTuple):
     """What a cross-validation is to do."""
 
-    count: int
+    num_folds: int
     """The number of folds."""
     baseline: bool
     """Whether each fold trains the baseline, too."""
@@ -74,10 +74,10 @@ class FoldsFolder:
 
     def begin(self, plan: Plan, learned: Sequence[Sequence[str]], held_out: Sequence[Sequence[str]]) -> None:
         """Writes the plan, and the names of the images of each fold; raises UserError if they cannot be written."""
-        texts = {"folds": plan.count, "baseline": plan.baseline, "final": plan.final}
+        texts = {"folds": plan.num_folds, "baseline": plan.baseline, "final": plan.final}
         content = texts | {"recipe": plan.recipe.model_dump(mode="json")}
         try:
-            for number in range(1, plan.count + 1):
+            for number in range(1, plan.num_folds + 1):
                 write_text(self._learned(number), "".join(f"{name}\n" for name in learned[number - 1]))
                 write_text(self._held_out(number), "".join(f"{name}\n" for name in held_out[number - 1]))
             write_text(self.plan_file, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))  # last

@@ -63,7 +63,8 @@ def print_means(recipe: Recipe, means: Mapping[str, Any], console: Console) -> N
 
 
 def _say_gain(recipe: Recipe, miou: Mapping[str, Any], console: Console) -> None:
-    gain = Estimate(*(100 * miou[key] for key in ("mean", "low", "high")), len(miou["folds"]))
+    mean, low, high = (100 * miou[key] for key in ("mean", "low", "high"))
+    gain = Estimate(mean, low, high, len(miou["folds"]))
     what = recipe.method_type.advantage(recipe.method)
     what = what[0].upper() + what[1:]
     amount = f"{abs(gain.mean):.1f} points of mIoU ({gain.low:+.1f} to {gain.high:+.1f})"

@@ -121,9 +121,9 @@ def _go_on(plan: Plan, folds: FoldsFolder, fabric: Fabric, console: Console) -> 
     """Trains and scores what is missing."""
     ours: list[Mapping[str, Any]] = []
     theirs: list[Mapping[str, Any]] = []
-    for number in range(1, plan.count + 1):
+    for number in range(1, plan.num_folds + 1):
         run = folds.fold(number)
-        say(console, f"Fold {number} of {plan.count}")
+        say(console, f"Fold {number} of {plan.num_folds}")
         _finish(run, folds.recipe(plan, number), plan.baseline, fabric, console)
         if plan.baseline and not run.baseline.is_finished:
             resume_run(run.baseline.path, console)
