@@ -28,9 +28,7 @@ def test_a_folder_without_a_gpu_has_the_small_preset_under_what_is_set(dataset: 
     assert recipe.net.encoder == small["net.encoder"]
     assert recipe.data.largest_crop == small["data.largest_crop"]
     assert recipe.training.steps == 7
-    assert said.startswith(
-        "Preset small, because there is no GPU to train on: net.encoder=mobilenetv2_100 data.largest"
-    )
+    assert said.startswith("Preset small, because the device is a CPU: net.encoder=mobilenetv2_100 data.largest")
     assert "training.steps" not in said
     assert said.endswith("--preset base or --preset large takes another.\n")
 

@@ -105,13 +105,6 @@ def test_two_ranks_train_folds_each_with_its_baseline_and_one_of_them_speaks(tmp
         assert load(run).recipe.training.devices == 2
 
 
-def test_two_devices_train_a_run_and_its_baseline(tmp_path: Path, dataset: Path) -> None:
-    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, CLASS_BANK, devices=2, steps=2)
-    assert_one_says_done(["fewmask", "train", str(recipe), "--out", str(tmp_path / "run"), "--baseline"])
-    assert (tmp_path / "run" / "scores_val.json").exists()
-    assert load(tmp_path / "run" / "baseline").recipe.training.devices == 2
-
-
 def test_a_rank_that_does_not_find_the_checkpoint_of_rank_0_says_so(tmp_path: Path) -> None:
     fabric = SimpleNamespace(is_global_zero=False, global_rank=1, broadcast=lambda _: "stage0-step00000002")
     with pytest.raises(UserError, match=r"rank 1 does not find the checkpoint of rank 0. Keep the run folder where"):
@@ -125,9 +118,10 @@ def test_torchrun_trains_one_model(tmp_path: Path, dataset: Path) -> None:
     assert load(tmp_path / "run").recipe.training.devices == 2
 
 
-def test_two_devices_without_a_launcher_train_one_model(tmp_path: Path, dataset: Path) -> None:
+def test_two_devices_without_a_launcher_train_one_model_and_its_baseline(tmp_path: Path, dataset: Path) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, CLASS_BANK, devices=2)
-    assert_one_says_done(["fewmask", "train", str(recipe), "--out", str(tmp_path / "run")])
+    assert_one_says_done(["fewmask", "train", str(recipe), "--out", str(tmp_path / "run"), "--baseline"])
+    assert load(tmp_path / "run" / "baseline").recipe.training.devices == 2
     assert load(tmp_path / "run").evaluate("test")["miou"] is not None
 
 

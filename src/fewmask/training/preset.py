@@ -34,7 +34,7 @@ def recipe_to_train(
         is_file = source.suffix in (".yaml", ".yml")
         if is_file or choose_device(recipe.training.device, "training.device") != "cpu":
             return recipe
-        preset, reason = "small", ", because there is no GPU to train on"
+        preset, reason = "small", ", because the device is a CPU"
         recipe = recipe_for(source, changes, preset)
     factor = _factor(recipe.data, preset)
     if factor is not None:
