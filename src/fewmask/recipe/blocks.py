@@ -39,7 +39,7 @@ class DataConfig(Settings):
     crop: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
     """The side, or (height, width), of the crops. None: the size of the largest image, but at most `largest_crop`."""
     largest_crop: PositiveInt = 512
-    """The longest side that crops may have where `crop` is None."""
+    """The longest side of crops whose size `crop` leaves open."""
     cache: bool | None = None
     """Keep decoded images in RAM. None: only if they take less than half of the free RAM, counted once per process."""
     workers: int | None = Field(None, ge=0, le=512)
