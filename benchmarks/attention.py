@@ -30,8 +30,8 @@ from fewmask.ops.contrast import bank_means, effective_share, mean_contrast
 from fewmask.ops.groups import membership
 from fewmask.run.checkpoint import latest_checkpoint, load_state
 from fewmask.run.folder import RunFolder
+from fewmask.training.build import build_method
 from fewmask.training.prepare import prepare_data
-from fewmask.training.start import build_method
 from table import Table
 
 HERE = Path(__file__).parent

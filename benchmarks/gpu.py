@@ -29,12 +29,12 @@ from fewmask.methods import ClassBankMethod, Step
 from fewmask.recipe import Recipe, make_recipe
 from fewmask.run.checkpoint import Position
 from fewmask.training.batches import reading
+from fewmask.training.build import build_method
 from fewmask.training.capture import WARM_UP, CapturedSteps
 from fewmask.training.compiled import compile_networks
 from fewmask.training.device import fit_to_device, launch_fabric, loss_scaler
 from fewmask.training.optimizers import build_optimizers
 from fewmask.training.prepare import TrainingData, prepare_data
-from fewmask.training.start import build_method
 from fewmask.training.trainer import Trainer
 from measure import median_seconds, num_operations, peak_mib
 from step import NETS, write_noise

@@ -12,10 +12,10 @@ from typing import Any
 from fewmask.recipe import Recipe, make_recipe
 from fewmask.run.checkpoint import Position
 from fewmask.training.batches import reading
+from fewmask.training.build import build_method
 from fewmask.training.device import fit_to_device, launch_fabric, loss_scaler
 from fewmask.training.optimizers import build_optimizers
 from fewmask.training.prepare import prepare_data
-from fewmask.training.start import build_method
 from fewmask.training.trainer import Trainer
 from measure import median_seconds, peak_mib
 from step import write_noise

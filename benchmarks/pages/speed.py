@@ -18,7 +18,7 @@ def values() -> Values:
     texts |= {f"speedups_{device}": _speedups(device) for device in ("cpu", "cuda")}
     texts |= {"flops": _flops(), "paper_steps": _paper_steps(), "captured": _captured()}
     texts |= {"cost_class_bank": _gpu_cost("class_bank"), "cost_mixing": _gpu_cost(*MIXING)}
-    return texts | _steps() | _cpu_steps() | _grouped_conv()
+    return texts | _steps() | _cpu_steps() | _presets() | _grouped_conv()
 
 
 def _captured() -> str:
@@ -103,6 +103,18 @@ def _cpu_steps() -> dict[str, str]:
     return {
         "cpu_steps": table(["step of", "ms", "steps of supervised"], lines),
         "views_ratio": f"{100 * one / two:.0f} %",
+    }
+
+
+def _presets() -> dict[str, str]:
+    rows = measurements("presets")
+    columns = ("preset", "method", "network", "crop", "step_seconds", "steps", "run_hours")
+    header = ["preset", "method", "network", "crop", "seconds of a step", "steps", "hours of a run"]
+    hours = {(row["preset"], row["method"]): float(row["run_hours"]) for row in rows}
+    return {
+        "presets": table(header, [[row[name] for name in columns] for row in rows]),
+        "small_hours": f"{hours['small', 'class_bank']:.1f}",
+        "base_hours": f"{hours['base', 'class_bank']:.0f}",
     }
 
 

@@ -27,6 +27,9 @@ def train(
     pretrain: str | None = None,
     settings: Mapping[str, Any] | None = None,
     baseline: bool = False,
+    preset: str | None = None,
+    folds: int | None = None,
+    final: bool = True,
 ) -> Path:
     """Trains a model and returns its run folder, as `fewmask train` does; the report leaves out what the doctor finds.
 
@@ -40,31 +43,35 @@ def train(
             `{"training": {"steps": 2000}}`. The value None removes what the recipe has: `{"data.labels": None}` for all
             masks.
         baseline: also train the supervised baseline in `out/baseline`, and print the comparison on val.
+        preset: `small`, `base` or `large` gives network, crops and steps that are named nowhere else. None: for a
+            folder `small` without a GPU and `base` with one, and none for a recipe file.
+        folds: where there is no val, train so many models in `out/folds`, each on a part of the labeled images, and
+            score each on the others.
+        final: after the folds, train on all labeled images in `out`. Without it, `out` holds no model.
 
     Raises:
         UserError: the data, the recipe or a setting cannot work; the error says in one line what to do.
     """
-    from fewmask.recipe import recipe_for
-    from fewmask.study.baseline import train_with_baseline
-    from fewmask.training.start import train_recipe
+    from fewmask.study.train import train_as_asked
+    from fewmask.training.preset import recipe_to_train
 
     named = {"method.name": method, "data.labels": labels, "pretrain": pretrain}
     changes = {key: value for key, value in named.items() if value is not None} | dict(settings or {})
     with machine_faults_named():
-        recipe = recipe_for(Path(source), changes)
-        return _with_report((train_with_baseline if baseline else train_recipe)(recipe, Path(out)))
+        recipe = recipe_to_train(Path(source), changes, preset)
+        return _with_report(train_as_asked(recipe, Path(out), baseline, folds, final))
 
 
 def resume(run: str | Path) -> Path:
     """Goes on with an interrupted run, as `fewmask train --resume` does; on a CPU the result is the same to the bit."""
-    from fewmask.study.baseline import resume_with_baseline
+    from fewmask.study.train import go_on
 
     with machine_faults_named():
-        return _with_report(resume_with_baseline(Path(run)))
+        return _with_report(go_on(Path(run)))
 
 
 def _with_report(run: "RunFolder") -> Path:
-    """The path of a finished run, whose report is written if it has none yet.
+    """The path of a finished run, whose report is written if it has none yet; folds alone have none.
 
     The doctor is left out: the processes that he may start would run a script again that does not guard its main part.
     """
@@ -72,7 +79,8 @@ def _with_report(run: "RunFolder") -> Path:
 
     from fewmask.report import write_report_of
 
-    write_report_of(run, Console(stderr=True))
+    if run.is_begun:
+        write_report_of(run, Console(stderr=True))
     return run.path
 
 

@@ -348,9 +348,11 @@ def test_one_step_is_a_training(tmp_path: Path, dataset: Path, capsys: Capsys) -
 def test_folder_trains_without_a_recipe(tmp_path: Path, dataset: Path, capsys: Capsys) -> None:
     net = ("--set", "net.arch=unet", "--set", "net.encoder=test_resnet", "--set", "net.weights=none")
     shape = ("--set", "net.options.encoder_depth=3", "--set", "net.options.decoder_channels=[32, 16, 8]")
-    answer = command(capsys, "train", dataset, "--out", tmp_path / "run", *net, *shape, *ONE_STEP)
+    cpu = ("--set", "training.device=cpu")
+    answer = command(capsys, "train", dataset, "--out", tmp_path / "run", *net, *shape, *ONE_STEP, *cpu)
     assert answer.code == 0
-    assert answer.out.startswith("class_bank: 4 labeled and 6 unlabeled images")
+    assert answer.out.startswith("Preset small, because the device is a CPU: data.largest_crop=256")
+    assert "class_bank: 4 labeled and 6 unlabeled images" in answer.out
     assert answer.err == ""
 
 

@@ -21,9 +21,9 @@ from fewmask.run.validation import (
     val_scores_so_far,
     write_val_scores,
 )
+from fewmask.training.build import build_method
 from fewmask.training.hooks.validation import Validation
 from fewmask.training.prepare import prepare_data
-from fewmask.training.start import build_method
 from toy import Child, assert_mistake, begin_run, command, write_recipe
 
 Capsys = pytest.CaptureFixture[str]

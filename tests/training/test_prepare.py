@@ -34,7 +34,7 @@ def test_the_ranks_of_a_machine_share_its_memory_and_its_cores(
     monkeypatch.setattr("os.cpu_count", lambda: 12)
     recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset, devices=devices))
     for free, kind in ((2 * ranks * BYTES, MemoryStore), (2 * ranks * BYTES - 1, FileStore)):
-        monkeypatch.setattr("fewmask.data.store.memory._free_bytes", lambda free=free: free)
+        monkeypatch.setattr("fewmask.data.store.memory.free_ram", lambda free=free: free)
         data = prepare_data(recipe)
         assert {type(data.labeled), type(data.unlabeled)} == {kind}
         assert data.workers == (0 if kind is MemoryStore else workers)

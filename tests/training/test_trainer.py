@@ -22,9 +22,9 @@ from fewmask.ops.draw import Purpose, seed_at
 from fewmask.recipe import Recipe, TrainingConfig, read_recipe
 from fewmask.run.checkpoint import latest_checkpoint
 from fewmask.run.folder import RunFolder
+from fewmask.training.build import build_method
 from fewmask.training.optimizers import build_optimizers
 from fewmask.training.prepare import prepare_data
-from fewmask.training.start import build_method
 from fewmask.training.stopping import Interrupted, stop_flag
 from fewmask.training.trainer import stage_lengths
 from toy import assert_mistake, command, write_recipe

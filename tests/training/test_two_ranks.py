@@ -25,6 +25,7 @@ from fewmask.methods import Method
 from fewmask.run.folder import RunFolder
 from fewmask.run.validation import read_val_scores
 from fewmask.training import start
+from fewmask.training.build import build_method
 from fewmask.training.hooks import validation
 from fewmask.use.evaluate import confusions
 from toy import Answer, Child, draw_scene, make_dataset, save, write_recipe
@@ -94,6 +95,16 @@ def test_ranks_share_the_scoring_of_val_and_find_what_one_process_finds(tmp_path
     assert row.miou == pytest.approx({name: found[name]["miou"] for name in ("student", "teacher")})
 
 
+def test_two_ranks_train_folds_each_with_its_baseline_and_one_of_them_speaks(tmp_path: Path, dataset: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, CLASS_BANK, steps=2)
+    train_by_ranks(tmp_path, recipe, "--folds", "2", "--baseline")
+    out = (tmp_path / "0" / "stdout").read_text()
+    assert out.count("IoU in percent over 2 folds of 4 labeled images") == 1
+    assert (tmp_path / "1" / "stdout").read_text() == ""
+    for run in (tmp_path / "run", *(tmp_path / "run" / "folds" / fold for fold in ("1", "1/baseline", "2/baseline"))):
+        assert load(run).recipe.training.devices == 2
+
+
 def test_a_rank_that_does_not_find_the_checkpoint_of_rank_0_says_so(tmp_path: Path) -> None:
     fabric = SimpleNamespace(is_global_zero=False, global_rank=1, broadcast=lambda _: "stage0-step00000002")
     with pytest.raises(UserError, match=r"rank 1 does not find the checkpoint of rank 0. Keep the run folder where"):
@@ -107,9 +118,10 @@ def test_torchrun_trains_one_model(tmp_path: Path, dataset: Path) -> None:
     assert load(tmp_path / "run").recipe.training.devices == 2
 
 
-def test_two_devices_without_a_launcher_train_one_model(tmp_path: Path, dataset: Path) -> None:
+def test_two_devices_without_a_launcher_train_one_model_and_its_baseline(tmp_path: Path, dataset: Path) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, CLASS_BANK, devices=2)
-    assert_one_says_done(["fewmask", "train", str(recipe), "--out", str(tmp_path / "run")])
+    assert_one_says_done(["fewmask", "train", str(recipe), "--out", str(tmp_path / "run"), "--baseline"])
+    assert load(tmp_path / "run" / "baseline").recipe.training.devices == 2
     assert load(tmp_path / "run").evaluate("test")["miou"] is not None
 
 
@@ -184,7 +196,7 @@ def start_ranks(folder: Path, *words: object, mains: Sequence[Callable[[], None]
 def train_and_keep(file: Path, main: Callable[[], None]) -> None:
     """The command, then the state of the method that this rank trained."""
     methods: list[Method] = []
-    build = start.build_method
+    build = build_method
 
     def build_and_remember(*arguments: Any) -> Method:
         methods.append(build(*arguments))

@@ -20,6 +20,10 @@ def train(
     labels: Annotated[str | None, typer.Option(help="Which masks to use: 1/30, a count, or a file of names.")] = None,
     split_seed: Annotated[int | None, typer.Option(help="The seed of the random draw of masks.")] = None,
     precision: Annotated[str | None, typer.Option(help="The precision: auto, 32, bf16 or 16.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Network, crops and steps: small, base or large. A folder without a GPU has small."),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change any setting of the recipe: training.steps=2000."),
@@ -27,13 +31,21 @@ def train(
     baseline: Annotated[
         bool, typer.Option("--baseline", help="Train the supervised baseline too, and compare per class.")
     ] = False,
+    folds: Annotated[
+        int | None,
+        typer.Option(help="Without a val set: train on parts of the labeled images, and score each on the others."),
+    ] = None,
+    final: Annotated[
+        bool, typer.Option("--final/--no-final", help="After the folds, train on all labeled images.")
+    ] = True,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
 ) -> None:
     """Train a model on a dataset folder, or by a recipe file."""
-    from fewmask.recipe import parse_settings, recipe_for
+    from fewmask.recipe import parse_settings
     from fewmask.report import write_report_of
-    from fewmask.study.baseline import resume_with_baseline, train_with_baseline
-    from fewmask.training.start import train_recipe
+    from fewmask.run.folds import FoldsFolder
+    from fewmask.study.train import go_on, train_as_asked
+    from fewmask.training.preset import recipe_to_train
     from fewmask.training.stopping import Interrupted
 
     screen = console()
@@ -47,19 +59,22 @@ def train(
     changes = {key: value for key, value in flags.items() if value is not None}
     try:
         if resume is not None:
-            if source or out or changes or settings or baseline:
+            if source or out or changes or settings or preset or baseline or folds or not final:
                 raise UserError("a resumed run keeps its recipe", "--resume", "Give --resume FOLDER and nothing else.")
-            run = resume_with_baseline(resume, screen)
+            run = go_on(resume, screen)
         else:
             if source is None:
                 raise UserError("there is nothing to train on", "train", "Give a dataset folder or a recipe file.")
-            recipe = recipe_for(source, changes | parse_settings(settings or []))
             if out is None:
                 raise UserError("the run needs a folder", "--out", "Give one that does not exist yet: --out runs/mine.")
-            run = (train_with_baseline if baseline else train_recipe)(recipe, out, screen)
+            recipe = recipe_to_train(source, changes | parse_settings(settings or []), preset, screen)
+            run = train_as_asked(recipe, out, baseline, folds, final, screen)
     except Interrupted:
         say(screen, f"Stopped, and saved. Go on with: fewmask train --resume {in_command(resume or out)}")
         raise typer.Exit(130) from None
+    if not run.is_begun:  # folds without a final model
+        say(screen, f"Done. The scores are in {FoldsFolder(run.path).scores_file}")
+        return
     say(screen, f"Done. Score it: fewmask evaluate {in_command(run.path)}")
     say(screen, f"      Use it:   fewmask predict {in_command(run.path)} IMAGES --out DIR")
     if run.features_picture.exists():

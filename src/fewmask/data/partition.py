@@ -74,14 +74,15 @@ def _chosen_names(folder: Folder, candidates: Sequence[Sample], labels: str | in
         if not Path(text).is_file():
             raise UserError(f"{text!r} is no share, no number and no file", "labels", FORMS)
         return listed_names(Path(text), (*candidates, *folder.left_out), "train image with a mask")
-    order = sorted(candidates, key=lambda sample: _draw_key(split_seed, sample.name))
+    order = sorted(candidates, key=lambda sample: draw_key(split_seed, sample.name))
     if count < len(order):
-        chosen = _cover_classes(_presence(order, folder.classes), count)
+        chosen = _cover_classes(presence_of(order, folder.classes), count)
         return [order[position].name for position in chosen]
     return [sample.name for sample in order]
 
 
-def _draw_key(split_seed: int, name: str) -> bytes:
+def draw_key(split_seed: int, name: str) -> bytes:
+    """The key by which the images of a draw are ordered."""
     return hashlib.sha256(f"{split_seed} {name}".encode()).digest()
 
 
@@ -127,7 +128,7 @@ def _next_exchange(common: Int64[Tensor, "n k"], chosen: list[int]) -> tuple[int
     return None
 
 
-def _presence(samples: Sequence[Sample], classes: Classes) -> Bool[Tensor, "n k"]:
+def presence_of(samples: Sequence[Sample], classes: Classes) -> Bool[Tensor, "n k"]:
     """Whether each mask holds each class; all masks are read for it."""
 
     def classes_in(sample: Sample) -> list[bool]:

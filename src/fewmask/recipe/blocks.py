@@ -26,6 +26,9 @@ class DataConfig(Settings):
     """A file of names: these images of val/ alone belong to the data set. None: all images of val/."""
     test_list: Path | None = None
     """A file of names: these images of test/ alone belong to the data set. None: all images of test/."""
+    held_out: Path | None = None
+    """A file of names: these labeled images of train/ are kept from the training, and take the place of val. `--folds`
+    writes such files. None: val is what val/ holds."""
     labels: str | int | None = None
     """Which masks to use: a share such as `1/30`, a count, or a file of names. None: every mask."""
     split_seed: int = Field(0, ge=0)
@@ -34,7 +37,9 @@ class DataConfig(Settings):
     """A factor or (height, width), to which images and masks are resized before cropping. Scores are computed at the
     full size in any case."""
     crop: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
-    """The side, or (height, width), of the crops. None: the size of the largest image, but at most 512."""
+    """The side, or (height, width), of the crops. None: the size of the largest image, but at most `largest_crop`."""
+    largest_crop: PositiveInt = 512
+    """The longest side of crops whose size `crop` leaves open."""
     cache: bool | None = None
     """Keep decoded images in RAM. None: only if they take less than half of the free RAM, counted once per process."""
     workers: int | None = Field(None, ge=0, le=512)
@@ -99,6 +104,10 @@ class TrainingConfig(Settings):
     accumulate: PositiveInt = 1
     """The number of batches in a step. They run one after the other, and the step uses the mean of their gradients:
     large batches fit into little memory."""
+    memory: Literal["as_set", "auto"] = "as_set"
+    """auto: before the run, steps are tried, and the largest batches up to those of the recipe are taken that fit into
+    the memory of the device. A step has as many of them as make up the same number of images (`accumulate`). Where not
+    even the smallest batch fits, crops get smaller. The recipe of the run holds what was found."""
     clip_norm: PositiveFloat | None = None
     """The largest norm of the gradients of the recipe's optimizer; a larger norm is scaled down. None: no limit."""
     checkpoint_every: PositiveInt = 200

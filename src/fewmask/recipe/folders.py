@@ -12,16 +12,29 @@ from fewmask.recipe.blocks import DataConfig, SourceConfig
 def target_folder(data: DataConfig) -> Folder:
     """The samples of a data set. If the recipe has a list for a split, only the samples in the list remain.
 
+    Images that are held out are in val alone.
+
     Raises:
-        UserError: for the reasons of `read_folder` and `listed_names`.
+        UserError: for the reasons of `read_folder` and `listed_names`, or an image that is held out has no mask.
     """
     folder = read_folder(data.root)
-    return replace(
+    listed = replace(
         folder,
         train=_in_list(folder.train, data.train_list, "train", folder.left_out),
         val=_in_list(folder.val, data.val_list, "val"),
         test=_in_list(folder.test, data.test_list, "test"),
     )
+    return listed if data.held_out is None else _without(listed, data.held_out)
+
+
+def _without(folder: Folder, held_out: Path) -> Folder:
+    """The folder whose val is the train images that the list names."""
+    val = _in_list(folder.train, held_out, "train")
+    bare = [sample.name for sample in val if sample.mask is None]
+    if bare:
+        raise UserError(f"the train image {bare[0]} has no mask to be scored by", held_out, "Leave it out of the list.")
+    names = {sample.name for sample in val}
+    return replace(folder, train=tuple(sample for sample in folder.train if sample.name not in names), val=val)
 
 
 def source_folder(source: SourceConfig, target: Folder) -> Folder:

@@ -14,17 +14,22 @@ from fewmask.models.weights import NOT_ON_DISK
 from fewmask.recipe.blocks import Recipe, make_method_config, method_named
 from fewmask.recipe.mistakes import explained
 from fewmask.recipe.moved import with_moved_settings
+from fewmask.recipe.presets import blocks_of_preset
 from fewmask.settings import Settings
 from fewmask.yaml_text import YamlError, parse_yaml
 
 
-def recipe_for(source: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
-    """The recipe file `source`, or the default recipe for the dataset folder `source`, with changes by key path."""
+def recipe_for(source: Path, changes: Mapping[str, Any] | None = None, preset: str = "") -> Recipe:
+    """The recipe file `source`, or the default recipe for the dataset folder `source`, with changes by key path.
+
+    A preset gives the settings that neither the file nor the changes name.
+    """
     if source.name == "dataset.yaml":
         raise UserError("this names the classes of a dataset, and is no recipe", source, f"Give {source.parent}.")
     if source.suffix in (".yaml", ".yml"):
-        return read_recipe(source, changes)
-    return make_recipe({"data": {"root": str(source)}, "method": DEFAULT}, changes, "settings")
+        return make_recipe(_merged(blocks_of_preset(preset), _blocks_in(source)), changes, str(source))
+    blocks = {"data": {"root": str(source)}, "method": DEFAULT}
+    return make_recipe(_merged(blocks_of_preset(preset), blocks), changes, "settings")
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, Any]:
@@ -62,6 +67,10 @@ def make_recipe(
 
 def read_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
     """A recipe file; a relative data.root is taken from where the command runs."""
+    return make_recipe(_blocks_in(path), changes, str(path))
+
+
+def _blocks_in(path: Path) -> dict[str, Any]:
     try:
         settings = parse_yaml(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
@@ -74,7 +83,7 @@ def read_recipe(path: Path, changes: Mapping[str, Any] | None = None) -> Recipe:
         ) from None
     if not isinstance(settings, dict):
         raise UserError("a recipe has the keys data, net, method and training", path, "Start from one in recipes/.")
-    return make_recipe(settings, changes, str(path))
+    return settings
 
 
 def recipe_yaml(recipe: Recipe) -> str:

@@ -30,6 +30,7 @@ _FREE = (  # what a resumed run may change: places of files, device, speed, and 
     "data.train_list",
     "data.val_list",
     "data.test_list",
+    "data.held_out",
     "source.root",
     "source.train_list",
     "data.cache",

@@ -18,6 +18,7 @@ RUN/  recipe.yaml              every setting of the run, defaults included; its 
       report.html              the page about the finished run (report/report.py)
       scores_SPLIT.json        the scores of the finished run on val, test or train (run/scores.py)
       baseline/                the run folder of the supervised baseline, if one was trained
+      folds/                   the runs of a cross-validation (run/folds.py)
       .lock                    held by the process that trains here
 
 Only this package parses these files. A reader raises a UserError of one line if a file is lost or damaged.
@@ -152,13 +153,13 @@ class RunFolder:
             UserError: the folder is in use, which is decided while no other process can write there, or it cannot be
                 written.
         """
-        self._check_is_free()  # also here, so that nothing at all is written into a folder that is somebody else's
+        self.check_is_free()  # also here, so that nothing at all is written into a folder that is somebody else's
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise self._cannot_write(error) from None
         with self.claimed():
-            self._check_is_free()
+            self.check_is_free()
             try:
                 if self.is_begun:
                     self._clear()
@@ -170,7 +171,7 @@ class RunFolder:
                 raise self._cannot_write(error) from None
             yield
 
-    def _check_is_free(self) -> None:
+    def check_is_free(self) -> None:
         """Raises UserError if the folder holds a run that has saved something, or what is of no run."""
         if self.is_begun and not self.labeled_file.exists():
             raise UserError("this folder holds a recipe.yaml that is of no run", self.path, _ANOTHER)

@@ -10,7 +10,7 @@ from fewmask.recipe.folders import target_folder
 from fewmask.run.folder import RunFolder
 from fewmask.say import say
 from fewmask.training.check_data import check_scored
-from fewmask.training.device import num_processes
+from fewmask.training.device import is_first_process, wait_for_all
 from fewmask.training.start import resume_run, train_recipe
 from fewmask.use.model import load
 from fewmask.use.tables import print_columns, print_selected
@@ -25,19 +25,21 @@ def train_with_baseline(recipe: Recipe, out: Path, console: Console | None = Non
     Raises:
         UserError: val has no masks to compare on; this is checked before any training. Nothing is scored on test.
     """
-    if recipe.method_type.baseline is None:
-        what = f"{recipe.method.name} is the baseline itself"
-        raise UserError(what, "--baseline", "Leave it out, or choose another --method.")
-    if num_processes(recipe.training) > 1:
-        fix = f"Start two runs, one with --method {recipe.method_type.baseline}, and compare their scores."
-        raise UserError("--baseline works in one process, and this run has several", "--baseline", fix)
+    check_has_baseline(recipe)
     folder = target_folder(recipe.data)
     if not any(sample.mask for sample in folder.val):
-        fix = "Keep some images with masks there to compare on, or leave out --baseline."
+        fix = "Add --folds 3 to compare on the labeled images, keep some images there, or leave out --baseline."
         raise UserError("there are no masks", folder.root / "val" / "masks", fix)
     check_scored(folder.val, folder.classes)
     console = console or Console(stderr=True)
-    return _with_baseline(train_recipe(recipe, out, console, baseline_of(recipe)), console)
+    return _with_baseline(train_recipe(recipe, out, console, baseline_of), console)
+
+
+def check_has_baseline(recipe: Recipe) -> None:
+    """Raises UserError if the method of the recipe is a baseline itself."""
+    if recipe.method_type.baseline is None:
+        what = f"{recipe.method.name} is the baseline itself"
+        raise UserError(what, "--baseline", "Leave it out, or choose another --method.")
 
 
 def resume_with_baseline(out: Path, console: Console | None = None) -> RunFolder:
@@ -47,9 +49,15 @@ def resume_with_baseline(out: Path, console: Console | None = None) -> RunFolder
 
 
 def _with_baseline(run: RunFolder, console: Console) -> RunFolder:
-    """Trains what the baseline of a finished run lacks, if the run was started with one, and compares both."""
+    """Trains what the baseline of a finished run lacks, if the run was started with one, and compares both.
+
+    Of several processes the first compares, and the others wait.
+    """
     if run.baseline.is_begun:
-        compare_with_baseline(run, resume_run(run.baseline.path, console), console)
+        baseline = resume_run(run.baseline.path, console)
+        if is_first_process():
+            compare_with_baseline(run, baseline, console)
+        wait_for_all()
     return run
 
 

@@ -63,6 +63,7 @@ def run_of(recipe: Recipe, study: str, data: str, source: str = "", variant: str
 
 _IN_OTHER_COLUMNS = {
     *("data.root", "data.train_list", "data.val_list", "data.test_list", "data.labels", "data.split_seed"),
+    "data.held_out",
     *("data.resize", "data.crop", "source", "source.root", "source.train_list", "pretrain"),
     *("net.arch", "net.encoder", "net.weights", "training.steps", "training.seed"),
 }

@@ -8,6 +8,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.plugins.precision import MixedPrecision
+from torch import distributed
 from torch.amp.grad_scaler import GradScaler
 from torch.nn.parallel import DistributedDataParallel
 
@@ -36,22 +37,46 @@ def launch_fabric(training: TrainingConfig) -> Fabric:
     if device == "cuda" and local > torch.cuda.device_count():
         what = f"the run has {local} processes on this machine, which has {torch.cuda.device_count()} GPUs"
         raise UserError(what, "training.devices", "Start it with torchrun where it has as many.")
-    plugins: list[Any] = [LightningEnvironment()] if _is_alone_in_slurm() else []
-    precision = _precision(training.precision, device)
-    if precision == "16":
-        half = MixedPrecision("16-mixed", device)
-        half.scaler = None  # the trainer scales the loss itself, because it has several optimizers and clips gradients
-        plugins.append(half)
     fabric = Fabric(
         accelerator=device,
         strategy="ddp_find_unused_parameters_true" if ranks > 1 else "auto",  # heads are unused while their terms wait
         devices=local,
         num_nodes=max(1, ranks // local),
-        plugins=plugins or None,
-        precision={"32": "32-true", "bf16": "bf16-mixed", "16": None}[precision],
+        **_environment_and_precision(training, device, alone=_is_alone_in_slurm()),
     )
     fabric.launch()
     return fabric
+
+
+def lone_fabric(training: TrainingConfig) -> Fabric:
+    """This process on its device and in the recipe's precision, even if it is a rank of several."""
+    device = choose_device(training.device, "training.device")
+    return Fabric(accelerator=device, devices=1, **_environment_and_precision(training, device, alone=True))
+
+
+def _environment_and_precision(training: TrainingConfig, device: str, alone: bool) -> dict[str, Any]:
+    """Arguments of a Fabric; `alone` says that no launcher is to be asked for other processes."""
+    plugins: list[Any] = [LightningEnvironment()] if alone else []
+    precision = _precision(training.precision, device)
+    if precision == "16":
+        half = MixedPrecision("16-mixed", device)
+        half.scaler = None  # the trainer scales the loss itself, because it has several optimizers and clips gradients
+        plugins.append(half)
+    return {
+        "plugins": plugins or None,
+        "precision": {"32": "32-true", "bf16": "bf16-mixed", "16": None}[precision],
+    }
+
+
+def is_first_process() -> bool:
+    """Whether this process is the first of its run; false only for other ranks of a launched Fabric."""
+    return not distributed.is_initialized() or distributed.get_rank() == 0
+
+
+def wait_for_all() -> None:
+    """Returns when all processes of a run have come here."""
+    if distributed.is_initialized():
+        distributed.barrier()
 
 
 def num_processes(training: TrainingConfig) -> int:

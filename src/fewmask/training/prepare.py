@@ -11,14 +11,13 @@ from fewmask.data.partition import Partition, draw_partition, is_list
 from fewmask.data.store import FileStore, MemoryStore, Resize, Store, fits_in_memory
 from fewmask.errors import UserError
 from fewmask.methods import Tools
-from fewmask.recipe import Recipe
+from fewmask.recipe import DataConfig, Recipe
 from fewmask.recipe.folders import source_folder, target_folder
 from fewmask.run.validation import steps_between_val_scores
 from fewmask.training.check_data import check_labeled, check_scored, check_unlabeled
 from fewmask.training.device import num_local_processes
 from fewmask.training.readers import num_workers
 
-_LARGEST_CROP = 512
 _MOST_PADDING = 8  # times an image; a larger crop is a slip of the finger
 _MOST_WORKERS = 8
 
@@ -84,7 +83,7 @@ def prepare_data(recipe: Recipe) -> TrainingData:
         labeled = MemoryStore(labeled)
         unlabeled = unlabeled and MemoryStore(unlabeled)
         of_source = of_source and MemoryStore(of_source)
-    crop, num_ranks = _crop(data.crop, sizes), num_local_processes(recipe.training)
+    crop, num_ranks = _crop(data, sizes), num_local_processes(recipe.training)
     cores = (os.cpu_count() or 1) // num_ranks
     useful = 0 if cached else min(max(cores, 1), _MOST_WORKERS)
     workers = num_workers(data.workers, useful, recipe.training, crop, num_ranks)
@@ -134,12 +133,12 @@ def _source(recipe: Recipe, target: Folder) -> tuple[Folder | None, Resize]:
     return source_folder(recipe.source, target), resize
 
 
-def _crop(crop: int | tuple[int, int] | None, sizes: list[tuple[int, int]]) -> tuple[int, int]:
+def _crop(data: DataConfig, sizes: list[tuple[int, int]]) -> tuple[int, int]:
     heights, widths = zip(*sizes, strict=True)
     largest = max(heights), max(widths)
-    if crop is None:
-        return min(largest[0], _LARGEST_CROP), min(largest[1], _LARGEST_CROP)
-    height, width = (crop, crop) if isinstance(crop, int) else crop
+    if data.crop is None:
+        return min(largest[0], data.largest_crop), min(largest[1], data.largest_crop)
+    height, width = (data.crop, data.crop) if isinstance(data.crop, int) else data.crop
     if height > _MOST_PADDING * largest[0] or width > _MOST_PADDING * largest[1]:
         most = f"{largest[1]} x {largest[0]} (width x height)"
         what = f"crops are to be {width} x {height}, but no image is larger than {most}"

@@ -1,11 +1,10 @@
 """Starts a training from a recipe in a new run folder, or goes on with the run in an old one."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 
-import torch
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import track
@@ -14,8 +13,7 @@ from torch.optim import Optimizer
 
 from fewmask.data.store import MemoryStore, Picture, every_picture
 from fewmask.errors import UserError
-from fewmask.methods import Method, Pretraining
-from fewmask.ops.draw import Purpose, seed_at
+from fewmask.methods import Method
 from fewmask.recipe import Recipe, with_absolute_paths
 from fewmask.run.atomic import write_bytes
 from fewmask.run.checkpoint import (
@@ -30,12 +28,15 @@ from fewmask.run.files import read_bytes
 from fewmask.run.folder import Beginning, RunFolder, check_data_is_there
 from fewmask.run.validation import ValScore, selected_val_score, selects, val_scores_so_far
 from fewmask.say import say
+from fewmask.training.build import build_method
 from fewmask.training.capture import CapturedSteps, can_capture
 from fewmask.training.compiled import compile_networks, compiler_is_there
 from fewmask.training.device import fit_to_device, launch_fabric, loss_scaler
+from fewmask.training.fit import fitted
 from fewmask.training.hooks.alarms import Alarms
 from fewmask.training.hooks.checkpoints import Checkpoints
 from fewmask.training.hooks.feature_picture import FeaturePicture
+from fewmask.training.hooks.forecast import Forecast
 from fewmask.training.hooks.journal import Journal
 from fewmask.training.hooks.validation import Validation
 from fewmask.training.optimizers import build_optimizers
@@ -47,25 +48,42 @@ _RESTORE = "Restore the data to go on, or start another run with another --out."
 
 
 def train_recipe(
-    recipe: Recipe, out: Path, console: Console | None = None, baseline: Recipe | None = None
+    recipe: Recipe, out: Path, console: Console | None = None, baseline: Callable[[Recipe], Recipe] | None = None
 ) -> RunFolder:
     """Trains by the recipe in the new folder `out`, which then holds the finished model.
 
-    With a recipe for its baseline, the folder holds the run of the baseline too, which `resume_run` trains.
+    Args:
+        recipe: the recipe.
+        out: the folder.
+        console: where to print.
+        baseline: makes the recipe of a baseline from that of the run. The folder then holds the run of the baseline
+            too, which `resume_run` trains.
     """
+    console = console or Console(stderr=True)
     fabric = launch_fabric(recipe.training)
     recipe = with_absolute_paths(recipe)
     if fabric.world_size > 1:  # the batches depend on this number
-        recipe = _on_devices(recipe, fabric.world_size)
-    data = prepare_data(recipe)
+        recipe = on_devices(recipe, fabric.world_size)
+    run = RunFolder(out)
+    recipe, data = prepared(recipe, run, fabric, console)
     method = build_method(recipe, data)
     _check_long_enough(recipe, method)
-    run, beginning = RunFolder(out), Beginning(recipe, data.classes, data.partition, data.source_names)
-    beside = None if baseline is None else _beginning(with_absolute_paths(baseline))
+    beginning = Beginning(recipe, data.classes, data.partition, data.source_names)
+    beside = None if baseline is None else _beginning(with_absolute_paths(baseline(recipe)))
     with run.begun(beginning, beside) if fabric.is_global_zero else nullcontext():
-        _train(fabric, recipe, data, method, run, console or Console(stderr=True))
+        _train(fabric, recipe, data, method, run, console)
     fabric.barrier()
     return run
+
+
+def prepared(recipe: Recipe, run: RunFolder, fabric: Fabric, console: Console) -> tuple[Recipe, TrainingData]:
+    """The recipe with the sizes that fit, if it asks for them, and the data of the run."""
+    data = prepare_data(recipe)
+    if recipe.training.memory == "auto":
+        run.check_is_free()  # before the steps that are tried, which take a while
+        recipe = fitted(recipe, data, fabric, console)
+        data = prepare_data(recipe)
+    return recipe, data
 
 
 def resume_run(out: Path, console: Console | None = None) -> RunFolder:
@@ -83,7 +101,7 @@ def resume_run(out: Path, console: Console | None = None) -> RunFolder:
     if latest_checkpoint(run) is not None:  # its weights are used; those of the start may be gone
         net, own = recipe.net.model_copy(update={"weights": "none"}), recipe.method.with_weights(lambda _: "none")
         start = recipe.model_copy(update={"net": net, "method": own})
-    fabric = launch_fabric(_on_devices(recipe, recipe.training.devices or 1).training)
+    fabric = launch_fabric(on_devices(recipe, recipe.training.devices or 1).training)
     with run.claimed() if fabric.is_global_zero else nullcontext():
         if fabric.is_global_zero and (run.recipe() != recipe or run.is_finished):
             fix = "Give the same command again, to see what it left."
@@ -100,18 +118,9 @@ def _beginning(recipe: Recipe) -> Beginning:
     return Beginning(recipe, data.classes, data.partition, data.source_names)
 
 
-def _on_devices(recipe: Recipe, count: int) -> Recipe:
+def on_devices(recipe: Recipe, count: int) -> Recipe:
+    """The recipe with this number of devices."""
     return recipe.model_copy(update={"training": recipe.training.model_copy(update={"devices": count})})
-
-
-@enough_memory("Free it, or take a smaller network, or smaller sizes in the settings of the method.")
-def build_method(recipe: Recipe, data: TrainingData) -> Method:
-    """The method with newly initialized weights; equal recipes give equal weights."""
-    torch.manual_seed(seed_at(Purpose.WEIGHTS, recipe.training.seed))
-    method = recipe.method_type(recipe.method, data.tools(recipe))  # type: ignore[call-arg, arg-type]
-    if recipe.pretrain is not None:
-        method.prelude = Pretraining(recipe.pretrain, method.student.feature_dim, len(data.classes))
-    return method
 
 
 def _check_long_enough(recipe: Recipe, method: Method) -> None:
@@ -172,6 +181,7 @@ def _run_trainer(
         names = data.classes.names
         so_far = val_scores_so_far(run, recipe, trainer.done, lambda text: say(console, text, "yellow"))
         trainer.hooks += [Journal(run, names, training.steps, trainer.done, console), Alarms(names, console)]
+        trainer.hooks.append(Forecast(console))
     trainer.hooks.append(Validation(run, data.folder, recipe, so_far))
     if training.feature_picture:
         trainer.hooks.append(FeaturePicture(run, data, recipe, console))

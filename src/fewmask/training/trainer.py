@@ -40,6 +40,7 @@ class Trainer:
         take: takes a step of the loop. This is `step`, or something that does the same faster, such as captured steps.
         stages: the stages of the run; `lengths` holds their numbers of steps.
         position: how far the run is.
+        phase: the phase of the last step in its stage.
         rate: the learning rate of the last step.
         waited: seconds that the last step waited for its batches.
         stopping: whether the run was asked to stop; it stops after the hooks of this step.
@@ -60,7 +61,7 @@ class Trainer:
         self.hooks, self.scaler = list(hooks), scaler
         self.stages = method.course()
         self.lengths = stage_lengths([stage.share for stage in self.stages], training.steps)
-        self.position = Position()
+        self.position, self.phase = Position(), 0
         self.rate, self.waited, self.stopping, self.wants_checkpoint = 0.0, 0.0, False, False
         self.take: Callable[..., Step] = self.step
         self._module = self.fabric.setup_module(method)
@@ -85,6 +86,13 @@ class Trainer:
     def ends_stage(self) -> bool:
         """Whether the last step was the last one of its stage."""
         return self.position.step == self.lengths[self.position.stage]
+
+    @property
+    def has_more_phases(self) -> bool:
+        """Whether a later step of the run does other work than the last one."""
+        stage = self.position.stage
+        is_last_stage = stage >= len(self.stages) - 1
+        return not is_last_stage or self.phase < len(self.method.phases(self.stages[stage].name, self.lengths[stage]))
 
     def step(self, now: Now, *batches: Batch) -> Step:
         """Runs forward, backward, the optimizers, and what the method does after an update.
@@ -163,7 +171,9 @@ class Trainer:
                 place = (self.training.seed, self.position.stage, step, self.fabric.global_rank)
                 torch.manual_seed(seed_at(Purpose.STEP, *place))
                 self.rate = set_rates(self.optimizers, stage.rate * (1 - step / steps) ** self.training.poly_power)
-                result = self.take(self.method.now(step, steps, stage.name), *read)
+                now = self.method.now(step, steps, stage.name)
+                result = self.take(now, *read)
+                self.phase = now.phase
                 self.position = Position(self.position.stage, step + 1)
                 self.stopping = not self.ends_stage and self._vote.stops()
                 self.wants_checkpoint = False

@@ -5,7 +5,7 @@ import torch
 
 from fewmask.data.store import MemoryStore, Picture, every_picture, fits_in_memory
 
-FREE = "fewmask.data.store.memory._free_bytes"
+FREE = "fewmask.data.store.memory.free_ram"
 
 
 class CountingStore:

@@ -1,8 +1,8 @@
 """A store that keeps in RAM what another store has decoded, and a check that the RAM is large enough."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
+from fewmask.data.ram import free_ram
 from fewmask.data.store.store import Picture, Store
 
 
@@ -39,13 +39,4 @@ def fits_in_memory(sizes: Sequence[tuple[int, int]], num_ranks: int = 1, share: 
         share: the largest share of the free RAM, in [0, 1].
     """
     needed = 4 * sum(height * width for height, width in sizes)
-    return num_ranks * needed <= share * _free_bytes()
-
-
-def _free_bytes() -> int:
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
-        for line in meminfo.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return 4 * 2**30  # on other systems than Linux: assume a small machine
+    return num_ranks * needed <= share * free_ram()

@@ -25,6 +25,7 @@ from fewmask.run.metrics import MetricsWriter
 from fewmask.say import say
 from fewmask.training.hooks.events import EventFile
 from fewmask.training.hooks.finite import check_finite
+from fewmask.training.hooks.forecast import duration
 from fewmask.training.hooks.hook import Hook
 
 if TYPE_CHECKING:
@@ -126,7 +127,8 @@ class Journal(Hook):
         note = f"{terms} | {values['steps_per_second']:.2f} steps/s | {values['memory_gib']:.1f} GiB"
         self._progress.note = note
         if not self._console.is_terminal and step * 20 // self._total != (step - steps) * 20 // self._total:
-            say(self._console, f"step {step}/{self._total} | {note}")
+            left = duration((self._total - step) / values["steps_per_second"])
+            say(self._console, f"step {step}/{self._total} | {note} | {left} left")
 
 
 class _Bar(Progress):
