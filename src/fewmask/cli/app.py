@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fewmask.cli.compare import compare
 from fewmask.cli.convert import convert
 from fewmask.cli.demo import demo
 from fewmask.cli.doctor import doctor
@@ -26,7 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train a semantic segmentation model from a handful of labeled masks and many unlabeled images.",
 )
-for command in (demo, doctor, convert, train, evaluate, report, predict, export, settings):
+for command in (demo, doctor, convert, train, compare, evaluate, report, predict, export, settings):
     app.command()(command)
 
 

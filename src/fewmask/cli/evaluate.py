@@ -11,7 +11,9 @@ from fewmask.cli.console import console, progress
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    split: Annotated[str, typer.Option(help="The split: val, test or train.")] = "val",
+    split: Annotated[
+        str, typer.Option(help="The split: val, test, train, or unlabeled: masks not learned from.")
+    ] = "val",
     data: Annotated[Path | None, typer.Option(help="Another dataset folder with the same classes.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
     device: Annotated[str, typer.Option(help="The device: auto, cpu, cuda or mps.")] = "auto",

@@ -37,13 +37,14 @@ def evaluate(
     tick: Tick = no_tick,
     data: Path | None = None,
 ) -> dict[str, Any]:
-    """Scores of a run's networks on `val`, `test` or `train`; scores on the run's own data are kept in its folder.
+    """Scores of a run's networks on a split; scores on the run's own data are kept in its folder.
 
     Args:
         run: the run; scores on its own data are kept in its folder.
         recipe: the recipe of the run; it names the data and the network that the run ships.
         networks: the networks by name.
-        split: the split of the data.
+        split: `val`, `test`, `train`, or `unlabeled`: the images of train that have masks, and whose masks the run did
+            not learn from.
         tick: called after every image.
         data: another dataset folder with the same classes; None: the run's own data.
 
@@ -53,7 +54,11 @@ def evaluate(
     if data is None:
         check_data_is_there(run, recipe)
     folder = target_folder(recipe.data) if data is None else read_folder(data)
-    samples = labeled_samples({"train": folder.train, "val": folder.val, "test": folder.test}, split, folder.root)
+    splits = {"train": folder.train, "val": folder.val, "test": folder.test}
+    if data is None:
+        learned = set(run.labeled_names())
+        splits["unlabeled"] = tuple(sample for sample in folder.train if sample.name not in learned)
+    samples = labeled_samples(splits, split, folder.root)
     shipped = recipe.networks[0]
     check_same_classes(networks[shipped].classes, folder)
     selected = selected_val_score(run, recipe)
