@@ -143,6 +143,10 @@ def plan_study(
     if recipe.training.select != "last":
         fix = "Leave training.select out: a method that is scored more often would gain by it."
         raise UserError("a comparison takes the last step of every run", "training.select", fix)
+    needy = [method.name for method in compared if _source_use(method) in ("required", "alone")]
+    if needy and recipe.source is None:
+        what = f"{needy[0]} learns from a source domain, and the comparison has none"
+        raise UserError(what, "--methods", "Add it: --set source=FOLDER.")
     recipe = recipe_of(baseline, "harness", recipe, changes)
     folder = target_folder(recipe.data)
     splits = {"test": folder.test, "val": folder.val}
@@ -198,12 +202,16 @@ def _methods(names: Sequence[str]) -> tuple[tuple[type[Method], ...], type[Metho
     baselines = dict.fromkeys(method.baseline or method.name for method in chosen)
     if _EVERY in names:
         baselines = {str(method_named(DEFAULT).baseline): None} | baselines
-        chosen = [method for method in METHODS if method.baseline in baselines]
+        chosen = [method for method in METHODS if method.baseline in baselines and _source_use(method) == "optional"]
     if len(baselines) > 1:
         what = f"the methods are compared with different baselines: {', '.join(baselines)}"
         raise UserError(what, "--methods", "Compare those of each baseline alone.")
     (baseline,) = baselines
     return tuple(method for method in chosen if method.name != baseline), method_named(baseline)
+
+
+def _source_use(method: type[Method]) -> str:
+    return method.needs(method.Config()).source
 
 
 def _check_settings(settings: Mapping[str, Any]) -> None:

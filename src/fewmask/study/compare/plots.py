@@ -41,7 +41,10 @@ def write_plots(lines: Sequence[Line], baseline: str, scored: str, folder: Path)
 
 
 def over_labels(lines: Sequence[Line], baseline: str, scored: str) -> "Figure":
-    """A line for each method: mIoU over the number of masks, with the 95 % interval where there are several draws."""
+    """A line for each method: mIoU over the number of masks, with the 95 % interval where there are several draws.
+
+    The axis follows the means: of two draws, an interval may be longer than the picture.
+    """
     from matplotlib.figure import Figure
 
     shown = [line for line in lines if scored in line.miou]
@@ -67,10 +70,12 @@ def over_labels(lines: Sequence[Line], baseline: str, scored: str) -> "Figure":
         if line.labels == ALL and line.row == baseline:
             axis.axhline(line.miou[scored].mean, color=_GRAY, linestyle=(0, (1, 2)), linewidth=1)
             text = f"{baseline}, all {line.num_masks} masks"
-            axis.annotate(text, (0.01, line.miou[scored].mean), (0, 3), axis.get_yaxis_transform(), "offset points")
+            place_of_text = (1, line.miou[scored].mean), (0, 3), axis.get_yaxis_transform(), "offset points"
+            axis.annotate(text, *place_of_text, fontsize=8, ha="right")
     axis.set(xlabel="masks", ylabel=f"mIoU on {scored} (%)", xscale="log")
     axis.set_xticks(counts, [str(count) for count in counts])
     axis.minorticks_off()
+    axis.set_ylim(*_around([line.miou[scored].mean for line in shown], 0.5))
     if len(counts) == 1:
         axis.set_xlim(counts[0] / 1.5, counts[0] * 1.5)
     _plain(axis)
@@ -88,6 +93,7 @@ def gains(lines: Sequence[Line], scored: str) -> "Figure":
     size = (4.2 * len(labels) + 1, 1.2 + 0.28 * max(longest, 1))
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(1, len(labels), squeeze=False, sharex=True)[0]
+    panels[0].set_xlim(*_around([0.0, *(line.gains[scored].mean for line in gained)], 0.7))
     for axis, name in zip(panels, labels, strict=True):
         own = sorted((line for line in gained if line.labels == name), key=lambda line: line.gains[scored].mean)
         means = [line.gains[scored].mean for line in own]
@@ -120,6 +126,13 @@ def _look(name: str, methods: Sequence[str], baseline: str) -> dict[str, Any]:
 def _reach(value: Any) -> tuple[float, float]:
     """How far the interval reaches to either side of the mean; 0 without an interval."""
     return (0, 0) if math.isnan(value.low) else (value.mean - value.low, value.high - value.mean)
+
+
+def _around(means: Sequence[float], share: float) -> tuple[float, float]:
+    """The limits of an axis that shows all means, with room on both sides; longer intervals leave the picture."""
+    low, high = min(means, default=0), max(means, default=0)
+    room = max(1.0, share * (high - low))
+    return low - room, high + room
 
 
 def _plain(axis: Any) -> None:

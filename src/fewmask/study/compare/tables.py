@@ -112,7 +112,7 @@ def page(lines: Sequence[Line], scored: str, failures: Mapping[str, str]) -> str
 def _titled(lines: Sequence[Line], scored: str) -> list[tuple[str, list[list[str]]]]:
     return [
         (
-            f"mIoU on {scored} in percent, over all draws, ± half of the 95 % interval. Gains are over the baseline with "
+            f"mIoU on {scored} in percent over the draws, ± half of the 95 % interval. Gains are over the baseline with "
             "the same draws, and shares are of its gap to all masks",
             score_table(lines, scored),
         ),

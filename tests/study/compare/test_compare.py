@@ -1,0 +1,212 @@
+"""A comparison goes on from where it stands, names what fails, and says what its rows say."""
+
+import csv
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from here import Finished, Here, compared, planned
+from safetensors.torch import load_file
+
+from fewmask.errors import UserError
+from fewmask.run.folder import RunFolder
+from fewmask.study.compare.folder import JobFolder
+from fewmask.study.compare.launchers import Cluster, Processes
+from fewmask.study.compare.plan import rows_of
+from fewmask.study.results import ResultTable
+from fewmask.training.start import train_recipe
+from toy import Child, assert_mistake, command, write_recipe
+
+Capsys = pytest.CaptureFixture[str]
+
+
+def test_every_run_is_a_row_of_the_one_schema_with_its_scores_and_cost(finished: Finished) -> None:
+    rows = ResultTable(finished.out / "results.csv").rows()
+    assert [(row.row, row.run.labels, row.run.draw, row.run.seed) for row in rows] == [
+        ("supervised", "2", "0", 0),
+        ("supervised", "all", "", 0),
+        ("cutmix", "2", "0", 0),
+        ("cps", "2", "0", 0),
+    ]
+    for row in rows:
+        hidden = {"unlabeled"} if row.run.labels == "2" else set()
+        assert {place.split for place in row.scores} == {"test", "val"} | hidden
+        assert row.run.steps == 2
+        assert row.cost.memory_gib
+        assert row.origin.machine
+
+
+def test_the_summary_has_gains_and_costs(finished: Finished) -> None:
+    baseline, cutmix, cps, everything = finished.result.lines
+    assert [line.num_masks for line in finished.result.lines] == [2, 2, 2, 4]
+    assert baseline.gains == {}
+    assert "unlabeled" not in everything.miou
+    assert cutmix.gains["val"].mean == pytest.approx(cutmix.miou["val"].mean - baseline.miou["val"].mean)
+    assert [line.passes for line in finished.result.lines] == [(4, 0), (8, 4), (16, 0), (4, 0)]
+    assert set(cps.classes["test"]) == {"ground", "box", "tree", "car"}
+
+
+def test_tables_and_pictures_are_written(finished: Finished) -> None:
+    rows = list(csv.DictReader((finished.out / "table.csv").open()))
+    assert len(rows) == 3 * 3 + 2
+    assert rows[0].keys() >= {"method", "masks", "miou", "gain", "share_of_gap", "iou/tree", "passes_with_gradient"}
+    assert "| cutmix | 2 |" in (finished.out / "table.md").read_text()
+    for name in ("labels", "gains"):
+        assert (finished.out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert "<svg" in (finished.out / f"{name}.svg").read_text()
+
+
+def test_the_same_command_again_does_nothing(finished: Finished) -> None:
+    written = {path: path.read_bytes() for path in finished.out.glob("*.csv")}
+    again = Here()
+    assert compared(finished.study, finished.out, again) == finished.result
+    assert again.names == []
+    assert {path: path.read_bytes() for path in written} == written
+
+
+def test_a_scored_run_without_a_row_is_not_trained_again_and_a_new_method_joins(
+    finished: Finished, tmp_path: Path, dataset: Path
+) -> None:
+    out = Path(shutil.copytree(finished.out, tmp_path / "study"))
+    table = out / "results.csv"
+    table.write_text("".join(line for line in table.read_text().splitlines(keepends=True) if ",cutmix," not in line))
+    before = (out / "runs" / "cutmix-2-0" / "teacher.safetensors").stat().st_mtime_ns
+    study = planned(finished.out.parent, dataset, ["cutmix", "cps", "mean_teacher"])
+    launcher = Here()
+    done = compared(study, out, launcher)
+    assert launcher.names == ["measure", "cutmix-2-0", "mean_teacher-2-0"]
+    assert (out / "runs" / "cutmix-2-0" / "teacher.safetensors").stat().st_mtime_ns == before
+    assert [line.row for line in done.lines] == ["supervised", "cutmix", "cps", "mean_teacher", "supervised"]
+
+
+def test_what_fails_is_named_and_the_rest_goes_on(tmp_path: Path, dataset: Path) -> None:
+    settings = {"training.unlabeled_batch": 1}  # too few for one of the methods
+    study = planned(tmp_path, dataset, ["fixmatch", "mean_teacher"], settings=settings, training={"steps": 1})
+    killed = Here("mean_teacher-2-0")
+    done = compared(study, tmp_path / "study", killed)
+    assert [line.row for line in done.lines] == ["supervised", "supervised"]
+    assert "needs 2 unlabeled images in a batch" in done.failures["fixmatch-2-0"]
+    assert done.failures["mean_teacher-2-0"] == "the process was killed"
+    assert "fixmatch-2-0" in (tmp_path / "study" / "failures.csv").read_text()
+    assert "needs 2 unlabeled images" in (tmp_path / "study" / "table.md").read_text()
+    again = Here()
+    assert compared(study, tmp_path / "study", again).failures.keys() == {"fixmatch-2-0"}
+    assert again.names == ["measure", "mean_teacher-2-0"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_comparison_that_is_stopped_goes_on_as_if_it_had_not_been(
+    number: signal.Signals, tmp_path: Path, dataset: Path, capsys: Capsys
+) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, "supervised", steps=200, checkpoint_every=1)
+    words = ("compare", recipe, "--methods", "cutmix", "--labels", "2", "--seeds", 1, "--out", tmp_path / "study")
+    child = Child(tmp_path, *words, "--jobs", 2)
+    first = tmp_path / "study" / "runs" / "supervised-2-0"
+    child.wait_for(lambda: any((first / "checkpoints").glob("stage0*")))
+    child.signal(number)
+    stopped = child.answer()
+    if number == signal.SIGINT:
+        assert stopped.code == 130
+        assert stopped.out.endswith("Stopped, and saved. The same command goes on from here.\n")
+    assert not RunFolder(first).is_finished
+
+    study = planned(tmp_path, dataset, ["cutmix"], training={"steps": 200, "checkpoint_every": 1, "log_every": 2})
+    assert [line.row for line in compared(study, tmp_path / "study").lines] == ["supervised", "cutmix", "supervised"]
+    unbroken = train_recipe(RunFolder(first).recipe(), tmp_path / "unbroken")
+    ours, theirs = (load_file(run.model_file("student")) for run in (RunFolder(first), unbroken))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert len(ResultTable(tmp_path / "study" / "results.csv").rows()) == 3
+
+
+@pytest.mark.slow
+def test_the_jobs_of_a_cluster_are_those_of_this_machine(tmp_path: Path, dataset: Path) -> None:
+    pytest.importorskip("submitit")
+    study = planned(tmp_path, dataset, [], training={"steps": 1})
+    launcher = Cluster("local", tmp_path / "cluster", {"timeout_min": 10})
+    done = compared(study, tmp_path / "study", launcher)  # type: ignore[arg-type]
+    assert done.failures == {}
+    assert [(line.row, line.num_masks) for line in done.lines] == [("supervised", 2), ("supervised", 4)]
+
+
+def test_an_option_that_submitit_does_not_know_is_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    with pytest.raises(UserError, match="gpu_per_nodes"):
+        Cluster("local", tmp_path, {"gpu_per_nodes": 1})
+
+
+def test_processes_share_the_threads_and_take_the_devices_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environments = []
+
+    class Running:
+        def __init__(self, words: list[str], env: dict[str, str], **_: object) -> None:
+            environments.append((env["OMP_NUM_THREADS"], env.get("CUDA_VISIBLE_DEVICES")))
+
+        def poll(self) -> None: ...
+
+    monkeypatch.setattr("subprocess.Popen", Running)
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    launcher = Processes(3, ["0", "3"])
+    for number in range(3):
+        folder = tmp_path / "jobs" / str(number)
+        folder.mkdir(parents=True)
+        launcher.start("run", JobFolder(folder))
+    assert environments == [("2", "0"), ("2", "3"), ("2", "0")]
+
+
+MISTAKES = [
+    ({"--methods": "cutmixx"}, "there is no method 'cutmixx'", "nearest: cutmix"),
+    ({"--methods": "ass"}, "ass", "source=FOLDER"),
+    ({"--methods": "cutmix,ass"}, "different baselines", "cutmix"),
+    ({"--labels": "1/3,99"}, "99 labels are asked for, but 4 train images have masks", "labels"),
+    ({"--labels": "few"}, "'few' is no share, no number and no file", "Write a share"),
+    ({"--labels": ","}, "no set of masks", "--labels"),
+    ({"--budget": "hours"}, "there is no budget 'hours'", "minutes"),
+    ({"--arm": "mine"}, "there is no arm 'mine'", "harness, own, both"),
+    ({"--devices": "cuda"}, "there is no device 'cuda'", "0,1"),
+    ({"--cluster": "pbs"}, "there is no cluster 'pbs'", "slurm, local"),
+    ({"--cluster-set": "timeout_min=3"}, "no cluster is named", "--cluster slurm"),
+    ({"--set": "data.labels=3"}, "data.labels is a part of the comparison", "--labels"),
+    ({"--set": "method.wekness=3"}, "none of the compared methods has a setting method.wekness", "weak"),
+    ({"--set": "training.select=best_val"}, "takes the last step of every run", "training.select"),
+]
+
+
+@pytest.mark.parametrize(("flags", "what", "fix"), MISTAKES, ids=[what[:40] for _, what, _ in MISTAKES])
+def test_a_mistake_is_one_line_before_anything_is_made(
+    flags: dict[str, str], what: str, fix: str, tmp_path: Path, dataset: Path, capsys: Capsys
+) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, "supervised")
+    words = [word for flag in ({"--methods": "cutmix", "--labels": "2"} | flags).items() for word in flag]
+    answer = command(capsys, "compare", recipe, "--out", tmp_path / "study", *words)
+    assert_mistake(answer, what, fix)
+    assert not (tmp_path / "study").exists()
+
+
+def test_no_masks_to_compare_on_and_a_folder_of_something_else_are_one_line(
+    tmp_path: Path, dataset: Path, finished: Finished, capsys: Capsys
+) -> None:
+    data = Path(shutil.copytree(dataset, tmp_path / "data"))
+    shutil.rmtree(data / "val")
+    shutil.rmtree(data / "test" / "masks")
+    words = ("compare", write_recipe(tmp_path / "recipe.yaml", data, "supervised"), "--methods", "cutmix")
+    assert_mistake(command(capsys, *words, "--labels", 2, "--out", tmp_path / "study"), "no masks to compare on", "val")
+    words = ("compare", finished.out.parent / "recipe.yaml", "--methods", "cutmix", "--labels", 2, "--out")
+    assert_mistake(command(capsys, *words, data), "something that is no comparison", "another --out")
+    answer = command(capsys, *words, finished.out, "--set", "training.steps=3")
+    assert_mistake(answer, "recipe.training.steps 2, and this one 3", "another --out")
+
+
+def test_a_folder_has_a_list_for_every_seed(tmp_path: Path, dataset: Path) -> None:
+    lists = tmp_path / "two"
+    lists.mkdir()
+    (lists / "seed0.txt").write_text("train0\ntrain1\n")
+    study = planned(tmp_path, dataset, ["cutmix"], labels=[str(lists)])
+    assert (study.labels[0].name, study.labels[0].count, study.labels[0].num_unlabeled) == ("two", 2, 8)
+    assert len(rows_of(study)) == 2
+    with pytest.raises(UserError, match="there is no list for seed 1"):
+        planned(tmp_path, dataset, ["cutmix"], labels=[str(lists)], seeds=range(2))
