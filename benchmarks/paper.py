@@ -30,8 +30,9 @@ from fewmask.methods import METHODS
 from fewmask.recipe import Recipe, changed_settings, read_recipe, with_absolute_paths
 from fewmask.run.folder import RunFolder
 from fewmask.run.scores import read_scores
+from fewmask.study.origin import machine
 from paper_steps import measure_step
-from table import ROOT, Table, machine
+from table import ROOT, Table
 
 HERE = Path(__file__).parent
 FOLDER = Path("recipes") / "paper"

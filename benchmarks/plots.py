@@ -1,4 +1,4 @@
-"""Plots of the benchmark tables for docs/: mIoU on CamVid, and time and memory of the contrast.
+"""Plots of the benchmark tables for docs/: mIoU on CamVid and of all methods, and time and memory of the contrast.
 
 The plots of mIoU are over the length of a run and over the share of labels.
 
@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fewmask.study.results import ResultRow, ResultTable
+from pages.fewmask_bench import comparisons
 from table import read_table
 
 HERE = Path(__file__).parent
@@ -35,6 +36,7 @@ def main() -> None:
     rows = [row for row in rows_of("camvid") if row.run.variant in variants and row.run.draw in ("seed0", "")]
     draw_camvid(sorted(rows, key=lambda row: row.run.variant, reverse=True))
     draw_label_contrast(rows_of("label_contrast"))
+    draw_methods()
     draw_contrast(read_table(HERE / "contrast.csv"))
     draw_steps(read_table(HERE / "gpu_steps.csv"))
 
@@ -94,6 +96,13 @@ def _draw_over_masks(axis: Axes, rows: list[ResultRow], name: str, shift: float)
         axis.vlines(x, min(values), max(values), color=color, linewidth=1)
         if len(values) < 3:
             axis.plot(x, sum(values) / len(values), color=color, marker=marker, markerfacecolor="white")
+
+
+def draw_methods() -> None:
+    """Draws the scores of all methods over the number of masks, and their gains, for each comparison of them."""
+    for compared in comparisons():
+        for kind, figure in compared.figures().items():
+            figure.savefig(HERE.parent / "docs" / compared.picture(kind), dpi=100, bbox_inches="tight")
 
 
 def draw_contrast(rows: list[dict[str, str]]) -> None:

@@ -4,15 +4,14 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 
 from rich.console import Console
 
 from fewmask.recipe import Recipe
 from fewmask.run.folder import RunFolder
-from fewmask.run.metrics import read_metrics
 from fewmask.study.key import Run
 from fewmask.study.results import Cost, Place, ResultRow, ResultTable, scores_of
+from fewmask.study.speed import step_figures
 from fewmask.training.start import resume_run, train_recipe
 from fewmask.use.model import load
 from table import ROOT, check_package, origin
@@ -45,7 +44,7 @@ def add_row(table: ResultTable, run: Run, row: str, recipe: Recipe, folder: Path
     for split in splits:
         evaluated = model.evaluate(split)
         scores |= scores_of(evaluated)
-    cost = Cost(round(seconds), *step_figures(folder))
+    cost = Cost(round(seconds), *step_figures(RunFolder(folder)))
     table.append(ResultRow(run, row, evaluated["predictor"], scores, cost, origin(recipe.training.precision)))
 
 
@@ -55,13 +54,3 @@ def _train(recipe: Recipe, folder: Path) -> None:
         resume_run(folder, console)
     else:
         train_recipe(recipe, folder, console)
-
-
-def step_figures(folder: Path) -> tuple[float, float, float]:
-    """Medians over the second half of a run: steps per second, share of the time spent waiting for data, peak GiB."""
-    rows = read_metrics(RunFolder(folder)).rows
-    late = rows[len(rows) // 2 :]
-    steps, data, memory = (
-        median(row[name] for row in late) for name in ("steps_per_second", "data_share", "memory_gib")
-    )
-    return steps, data, memory

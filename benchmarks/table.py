@@ -3,7 +3,6 @@
 import csv
 import io
 import os
-import platform
 import shlex
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 import fewmask
 from fewmask.study.lines import append_line, whole_lines
+from fewmask.study.origin import machine
 from fewmask.study.results import Origin
 
 ROOT = Path(__file__).parents[1]
@@ -54,9 +54,13 @@ def check_package() -> None:
 
 def origin(precision: str) -> Origin:
     """The origin of a number; the machine is named with the precision that `training.precision` computes in."""
+    return Origin(command(), commit(), machine(precision), datetime.now(UTC).date().isoformat())
+
+
+def command() -> str:
+    """The command of this process."""
     script = Path(sys.argv[0]).resolve().relative_to(ROOT)
-    command = shlex.join(["python", str(script), *sys.argv[1:]])
-    return Origin(command, commit(), machine(precision), datetime.now(UTC).date().isoformat())
+    return shlex.join(["python", str(script), *sys.argv[1:]])
 
 
 def commit() -> str:
@@ -72,24 +76,6 @@ def commit() -> str:
         [*describe, "status", "--porcelain", "--", "src", "benchmarks/*.py"], capture_output=True, text=True, check=True
     )
     return short.stdout.strip() + ("+" if changed.stdout.strip() else "")
-
-
-def machine(precision: str = "auto") -> str:
-    """The GPU, or the processor with its cores, threads and the precision that it computes in."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [
-            line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
-        ]
-        model = names[0] if names else model
-    auto = "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32"
-    dtype = {"32": "float32", "bf16": "bfloat16", "16": "float16"}[auto if precision == "auto" else precision]
-    return f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {dtype}"
 
 
 def percent(value: float | None) -> str:

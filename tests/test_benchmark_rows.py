@@ -18,7 +18,7 @@ import scenes_domain
 from fewmask.study.results import COLUMNS, ResultTable
 from table import ROOT
 
-NAMES = ("ablations", "camvid", "camvid_domain", "label_contrast", "scenes", "scenes_domain")
+NAMES = ("ablations", "camvid", "camvid_domain", "fewmask_bench", "label_contrast", "scenes", "scenes_domain")
 WEIGHTS = "weights/mobilenetv2_100_imagenet.safetensors"
 SMALL = "--set data.resize=0.25 'data.crop=[96,128]' --contrast stride=4"
 PRESENT = [

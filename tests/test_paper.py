@@ -18,11 +18,12 @@ from fewmask.methods import CBC, S4GAN, ClassBankMethod, ContrastConfig, Now, St
 from fewmask.models.build import NetConfig, build_net
 from fewmask.recipe import Recipe, make_recipe, recipe_yaml
 from fewmask.run.folder import RunFolder
+from fewmask.study.origin import machine
 from fewmask.study.results import Origin
 from fewmask.training.start import train_recipe
 from fewmask.use.model import load
 from miniatures import make_cityscapes, make_gta5, make_voc, save_mask
-from table import ROOT, machine
+from table import ROOT
 from toy import NET
 
 TABLES = {number: paper.read_table(number) for number in (2, 3, 4)}

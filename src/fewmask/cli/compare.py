@@ -43,11 +43,10 @@ def compare(
     from fewmask.training.stopping import Interrupted
 
     arms = {name: (name,) for name in ARMS} | {"both": ARMS}
-    for flag, given, known in (("--arm", arm, arms), ("--budget", budget, BUDGETS)):
+    budgets = {str(name): name for name in BUDGETS}
+    for flag, given, known in (("arm", arm, arms.keys()), ("budget", budget, budgets.keys())):
         if given not in known:
-            raise UserError(
-                f"there is no {flag.removeprefix('--')} {given!r}", flag, f"Choose one of {choices(given, known)}."
-            )
+            raise UserError(f"there is no {flag} {given!r}", f"--{flag}", f"Choose one of {choices(given, known)}.")
     screen = console()
     launcher = launcher_for(jobs, _parts(devices), cluster, parse_settings(cluster_settings or []), out / "cluster")
     study: Study = plan_study(
@@ -57,7 +56,7 @@ def compare(
         range(first_seed, first_seed + seeds),
         parse_settings(settings or []),
         arms=arms[arm],
-        budget=budget,
+        budget=budgets[budget],
     )
     try:
         done = compare(study, StudyFolder(out), launcher, jobs, screen)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from here import Finished, Here, compared, planned
 from safetensors.torch import load_file
 
+from comparing import Finished, Here, compared, planned
 from fewmask.errors import UserError
 from fewmask.run.folder import RunFolder
 from fewmask.study.compare.folder import JobFolder
@@ -49,7 +49,7 @@ def test_the_summary_has_gains_and_costs(finished: Finished) -> None:
 
 
 def test_tables_and_pictures_are_written(finished: Finished) -> None:
-    rows = list(csv.DictReader((finished.out / "table.csv").open()))
+    rows = list(csv.DictReader((finished.out / "table.csv").read_text().splitlines()))
     assert len(rows) == 3 * 3 + 2
     assert rows[0].keys() >= {"method", "masks", "miou", "gain", "share_of_gap", "iou/tree", "passes_with_gradient"}
     assert "| cutmix | 2 |" in (finished.out / "table.md").read_text()
@@ -133,7 +133,7 @@ def test_the_jobs_of_a_cluster_are_those_of_this_machine(tmp_path: Path, dataset
 
 def test_an_option_that_submitit_does_not_know_is_one_line(tmp_path: Path) -> None:
     pytest.importorskip("submitit")
-    with pytest.raises(UserError, match="gpu_per_nodes"):
+    with pytest.raises(UserError, match="submitit says"):
         Cluster("local", tmp_path, {"gpu_per_nodes": 1})
 
 
@@ -161,7 +161,6 @@ def test_processes_share_the_threads_and_take_the_devices_in_turn(
 MISTAKES = [
     ({"--methods": "cutmixx"}, "there is no method 'cutmixx'", "nearest: cutmix"),
     ({"--methods": "ass"}, "ass", "source=FOLDER"),
-    ({"--methods": "cutmix,ass"}, "different baselines", "cutmix"),
     ({"--labels": "1/3,99"}, "99 labels are asked for, but 4 train images have masks", "labels"),
     ({"--labels": "few"}, "'few' is no share, no number and no file", "Write a share"),
     ({"--labels": ","}, "no set of masks", "--labels"),
@@ -206,7 +205,7 @@ def test_a_folder_has_a_list_for_every_seed(tmp_path: Path, dataset: Path) -> No
     lists.mkdir()
     (lists / "seed0.txt").write_text("train0\ntrain1\n")
     study = planned(tmp_path, dataset, ["cutmix"], labels=[str(lists)])
-    assert (study.labels[0].name, study.labels[0].count, study.labels[0].num_unlabeled) == ("two", 2, 8)
+    assert (study.labels[0].name, study.labels[0].num_masks, study.labels[0].num_unlabeled) == ("two", 2, 8)
     assert len(rows_of(study)) == 2
     with pytest.raises(UserError, match="there is no list for seed 1"):
         planned(tmp_path, dataset, ["cutmix"], labels=[str(lists)], seeds=range(2))

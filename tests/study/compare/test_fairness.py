@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-from here import Finished, planned
 
+from comparing import Finished, planned
 from fewmask.errors import UserError
 from fewmask.methods import METHODS
 from fewmask.recipe import Recipe

@@ -88,7 +88,7 @@ def compare(
                 failures[cell.name] = cost.failure
             else:
                 planned.append(_Planned(cell, cell.key(study, cost.steps), cost.steps))
-        _run(study, planned, table, costs, folder, launcher, jobs, console, origin, failures)
+        _run(planned, table, costs, folder, launcher, jobs, console, origin, failures)
         lines = _lines(study, rows, planned, table, costs)
         write_tables(lines, study.scored[0], failures, folder.path)
         print_tables(lines, study.scored[0], failures, console)
@@ -139,7 +139,6 @@ def _costs(study: Study, rows: list[Row], folder: StudyFolder, launcher: Launche
 
 
 def _run(
-    study: Study,
     planned: list[_Planned],
     table: ResultTable,
     costs: dict[str, Cost],
@@ -153,8 +152,7 @@ def _run(
     """Runs what the table lacks, and adds its rows; adds what fails to the failures."""
     standing = {row.run for row in table.rows()}
     missing = [each for each in planned if each.key not in standing]
-    num_unlabeled = study.labels[0].num_unlabeled
-    missing.sort(key=lambda each: (costs[each.cell.row.name].order(num_unlabeled), each.cell.labels == ALL))
+    missing.sort(key=lambda each: (costs[each.cell.row.name].order, each.cell.labels == ALL))
     say(console, f"{len(planned)} runs, of which {len(planned) - len(missing)} stand already.")
     done = 0
 
@@ -211,9 +209,9 @@ def _lines(
         key=lambda row: names.index(row.row),
     )
     everything = label_set(ALL, target_folder(study.baseline.data), study.seeds)
-    num_masks, num_unlabeled = {}, {}
+    num_masks = {}
     for chosen in (*study.labels, everything):
         data = study.baseline.data.model_copy(update=data_settings(chosen.text, study.seeds[0]))
         labels = run_of(study.baseline.model_copy(update={"data": data}), study.name, study.data).labels
-        num_masks[labels], num_unlabeled[labels] = chosen.count, chosen.num_unlabeled
-    return summarize(own, study.baseline.method.name, num_masks, costs, num_unlabeled)
+        num_masks[labels] = chosen.num_masks
+    return summarize(own, study.baseline.method.name, num_masks, costs)

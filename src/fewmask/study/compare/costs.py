@@ -38,7 +38,6 @@ class Cost(NamedTuple):
     """The number of steps of the row's runs; 0 if it was not measured."""
     with_gradient: float
     without_gradient: float
-    walks: float
     seconds: float
     failure: str
     """Why it was not measured; empty if it was."""
@@ -48,14 +47,10 @@ class Cost(NamedTuple):
         """What the cost is that of."""
         return Key(*self[:6])
 
-    def passes(self, num_unlabeled: int) -> tuple[float, float]:
-        """Passes with and without gradient of a run with so many unlabeled images."""
-        return self.with_gradient, self.without_gradient + self.walks * num_unlabeled
-
-    def order(self, num_unlabeled: int) -> float:
+    @property
+    def order(self) -> float:
         """Says which runs are cheaper: a pass with gradient counts three times, for its backward pass."""
-        learned, others = self.passes(num_unlabeled)
-        return 3 * learned + others
+        return 3 * self.with_gradient + self.without_gradient
 
 
 def read_costs(path: Path) -> list[Cost]:
@@ -63,9 +58,10 @@ def read_costs(path: Path) -> list[Cost]:
     costs = []
     for line in csv.DictReader(io.StringIO(whole_lines(path), newline="")):
         try:
-            texts = (line[name] for name in Cost._fields[:5])
-            numbers = (float(line[name]) for name in ("with_gradient", "without_gradient", "walks", "seconds"))
-            costs.append(Cost(*texts, int(line["baseline_steps"]), int(line["steps"]), *numbers, line["failure"]))
+            study, data, network, row, budget = (line[name] for name in Cost._fields[:5])
+            key = Key(study, data, network, row, budget, int(line["baseline_steps"]))
+            spent = Spent(*(float(line[name]) for name in Spent._fields))
+            costs.append(Cost(*key, int(line["steps"]), *spent, line["failure"]))
         except (KeyError, TypeError, ValueError):
             raise UserError("this is no table of costs", path, "Remove it: it is measured again.") from None
     return costs
@@ -78,7 +74,7 @@ def add_cost(path: Path, cost: Cost) -> None:
 
 def failed(key: Key, why: str) -> Cost:
     """The line of a row that cannot be measured."""
-    return Cost(*key, 0, 0.0, 0.0, 0.0, 0.0, " ".join(why.split()))
+    return Cost(*key, 0, 0.0, 0.0, 0.0, " ".join(why.split()))
 
 
 def measured(key: Key, recipe: Recipe, baseline: Cost | None) -> Cost:

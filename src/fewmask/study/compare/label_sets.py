@@ -17,12 +17,12 @@ class LabelSet(NamedTuple):
     Attributes:
         text: a share such as `1/30`, a number, `all`, a file of names, or a folder with a list for each seed:
             `seed0.txt`, `seed1.txt` and so on.
-        count: how many masks it has in its first draw.
+        num_masks: how many masks it has in its first draw.
         num_unlabeled: how many images stay without a mask in its first draw.
     """
 
     text: str
-    count: int
+    num_masks: int
     num_unlabeled: int
 
     @property

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -55,15 +56,15 @@ class Processes:
                     f"there is no device {device!r}", "--devices", "Write numbers of GPUs, cpu or mps: 0,1."
                 )
         self._threads = max(1, _num_threads() // jobs)
-        self._slots: list[tuple[str, _Process | None]] = [(device, None) for device in (devices or [""]) * jobs][:jobs]
+        self._devices = [device for device, _ in zip(cycle(devices or [""]), range(jobs), strict=False)]
+        self._running: list[_Process | None] = [None] * jobs
 
     def start(self, task: str, job: JobFolder) -> Started:
         """Starts the process on a device that no other process of ours uses, if there is one."""
-        free = [place for place, (_, process) in enumerate(self._slots) if process is None or process.ending()]
+        free = [place for place, process in enumerate(self._running) if process is None or process.ending()]
         place = free[0] if free else 0
-        device = self._slots[place][0]
-        process = _Process(task, job, self._environment(device))
-        self._slots[place] = (device, process)
+        process = _Process(task, job, self._environment(self._devices[place]))
+        self._running[place] = process
         return process
 
     def _environment(self, device: str) -> dict[str, str]:

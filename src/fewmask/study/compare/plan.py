@@ -203,15 +203,12 @@ def _methods(names: Sequence[str]) -> tuple[tuple[type[Method], ...], type[Metho
     if _EVERY in names:
         baselines = {str(method_named(DEFAULT).baseline): None} | baselines
         chosen = [method for method in METHODS if method.baseline in baselines and _source_use(method) == "optional"]
-    if len(baselines) > 1:
-        what = f"the methods are compared with different baselines: {', '.join(baselines)}"
-        raise UserError(what, "--methods", "Compare those of each baseline alone.")
     (baseline,) = baselines
     return tuple(method for method in chosen if method.name != baseline), method_named(baseline)
 
 
 def _source_use(method: type[Method]) -> str:
-    return method.needs(method.Config()).source
+    return method.needs(method.Config.model_construct(name=method.name)).source
 
 
 def _check_settings(settings: Mapping[str, Any]) -> None:

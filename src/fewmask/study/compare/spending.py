@@ -36,14 +36,13 @@ class Spent(NamedTuple):
 
     Attributes:
         with_gradient: passes of an image through a segmentation network that are kept for the backward pass.
-        without_gradient: passes whose result is used as it is, such as those of a teacher.
-        walks: passes of every unlabeled image, without gradient, before stages that look at all of them.
+        without_gradient: passes whose result is used as it is, such as those of a teacher, and those of all unlabeled
+            images before a stage that looks at them.
         seconds: the time.
     """
 
     with_gradient: float = 0.0
     without_gradient: float = 0.0
-    walks: float = 0.0
     seconds: float = 0.0
 
     def times(self, count: float) -> "Spent":
@@ -101,10 +100,9 @@ class Spending:
                 with torch.no_grad(), self.fabric.autocast():
                     self.method.open(stage, pool)
                 self.method.train()
-            share = 0 if not shown else 1 / shown
-            seconds = pool.seconds * share * (0 if store is None else len(store))
-            fixed = counted.without_gradient - pool.passes
-            self._openings[stage.name] = Spent(0, fixed, pool.passes * share, seconds)
+            rest = 0 if store is None else len(store) / max(shown, 1) - 1
+            passes = counted.without_gradient + pool.passes * rest
+            self._openings[stage.name] = Spent(0, passes, pool.seconds * (1 + rest))
         return self._openings[stage.name]
 
     def _of_step(self, stage: Stage, step: int, length: int) -> Spent:
@@ -132,7 +130,7 @@ class Spending:
                 seconds.append(time.perf_counter() - before)
         if isinstance(take, CapturedSteps):
             take.drop()
-        return Spent(counted.with_gradient, counted.without_gradient, 0, median(seconds[warm_up + 1 :]))
+        return Spent(counted.with_gradient, counted.without_gradient, median(seconds[warm_up + 1 :]))
 
     def _area(self) -> int:
         """The pixels of a crop as the encoder sees it, padded to the stride of the network."""

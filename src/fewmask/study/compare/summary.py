@@ -47,7 +47,6 @@ def summarize(
     baseline: str,
     num_masks: Mapping[str, int],
     costs: Mapping[str, Cost],
-    num_unlabeled: Mapping[str, int],
 ) -> list[Line]:
     """The lines of a comparison: the sets of masks by their size, and in each set the methods in the order of the rows.
 
@@ -56,7 +55,6 @@ def summarize(
         baseline: the name of the baseline's rows; with all masks, they are what full supervision gives.
         num_masks: the number of masks of a set, by its name in the rows.
         costs: what runs cost, by the name of the row.
-        num_unlabeled: the number of images without a mask, by the name of the set.
     """
     groups: dict[tuple[str, str], list[ResultRow]] = {}
     for row in rows:
@@ -80,7 +78,7 @@ def summarize(
                 steps=own[-1].run.steps,
                 minutes=fmean(row.cost.seconds for row in own) / 60,
                 memory_gib=max((row.cost.memory_gib for row in own if row.cost.memory_gib), default=None),
-                passes=None if cost is None or cost.failure else cost.passes(num_unlabeled.get(labels, 0)),
+                passes=None if cost is None or cost.failure else (cost.with_gradient, cost.without_gradient),
             )
         )
     order = list(dict.fromkeys(row.row for row in rows))
@@ -88,7 +86,13 @@ def summarize(
 
 
 def by_draw(rows: Sequence[ResultRow], split: str, class_name: str = "") -> dict[tuple[str, int], float]:
-    """The scores of the network that predicts, by draw and seed, which compared runs share."""
+    """The scores of the network that predicts, by draw and seed, which compared runs share.
+
+    Raises:
+        ValueError: two rows are of one draw, so they are of two settings.
+    """
+    if len({(row.run.draw, row.run.seed) for row in rows}) < len(rows):
+        raise ValueError(f"two rows of one draw: {'; '.join(sorted({row.run.settings for row in rows}))}")
     scores = {}
     for row in rows:
         try:

@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -82,7 +82,7 @@ def class_table(lines: Sequence[Line], scored: str) -> list[list[str]]:
 
 def print_tables(lines: Sequence[Line], scored: str, failures: Mapping[str, str], console: Console) -> None:
     """Prints what came of the comparison."""
-    for title, cells in _titled(lines, scored):
+    for title, cells in titled_tables(lines, scored):
         table = Table(title=title, title_justify="left")
         for place, name in enumerate(cells[0]):
             table.add_column(escape(printable(name)), justify="right" if place else "left", no_wrap=not place)
@@ -97,23 +97,24 @@ def write_tables(lines: Sequence[Line], scored: str, failures: Mapping[str, str]
     """Writes table.csv, table.md and failures.csv into the folder."""
     names = list(dict.fromkeys(name for line in lines for classes in line.classes.values() for name in classes))
     write_text(folder / "table.csv", _csv_text([*_CSV, *(f"iou/{name}" for name in names)], _csv_lines(lines, names)))
-    write_text(folder / "failures.csv", _csv_text(["run", "failure"], ([*failure] for failure in failures.items())))
+    write_text(folder / "failures.csv", _csv_text(["run", "failure"], failures.items()))
     write_text(folder / "table.md", page(lines, scored, failures))
 
 
 def page(lines: Sequence[Line], scored: str, failures: Mapping[str, str]) -> str:
     """The comparison as Markdown."""
-    parts = [f"{title}.\n\n{markdown(cells)}" for title, cells in _titled(lines, scored)]
+    parts = [f"{title}.\n\n{markdown(cells)}" for title, cells in titled_tables(lines, scored)]
     if failures:
         parts += ["These runs failed:", "\n".join(f"- `{name}`: {why}" for name, why in failures.items())]
     return "\n\n".join(parts) + "\n"
 
 
-def _titled(lines: Sequence[Line], scored: str) -> list[tuple[str, list[list[str]]]]:
+def titled_tables(lines: Sequence[Line], scored: str) -> list[tuple[str, list[list[str]]]]:
+    """The tables of scores, of classes and of costs, each with a sentence that says what it holds."""
     return [
         (
-            f"mIoU on {scored} in percent over the draws, ± half of the 95 % interval. Gains are over the baseline with "
-            "the same draws, and shares are of its gap to all masks",
+            f"mIoU on {scored} in percent over the draws, ± half of the 95 % interval. Gains are over the baseline "
+            "with the same draws, and shares are of its gap to all masks",
             score_table(lines, scored),
         ),
         (f"IoU of every class on {scored}", class_table(lines, scored)),
@@ -141,7 +142,7 @@ def _csv_lines(lines: Sequence[Line], names: Sequence[str]) -> Iterator[list[str
             ]
 
 
-def _csv_text(header: Sequence[str], rows: Iterator[list[str]]) -> str:
+def _csv_text(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     return text.getvalue()

@@ -56,5 +56,5 @@ class Finished(NamedTuple):
 
 def compared(study: Study, out: Path, launcher: Here | None = None) -> Comparison:
     """The comparison in the folder `out`."""
-    with open(out.parent / "said.txt", "a") as said:
+    with (out.parent / "said.txt").open("a") as said:
         return compare(study, StudyFolder(out), launcher or Here(), 1, Console(file=said, width=200))

@@ -1,0 +1,72 @@
+"""Every method on three data sets: the comparisons of benchmarks/fewmask_bench.py."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from fewmask.study.compare.costs import Key, read_costs
+from fewmask.study.compare.plots import gains, over_labels
+from fewmask.study.compare.summary import Line, summarize
+from fewmask.study.compare.tables import markdown, titled_tables
+from pages import rows as results
+from pages.rows import Values, load
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STUDY, BASELINE, SCORED = "fewmask_bench", "supervised", "test"
+NO_ROWS = "No rows stand yet."
+_NAMES = {"camvid": "CamVid", "idd_lite": "IDD-Lite", "neu_seg": "NEU-Seg"}
+
+
+class Compared(NamedTuple):
+    """A comparison of methods on one data set with one network; `key` is that of its baseline."""
+
+    key: Key
+    lines: list[Line]
+
+    def picture(self, kind: str) -> str:
+        """The name of a picture in docs/."""
+        encoder = self.key.network.partition("-")[2]
+        return f"{STUDY}_{self.key.data}_{encoder}_{self.key.baseline_steps}_{self.key.budget}_{kind}.png"
+
+    def figures(self) -> dict[str, "Figure"]:
+        """The pictures by their kind."""
+        return {"labels": over_labels(self.lines, BASELINE, SCORED), "gains": gains(self.lines, SCORED)}
+
+    def section(self) -> str:
+        """The tables under a heading, and the pictures."""
+        key = self.key
+        budget = "" if key.budget == "steps" else f", an equal number of {key.budget}"
+        title = f"## {_NAMES.get(key.data, key.data)}, {key.network}, {key.baseline_steps} steps{budget}"
+        pictures = [f"![{kind}](../{self.picture(kind)})" for kind in ("labels", "gains")]
+        tables = [f"{title}.\n\n{markdown(cells)}" for title, cells in titled_tables(self.lines, SCORED)]
+        return "\n\n".join([title, *pictures, *tables])
+
+
+def values() -> Values:
+    return {"comparisons": "\n\n".join(compared.section() for compared in comparisons()) or NO_ROWS}
+
+
+def comparisons() -> list[Compared]:
+    """Every comparison of which rows stand, in the order in which they were begun."""
+    rows = [row for row in load(STUDY) if row.run.study == STUDY]
+    costs = [cost for cost in read_costs(results.BENCHMARKS / f"{STUDY}_costs.csv") if not cost.failure]
+    found = []
+    for key in dict.fromkeys(cost.key._replace(row=BASELINE) for cost in costs if cost.study == STUDY):
+        own = {cost.row: cost for cost in costs if cost.key._replace(row=BASELINE) == key}
+        compared = [
+            row
+            for row in rows
+            if (row.run.data, row.run.network) == (key.data, key.network)
+            and row.row in own
+            and row.run.steps == own[row.row].steps
+        ]
+        num_masks = {"all": _num_images(key.data)}
+        if compared:
+            order = sorted(compared, key=lambda row: list(own).index(row.row))
+            found.append(Compared(key, summarize(order, BASELINE, num_masks, own)))
+    return found
+
+
+def _num_images(data: str) -> int:
+    """The number of train images of a data set."""
+    return {"camvid": 367, "idd_lite": 1253, "neu_seg": 3480}.get(data, 0)
