@@ -106,9 +106,8 @@ def _weights(args: argparse.Namespace) -> list[tuple[str, str]]:
 
 def _cost(study: Study) -> float:
     """Says which comparison is cheaper: pixels of all steps."""
-    crop = study.baseline.data.crop
-    assert isinstance(crop, tuple)
-    return study.baseline.training.steps * crop[0] * crop[1]
+    height, width = DATA_SETS[study.data].crop
+    return study.baseline.training.steps * height * width
 
 
 def _origin() -> tuple[str, str]:

@@ -16,7 +16,7 @@ from table import ROOT
 from toy import NET, make_dataset
 
 SMALL = f"""--sets camvid --seeds 0 --methods fixmatch --passes 0.4 --batch 2 --set net.arch=unet
-'net.options={NET["options"]}' training.device=cpu training.precision=32 data.resize=1 data.crop=32"""
+'net.options={NET["options"]}' training.device=cpu training.precision=32 data.resize=1 data.crop=[32,32]"""
 
 
 def test_rows_are_added_once_and_become_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

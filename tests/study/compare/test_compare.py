@@ -192,11 +192,13 @@ def test_no_masks_to_compare_on_and_a_folder_of_something_else_are_one_line(
     data = Path(shutil.copytree(dataset, tmp_path / "data"))
     shutil.rmtree(data / "val")
     shutil.rmtree(data / "test" / "masks")
-    words = ("compare", write_recipe(tmp_path / "recipe.yaml", data, "supervised"), "--methods", "cutmix")
-    assert_mistake(command(capsys, *words, "--labels", 2, "--out", tmp_path / "study"), "no masks to compare on", "val")
-    words = ("compare", finished.out.parent / "recipe.yaml", "--methods", "cutmix", "--labels", 2, "--out")
-    assert_mistake(command(capsys, *words, data), "something that is no comparison", "another --out")
-    answer = command(capsys, *words, finished.out, "--set", "training.steps=3")
+    recipe = write_recipe(tmp_path / "recipe.yaml", data, "supervised")
+    grid = ("--methods", "cutmix", "--labels", 2, "--out")
+    answer = command(capsys, "compare", recipe, *grid, tmp_path / "study")
+    assert_mistake(answer, "no masks to compare on", "val")
+    same = finished.out.parent / "recipe.yaml"
+    assert_mistake(command(capsys, "compare", same, *grid, data), "something that is no comparison", "another --out")
+    answer = command(capsys, "compare", same, *grid, finished.out, "--set", "training.steps=3")
     assert_mistake(answer, "recipe.training.steps 2, and this one 3", "another --out")
 
 

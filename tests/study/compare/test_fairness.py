@@ -10,7 +10,7 @@ from comparing import Finished, planned
 from fewmask.errors import UserError
 from fewmask.methods import METHODS
 from fewmask.recipe import Recipe
-from fewmask.recipe.blocks import method_named
+from fewmask.recipe.blocks import make_method_config, method_named
 from fewmask.run.checkpoint import Position
 from fewmask.run.folder import RunFolder
 from fewmask.run.scores import read_scores
@@ -39,7 +39,7 @@ def recipe_of(row: Row) -> Recipe:
 
 def test_all_methods_with_this_baseline_are_compared_and_the_baseline_once(rows: list[Row]) -> None:
     baseline, *others = [row.name for row in rows]
-    of_one_domain = [method for method in METHODS if method.needs(method.Config()).source == "optional"]
+    of_one_domain = [method for method in METHODS if method.needs(make_method_config(method.name)).source == "optional"]
     assert set(others) >= {method.name for method in of_one_domain if method.baseline == baseline}
     assert len(set(others)) == len(others)
     assert {name for name in others if name.endswith(" own")} >= {"fixmatch own", "cps own", "mean_teacher own"}
@@ -69,7 +69,7 @@ def test_the_own_arm_has_the_defaults_of_each_method_and_what_its_paper_has(rows
         found = by_name[f"{name} own"].model_dump(mode="json")
         assert found["class_balance"] is own["class_balance"] is False
         assert found["weak"] | own.get("weak", {}) == found["weak"]
-    assert by_name["cutmix own"] == method_named("cutmix").Config()
+    assert by_name["cutmix own"] == make_method_config("cutmix")
     assert "class_bank own" not in by_name  # its defaults are those of the baseline
 
 
