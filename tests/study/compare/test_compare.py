@@ -171,6 +171,7 @@ MISTAKES = [
     ({"--cluster-set": "timeout_min=3"}, "no cluster is named", "--cluster slurm"),
     ({"--set": "data.labels=3"}, "data.labels is a part of the comparison", "--labels"),
     ({"--set": "method.wekness=3"}, "none of the compared methods has a setting method.wekness", "weak"),
+    ({"--set": "training.devices=2"}, "one process on one device", "--devices 0,1"),
     ({"--set": "training.select=best_val"}, "takes the last step of every run", "training.select"),
 ]
 

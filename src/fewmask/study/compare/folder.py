@@ -20,7 +20,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from fewmask.errors import UserError, quoted
-from fewmask.recipe import Recipe, read_recipe, recipe_yaml
+from fewmask.recipe import Recipe, read_recipe, recipe_yaml, with_absolute_paths
 from fewmask.run.atomic import write_text
 from fewmask.run.folder import RunFolder
 from fewmask.study.lines import append_line, whole_lines
@@ -48,7 +48,7 @@ class JobFolder:
         """Keeps the recipe for the process, and forgets how an earlier process failed."""
         self.path.mkdir(parents=True, exist_ok=True)
         self.failure_file.unlink(missing_ok=True)
-        write_text(self.recipe_file, recipe_yaml(recipe))
+        write_text(self.recipe_file, recipe_yaml(with_absolute_paths(recipe)))
 
     def recipe(self) -> Recipe:
         """The recipe of the run."""

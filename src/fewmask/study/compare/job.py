@@ -50,7 +50,7 @@ class Questions(NamedTuple):
         tree = {
             "answers": str(self.answers.resolve()),
             "baseline": self.baseline and list(self.baseline),
-            "rows": [[list(key), recipe.model_dump(mode="json")] for key, recipe in self.recipes.items()],
+            "rows": [[list(key), _whole(recipe)] for key, recipe in self.recipes.items()],
         }
         write_text(job.path / "questions.yaml", yaml.safe_dump(tree, sort_keys=False))
 
@@ -89,7 +89,7 @@ def train_and_score(job: JobFolder) -> None:
     try:
         if not run.is_begun:
             train_recipe(recipe, run.path, console)
-        elif _without_devices(run.recipe()) == _without_devices(with_absolute_paths(recipe)):
+        elif _without_devices(run.recipe()) == _without_devices(recipe):
             resume_run(run.path, console)
         else:
             raise UserError("the run there is of another recipe", run.path, "Remove it, or choose another --out.")
@@ -128,8 +128,12 @@ def answer(questions: Questions) -> None:
             baseline = cost
 
 
+def _whole(recipe: Recipe) -> dict[str, Any]:
+    return with_absolute_paths(recipe).model_dump(mode="json")
+
+
 def _without_devices(recipe: Recipe) -> dict[str, Any]:
-    tree = recipe.model_dump(mode="json")
+    tree = _whole(recipe)
     tree["training"] |= {"devices": None, "device": None}
     return tree
 
@@ -151,7 +155,8 @@ def main() -> None:
     """Does the job that the arguments of the process name."""
     warnings.filterwarnings("ignore", module="torch|lightning|timm|tensorboard|PIL")
     task, path, parent = sys.argv[1:]
-    threading.Thread(target=_stop_with, args=[int(parent)], daemon=True).start()
+    if os.name != "nt":  # where a process does not see that another one took the place of its parent
+        threading.Thread(target=_stop_with, args=[int(parent)], daemon=True).start()
     sys.exit(do_job(task, Path(path)))
 
 

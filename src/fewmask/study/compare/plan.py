@@ -14,6 +14,7 @@ from fewmask.study.compare.arms import Arm, check_known, recipe_of
 from fewmask.study.compare.label_sets import ALL, LabelSet, data_settings, label_set
 from fewmask.study.key import Run, run_of
 from fewmask.training.check_data import check_scored
+from fewmask.training.device import num_processes
 
 Budget = Literal["steps", "forwards", "minutes"]
 """What every run has as much of as the baseline of `training.steps` steps: steps, passes with gradient of an image
@@ -143,6 +144,9 @@ def plan_study(
     if recipe.training.select != "last":
         fix = "Leave training.select out: a method that is scored more often would gain by it."
         raise UserError("a comparison takes the last step of every run", "training.select", fix)
+    if num_processes(recipe.training) > 1:
+        fix = "Run several side by side instead: --jobs 2 --devices 0,1, and without torchrun or srun."
+        raise UserError("a run of a comparison is one process on one device", "training.devices", fix)
     needy = [method.name for method in compared if _source_use(method) in ("required", "alone")]
     if needy and recipe.source is None:
         what = f"{needy[0]} learns from a source domain, and the comparison has none"
