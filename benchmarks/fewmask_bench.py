@@ -8,7 +8,7 @@ The first argument is a folder with the folders camvid, idd_lite and neu_seg. Ev
 comparison as `fewmask compare` runs it, in both arms: the same settings for all methods, and those of each paper. A run
 takes `--passes` passes over the unlabeled images. Rows are added to benchmarks/fewmask_bench.csv one by one, cheapest
 first, and what runs cost to benchmarks/fewmask_bench_costs.csv. Rows that stand are skipped, so the command may be
-stopped at any point and given again. `--seeds 3 4 5` makes draws of 12 masks that no list holds.
+stopped at any point and given again. `--seeds 3 4 5` makes draws of 12 masks that no list holds: it needs `--lists 12`.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def main() -> None:
         out = args.runs / args.study / f"{study.data}-{net.encoder}-{study.baseline.training.steps}-{study.budget}"
         folder = StudyFolder(out, RESULTS / f"{STUDY}.csv", RESULTS / f"{STUDY}_costs.csv")
         launcher = launcher_for(args.jobs, args.devices, None, {}, out)
-        done = compare(study, folder, launcher, args.jobs, Console(width=160), _origin)
+        done = compare(study, folder, launcher, Console(width=160), _origin)
         failures |= {f"{study.data} {net.encoder} {name}": why for name, why in done.failures.items()}
     for name, why in failures.items():
         print(f"failed: {name}: {why}")

@@ -9,7 +9,7 @@ from rich.console import Console
 from fewmask.study.compare import Comparison, Study, StudyFolder, compare, plan_study
 from fewmask.study.compare.folder import JobFolder
 from fewmask.study.compare.job import do_job
-from fewmask.study.compare.launchers import Ending
+from fewmask.study.compare.launchers import Ending, Launcher
 from toy import write_recipe
 
 
@@ -27,6 +27,8 @@ class Done:
 
 class Here:
     """Does jobs at once; a job in `killed` ends as a process that was killed. `names` are those of the jobs."""
+
+    jobs = 1
 
     def __init__(self, *killed: str) -> None:
         self.killed, self.names = killed, list[str]()
@@ -54,7 +56,7 @@ class Finished(NamedTuple):
     result: Comparison
 
 
-def compared(study: Study, out: Path, launcher: Here | None = None) -> Comparison:
+def compared(study: Study, out: Path, launcher: Launcher | None = None) -> Comparison:
     """The comparison in the folder `out`."""
     with (out.parent / "said.txt").open("a") as said:
-        return compare(study, StudyFolder(out), launcher or Here(), 1, Console(file=said, width=200))
+        return compare(study, StudyFolder(out), launcher or Here(), Console(file=said, width=200))

@@ -59,7 +59,7 @@ def compare(
         budget=budgets[budget],
     )
     try:
-        done = compare(study, StudyFolder(out), launcher, jobs, screen)
+        done = compare(study, StudyFolder(out), launcher, screen)
     except Interrupted:
         say(screen, "Stopped, and saved. The same command goes on from here.")
         raise typer.Exit(130) from None

@@ -124,9 +124,9 @@ def test_a_comparison_that_is_stopped_goes_on_as_if_it_had_not_been(
 @pytest.mark.slow
 def test_the_jobs_of_a_cluster_are_those_of_this_machine(tmp_path: Path, dataset: Path) -> None:
     pytest.importorskip("submitit")
-    study = planned(tmp_path, dataset, [], training={"steps": 1})
-    launcher = Cluster("local", tmp_path / "cluster", {"timeout_min": 10})
-    done = compared(study, tmp_path / "study", launcher)  # type: ignore[arg-type]
+    study = planned(tmp_path, dataset, ["supervised"], training={"steps": 1})
+    launcher = Cluster(1, "local", tmp_path / "cluster", {"timeout_min": 10})
+    done = compared(study, tmp_path / "study", launcher)
     assert done.failures == {}
     assert [(line.row, line.num_masks) for line in done.lines] == [("supervised", 2), ("supervised", 4)]
 
@@ -134,7 +134,7 @@ def test_the_jobs_of_a_cluster_are_those_of_this_machine(tmp_path: Path, dataset
 def test_an_option_that_submitit_does_not_know_is_one_line(tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     with pytest.raises(UserError, match="submitit says"):
-        Cluster("local", tmp_path, {"gpu_per_nodes": 1})
+        Cluster(1, "local", tmp_path, {"gpu_per_nodes": 1})
 
 
 def test_processes_share_the_threads_and_take_the_devices_in_turn(

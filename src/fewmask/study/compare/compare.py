@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from typing import NamedTuple
 
 from rich.console import Console
@@ -43,7 +44,7 @@ class _Planned(NamedTuple):
 
     cell: Cell
     key: Run
-    steps: int
+    cost: Cost
 
 
 def command_and_release() -> tuple[str, str]:
@@ -55,7 +56,6 @@ def compare(
     study: Study,
     folder: StudyFolder,
     launcher: Launcher,
-    jobs: int = 1,
     console: Console | None = None,
     origin: Callable[[], tuple[str, str]] = command_and_release,
 ) -> Comparison:
@@ -68,7 +68,6 @@ def compare(
         study: what is compared.
         folder: the files of the comparison.
         launcher: where its processes run.
-        jobs: how many processes run side by side.
         console: where lines for people go.
         origin: the command and the commit for the rows.
 
@@ -80,15 +79,11 @@ def compare(
     with folder.claimed(study.settings):
         rows = rows_of(study)
         costs = _costs(study, rows, folder, launcher, console)
-        table, failures = ResultTable(folder.results_file), {}
-        planned = []
-        for cell in cells_of(study, rows):
-            cost = costs[cell.row.name]
-            if cost.failure:
-                failures[cell.name] = cost.failure
-            else:
-                planned.append(_Planned(cell, cell.key(study, cost.steps), cost.steps))
-        _run(planned, table, costs, folder, launcher, jobs, console, origin, failures)
+        table = ResultTable(folder.results_file)
+        cells = [(cell, costs[cell.row.name]) for cell in cells_of(study, rows)]
+        failures = {cell.name: cost.failure for cell, cost in cells if cost.failure}
+        planned = [_Planned(cell, cell.key(study, cost.steps), cost) for cell, cost in cells if not cost.failure]
+        failures |= _run(planned, table, folder, launcher, console, origin)
         lines = _lines(study, rows, planned, table, costs)
         write_tables(lines, study.scored[0], failures, folder.path)
         print_tables(lines, study.scored[0], failures, console)
@@ -126,7 +121,7 @@ def _costs(study: Study, rows: list[Row], folder: StudyFolder, launcher: Launche
             problem = why
 
         questions = Questions(asked, known.get(baseline), folder.costs_file)
-        run_grid([Task("measure", None, job, partial(questions.write, job))], launcher, 1, settle)
+        run_grid([Task("measure", None, job, partial(questions.write, job))], launcher, settle)
         answers = {cost.key: cost for cost in read_costs(folder.costs_file)[before:]}
         lost = next((key for key in asked if key not in answers), None)
         if lost is not None:  # its process ended while it was measured
@@ -141,39 +136,36 @@ def _costs(study: Study, rows: list[Row], folder: StudyFolder, launcher: Launche
 def _run(
     planned: list[_Planned],
     table: ResultTable,
-    costs: dict[str, Cost],
     folder: StudyFolder,
     launcher: Launcher,
-    jobs: int,
     console: Console,
     origin: Callable[[], tuple[str, str]],
-    failures: dict[str, str],
-) -> None:
-    """Runs what the table lacks, and adds its rows; adds what fails to the failures."""
+) -> dict[str, str]:
+    """Runs what the table lacks, and adds its rows; returns the names of the runs that failed, with the reason."""
     standing = {row.run for row in table.rows()}
     missing = [each for each in planned if each.key not in standing]
-    missing.sort(key=lambda each: (costs[each.cell.row.name].order, each.cell.labels == ALL))
+    missing.sort(key=lambda each: (each.cost.order, each.cell.labels == ALL))
     say(console, f"{len(planned)} runs, of which {len(planned) - len(missing)} stand already.")
-    done = 0
+    failures: dict[str, str] = {}
+    done = count(1)
 
     def task_of(each: _Planned) -> Task[_Planned]:
         job = folder.job(each.cell.name)
-        return Task("run", each, job, partial(job.write, each.cell.recipe(each.steps)))
+        return Task("run", each, job, partial(job.write, each.cell.recipe(each.cost.steps)))
 
     def settle(task: Task[_Planned], why: str) -> None:
-        nonlocal done
-        done += 1
-        name, head = task.item.cell.name, f"[{done}/{len(missing)}]"
-        if not why:
-            row = _result(task.item, task.job, *origin())
-            table.append(row)
-            scores = ", ".join(f"{place.split} {value:.1f}" for place, value in _shipped(row).items())
-            say(console, f"{head} {name}: {scores} ({row.cost.seconds / 60:.1f} min)")
-        else:
+        name, head = task.item.cell.name, f"[{next(done)}/{len(missing)}]"
+        if why:
             failures[name] = why
-            say(console, f"{head} {name} failed: {why} The rest goes on.", "red")
+            say(console, f"{head} {name} failed: {why.rstrip('.')}. The rest goes on.", "red")
+            return
+        row = _result(task.item, task.job, *origin())
+        table.append(row)
+        scores = ", ".join(f"{place.split} {value:.1f}" for place, value in _shipped(row).items())
+        say(console, f"{head} {name}: {scores} ({row.cost.seconds / 60:.1f} min)")
 
-    run_grid(map(task_of, missing), launcher, jobs, settle)
+    run_grid(map(task_of, missing), launcher, settle)
+    return failures
 
 
 def _shipped(row: ResultRow) -> dict[Place, float]:

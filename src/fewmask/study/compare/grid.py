@@ -24,15 +24,12 @@ class Task(NamedTuple, Generic[Item]):
     prepare: Callable[[], None]
 
 
-def run_grid(
-    tasks: Iterable[Task[Item]], launcher: Launcher, jobs: int, settle: Callable[[Task[Item], str], None]
-) -> None:
-    """Starts the tasks in their order, at most `jobs` at a time, and waits for all of them.
+def run_grid(tasks: Iterable[Task[Item]], launcher: Launcher, settle: Callable[[Task[Item], str], None]) -> None:
+    """Starts the tasks in their order, as many at a time as the launcher allows, and waits for all of them.
 
     Args:
         tasks: the tasks.
         launcher: where their processes run.
-        jobs: how many run side by side.
         settle: is called after every task, with why it failed; empty if it did not.
 
     Raises:
@@ -43,7 +40,7 @@ def run_grid(
     with stop_flag() as stopped:
         try:
             while (waiting or running) and not stopped():
-                while waiting and len(running) < jobs:
+                while waiting and len(running) < launcher.jobs:
                     task = waiting.popleft()
                     task.prepare()
                     running[launcher.start(task.kind, task.job)] = task

@@ -35,7 +35,13 @@ class Started(Protocol):
 
 
 class Launcher(Protocol):
-    """Starts processes that do the jobs of folders."""
+    """Starts processes that do the jobs of folders.
+
+    Attributes:
+        jobs: how many may run side by side.
+    """
+
+    jobs: int
 
     def start(self, task: str, job: JobFolder) -> Started:
         """Starts a process for a task of `do_job`."""
@@ -55,6 +61,7 @@ class Processes:
                 raise UserError(
                     f"there is no device {device!r}", "--devices", "Write numbers of GPUs, cpu or mps: 0,1."
                 )
+        self.jobs = jobs
         self._threads = max(1, _num_threads() // jobs)
         self._devices = [device for device, _ in zip(cycle(devices or [""]), range(jobs), strict=False)]
         self._running: list[_Process | None] = [None] * jobs
@@ -122,6 +129,7 @@ class Cluster:
     """Jobs of a cluster, through submitit; all machines see the folder of the comparison.
 
     Args:
+        jobs: how many are in the queue or run at a time.
         kind: `slurm`, or `local` to try the same on this machine.
         logs: where submitit keeps what it needs.
         options: what a job asks for, as `update_parameters` of submitit takes it: `slurm_partition`, `gpus_per_node`.
@@ -130,7 +138,8 @@ class Cluster:
         UserError: submitit is not installed, there is no such cluster here, or it does not know an option.
     """
 
-    def __init__(self, kind: str, logs: Path, options: Mapping[str, Any]) -> None:
+    def __init__(self, jobs: int, kind: str, logs: Path, options: Mapping[str, Any]) -> None:
+        self.jobs = jobs
         try:
             import submitit
         except ImportError:
@@ -183,7 +192,7 @@ def launcher_for(
     if devices:
         fix = "Ask for GPUs with --cluster-set gpus_per_node=1."
         raise UserError("devices are of this machine, and runs go to a cluster", "--devices", fix)
-    return Cluster(cluster, logs, options)
+    return Cluster(jobs, cluster, logs, options)
 
 
 def _num_threads() -> int:

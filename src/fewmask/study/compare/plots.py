@@ -75,7 +75,7 @@ def over_labels(lines: Sequence[Line], baseline: str, scored: str) -> "Figure":
     axis.set(xlabel="masks", ylabel=f"mIoU on {scored} (%)", xscale="log")
     axis.set_xticks(counts, [str(count) for count in counts])
     axis.minorticks_off()
-    axis.set_ylim(*_around([line.miou[scored].mean for line in shown], 0.5))
+    axis.set_ylim(*_around([line.miou[scored].mean for line in shown], 0.2))
     if len(counts) == 1:
         axis.set_xlim(counts[0] / 1.5, counts[0] * 1.5)
     _plain(axis)
@@ -93,7 +93,7 @@ def gains(lines: Sequence[Line], scored: str) -> "Figure":
     size = (4.2 * len(labels) + 1, 1.2 + 0.28 * max(longest, 1))
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(1, len(labels), squeeze=False, sharex=True)[0]
-    panels[0].set_xlim(*_around([0.0, *(line.gains[scored].mean for line in gained)], 0.7))
+    panels[0].set_xlim(*_around([0.0, *(line.gains[scored].mean for line in gained)], 0.5))
     for axis, name in zip(panels, labels, strict=True):
         own = sorted((line for line in gained if line.labels == name), key=lambda line: line.gains[scored].mean)
         means = [line.gains[scored].mean for line in own]
