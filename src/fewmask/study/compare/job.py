@@ -13,10 +13,12 @@ import threading
 import time
 import traceback
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 from fewmask.errors import UserError, printable
@@ -34,6 +36,7 @@ from fewmask.use.model import load
 DONE, FAILED, STOPPED = 0, 1, 130
 UNLABELED = "unlabeled"
 _SECONDS = 1.0
+_PATIENCE = 60.0  # seconds
 
 
 class Questions(NamedTuple):
@@ -85,6 +88,7 @@ def do_job(task: str, path: Path) -> int:
 def train_and_score(job: JobFolder) -> None:
     """Trains the run, or goes on with it, and scores it on every split that it was not scored on before."""
     recipe, run, console = job.recipe(), job.run, Console(width=160)
+    _wait_for_others(run)
     start = time.perf_counter()
     try:
         if not run.is_begun:
@@ -99,6 +103,13 @@ def train_and_score(job: JobFolder) -> None:
     for split in splits_of(run, recipe):
         if not run.scores_file(split).exists():
             model.evaluate(split)
+
+
+def _wait_for_others(run: RunFolder) -> None:
+    """Waits while a process that a killed command left behind saves its checkpoint."""
+    if run.is_begun:
+        with suppress(Timeout), FileLock(run.path / ".lock", timeout=_PATIENCE):
+            pass
 
 
 def splits_of(run: RunFolder, recipe: Recipe) -> list[str]:

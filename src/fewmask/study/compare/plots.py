@@ -79,7 +79,8 @@ def over_labels(lines: Sequence[Line], baseline: str, scored: str) -> "Figure":
     if len(counts) == 1:
         axis.set_xlim(counts[0] / 1.5, counts[0] * 1.5)
     _plain(axis)
-    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8, ncols=1 + len(methods) // 20)
+    if methods:
+        axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8, ncols=1 + len(methods) // 20)
     return figure
 
 
