@@ -63,6 +63,9 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Any:
     from named_report import report_of_names
 
     return report_of_names(tmp_path_factory.mktemp("reported"))
+
+
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, dataset: Path) -> Any:
     """Two methods with two masks, beside the baseline and all masks: a comparison of four runs of two steps."""
     from comparing import Finished, compared, planned
