@@ -17,7 +17,9 @@ SOURCES = [str(Path(__file__).parents[1] / "src"), *filter(None, [os.environ.get
 os.environ["PYTHONPATH"] = os.pathsep.join(SOURCES)  # processes that tests start import this checkout, too
 
 # Processes that tests fork off a server start warm: it imports torch and the commands once.
-multiprocessing.set_forkserver_preload(["pytest", "fewmask.study.baseline", "fewmask.use.predict"])
+multiprocessing.set_forkserver_preload(
+    ["pytest", "fewmask.cli.app", "fewmask.report", "fewmask.study.train", "fewmask.use.predict"]
+)
 
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("fewmask", max_examples=40, deadline=None, derandomize=True)

@@ -7,11 +7,16 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image, ImageFile
+
+for _reader in ("Avif", "Bmp", "Gif", "Jpeg", "Jpeg2K", "Mpo", "Png", "Ppm", "Tiff", "WebP"):
+    with suppress(ImportError):  # a Pillow that was built without it
+        import_module(f"PIL.{_reader}ImagePlugin")
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "AVIF", "HEIF", "PPM")
 """The names of the formats in Pillow, which counts a camera's MPO as JPEG. Those that its build lacks are left out."""
@@ -25,7 +30,6 @@ def opened(path: Path) -> Iterator[ImageFile.ImageFile]:
         OSError: there is no such file, it is a pipe or a device, or it is in none of the FORMATS.
         Exception: nearly any other, which Pillow's readers raise for a broken file.
     """
-    Image.init()  # registers all formats
     known = [name for name in FORMATS if name in Image.OPEN]
     with regular_file(path) as file, Image.open(file, formats=known) as picture:
         yield picture

@@ -16,9 +16,9 @@ from fewmask.run.folder import RunFolder
 from fewmask.run.scores import read_scores
 from fewmask.study.compare.plan import Row, Study, cells_of, rows_of
 from fewmask.training.batches import reading
+from fewmask.training.build import build_method
 from fewmask.training.device import launch_fabric
 from fewmask.training.prepare import prepare_data
-from fewmask.training.start import build_method
 
 
 @pytest.fixture(scope="module")

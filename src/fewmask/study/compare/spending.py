@@ -21,11 +21,11 @@ from fewmask.models.segnet import SegNet
 from fewmask.recipe import Recipe
 from fewmask.run.checkpoint import Position
 from fewmask.training.batches import reading
+from fewmask.training.build import build_method
 from fewmask.training.capture import WARM_UP, CapturedSteps, can_capture
 from fewmask.training.device import fit_to_device, launch_fabric, loss_scaler
 from fewmask.training.optimizers import build_optimizers
 from fewmask.training.prepare import TrainingData, prepare_data
-from fewmask.training.start import build_method
 from fewmask.training.trainer import Trainer, stage_lengths
 
 _WALKED = 8  # images of the pool that stand for all of it
