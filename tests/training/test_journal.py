@@ -130,6 +130,43 @@ def test_terminal_shows_steps_and_time_left_beside_long_notes(run: RunFolder) ->
     assert "contrast_unlabeled 1.000" in " ".join(line.strip() for line in lines)
 
 
+def take_two_steps(journal: Journal) -> None:
+    with shown(journal):
+        for done in (1, 2):
+            journal.on_step(at(done), Step({"sup": ONE}, {}))
+
+
+class Output:
+    """Stands for the widget of ipywidgets in whose place a notebook shows what is printed."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def clear_output(self, wait: bool) -> None: ...
+
+
+def test_notebook_shows_a_bar_if_it_has_widgets_and_lines_otherwise(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Any] = []
+    notebook = SimpleNamespace(display=lambda *values, **_: shown.extend(values))
+    monkeypatch.setitem(sys.modules, "IPython.display", notebook)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(display=notebook))
+    console = Console(force_jupyter=True)
+    monkeypatch.setattr("fewmask.say.find_spec", lambda name: None)
+    take_two_steps(Journal(run, CLASSES, 2, 0, console))
+    assert not any(isinstance(value, Output) for value in shown)
+    assert any("step 2/2" in value.text for value in shown)
+
+    shown.clear()
+    monkeypatch.setitem(sys.modules, "ipywidgets", SimpleNamespace(Output=Output))
+    monkeypatch.setattr("fewmask.say.find_spec", lambda name: object())
+    take_two_steps(Journal(run, CLASSES, 2, 0, console))
+    assert any(isinstance(value, Output) for value in shown)
+    assert any("2/2" in value.text for value in shown if not isinstance(value, Output))
+
+
 def test_log_that_cannot_be_opened_is_one_line(run: RunFolder) -> None:
     with pytest.raises(UserError, match=r"the log could not be written \(No such file .*\); the run folder is gone"):
         open_journal(RunFolder(run.path / "deleted"))

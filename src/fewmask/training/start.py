@@ -27,7 +27,7 @@ from fewmask.run.checkpoint import (
 from fewmask.run.files import read_bytes
 from fewmask.run.folder import Beginning, RunFolder, check_data_is_there
 from fewmask.run.validation import ValScore, selected_val_score, selects, val_scores_so_far
-from fewmask.say import say
+from fewmask.say import say, shows_bars
 from fewmask.training.build import build_method
 from fewmask.training.capture import CapturedSteps, can_capture
 from fewmask.training.compiled import compile_networks, compiler_is_there
@@ -217,7 +217,7 @@ def _fill_caches(data: TrainingData, console: Console) -> None:
     for what, store in (("masks", data.labeled), ("unlabeled images", data.unlabeled), ("the source", data.source)):
         if isinstance(store, MemoryStore):
             read: Iterable[Picture] = every_picture(store)
-            if console.is_terminal:
+            if shows_bars(console):
                 read = track(read, f"reading {what}", len(store), console=console, transient=True)
             deque(read, maxlen=0)
 

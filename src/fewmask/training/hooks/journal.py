@@ -22,7 +22,7 @@ from torch import Tensor
 from fewmask.run.checkpoint import cannot_write
 from fewmask.run.folder import RunFolder
 from fewmask.run.metrics import MetricsWriter
-from fewmask.say import say
+from fewmask.say import say, shows_bars
 from fewmask.training.hooks.events import EventFile
 from fewmask.training.hooks.finite import check_finite
 from fewmask.training.hooks.forecast import duration
@@ -70,7 +70,7 @@ class Journal(Hook):
             TextColumn("left"),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=not shows_bars(console),
         )
         self._task = self._progress.add_task("training", total=total, completed=first)
         self._walk: TaskID | None = None
@@ -126,7 +126,7 @@ class Journal(Hook):
         terms = " ".join(f"{name} {value.item():.3f}" for name, value in losses.items())
         note = f"{terms} | {values['steps_per_second']:.2f} steps/s | {values['memory_gib']:.1f} GiB"
         self._progress.note = note
-        if not self._console.is_terminal and step * 20 // self._total != (step - steps) * 20 // self._total:
+        if not shows_bars(self._console) and step * 20 // self._total != (step - steps) * 20 // self._total:
             left = duration((self._total - step) / values["steps_per_second"])
             say(self._console, f"step {step}/{self._total} | {note} | {left} left")
 
