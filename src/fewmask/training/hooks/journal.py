@@ -99,6 +99,7 @@ class Journal(Hook):
         self._last = (self._last[0] + seconds, self._last[1])
 
     def on_end(self, trainer: "Trainer") -> None:
+        self._progress.refresh()  # a notebook keeps what was shown last
         self._progress.stop()
 
     def write(self, step: int, losses: Mapping[str, Tensor], watch: Mapping[str, Tensor], rate: float) -> None:
