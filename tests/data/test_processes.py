@@ -28,8 +28,9 @@ def work(item):
     return item, os.getpid()
 
 if __name__ == "__main__":
+    items = range(3000 if sys.argv[1] == "waits" else 60)  # it must not be done before it is stopped
     try:
-        with closing(in_processes(work, range(60), "json", look=float(sys.argv[3]))) as results:
+        with closing(in_processes(work, items, "json", look=float(sys.argv[3]))) as results:
             for item, process in results:
                 print(item, "here" if process == os.getpid() else "there")
     except BaseException as error:
