@@ -30,8 +30,8 @@ def test_letters_that_a_stream_has_not_are_escaped_and_the_rest_is_written() -> 
     assert content.getvalue() == b"Stra\\xdfe, car\n"
 
 
-HOSTILE = "a\x1b]0;title\x07\x1b[2Jb\x9b1mc\nd\re\u2028f\u202eg\udc80h\x7f"
-ESCAPED = r"a\x1b]0;title\x07\x1b[2Jb\x9b1mc\nd\re\u2028f\u202eg\udc80h\x7f"
+HOSTILE = "a\x1b]0;title\x07\x1b[2Jb\x9b1mc\nd\re\u2028f\u202eg\udc80h\x7f\ufeff"
+ESCAPED = r"a\x1b]0;title\x07\x1b[2Jb\x9b1mc\nd\re\u2028f\u202eg\udc80h\x7f\ufeff"
 
 
 def test_a_name_cannot_tell_the_terminal_what_to_do() -> None:

@@ -39,6 +39,7 @@ _UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\x9f"  # control characters, with which a terminal can be written to or told to do something
     "\u2028\u2029"  # line separators
     "\u200e\u200f\u202a-\u202e\u2066-\u2069"  # these let text run the other way, and so look like another text
+    "\u00ad\u200b\u2060\ufeff"  # these cannot be seen, and a name with one looks like a name without
     "\ud800-\udfff]"  # halves of characters, which stand for bytes that are no Unicode and cannot be printed
 )
 
