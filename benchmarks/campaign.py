@@ -1,6 +1,7 @@
 """A campaign of faults: damaged files, killed runs, full disks and lost folders; its counts go to campaign.csv.
 
     python benchmarks/campaign.py --mutations 10000 --kills 100
+    python benchmarks/campaign.py --mutations 10000 --kills 100 --only recipes  # faults with this in their name
 
 Every case must succeed or end in one line. A traceback, a crash, more than 20 seconds of work or more than 3 GiB is
 printed and ends the campaign with exit code 1. tests/test_campaign.py runs a short form.
@@ -36,7 +37,9 @@ class Row(NamedTuple):
     report: Report
 
 
-def campaign(folder: Path, num_mutations: int, num_kills: int, seed: int, every: int = 1) -> Iterator[Row]:
+def campaign(
+    folder: Path, num_mutations: int, num_kills: int, seed: int, every: int = 1, only: str = ""
+) -> Iterator[Row]:
     """Tries every kind of fault.
 
     Args:
@@ -45,6 +48,7 @@ def campaign(folder: Path, num_mutations: int, num_kills: int, seed: int, every:
         num_kills: the number of SIGKILLs at random moments of runs.
         seed: the changes and the moments follow from it.
         every: of the writes that meet a full disk or a lost folder, only every so manieth one.
+        only: the faults whose names hold this text; others are left out.
     """
     recipe = runs.make_recipe_file(folder)
     unbroken, stopped = folder / "unbroken", runs.stopped_run(recipe, folder / "stopped")
@@ -55,18 +59,21 @@ def campaign(folder: Path, num_mutations: int, num_kills: int, seed: int, every:
         mutations.runs(stopped, folder / "mutated", seed),
     )
     for (fault, share), case in zip(SHARES.items(), cases, strict=True):
-        yield Row(f"changed files: {fault}", judge(case, 0, max(1, round(share * num_mutations))))
+        if only in fault:
+            yield Row(f"changed files: {fault}", judge(case, 0, max(1, round(share * num_mutations))))
     writes = range(0, runs.number_of_writes(recipe, folder), every)
     for fault, case in (
         ("a full disk at a write", runs.disk_is_full(recipe, unbroken, folder)),
         ("a run folder deleted at a write", runs.folder_vanishes(recipe, "run", folder)),
         ("a data folder deleted at a write", runs.folder_vanishes(recipe, "data", folder)),
     ):
-        yield Row(fault, judge(lambda number, case=case: case(writes[number]), 0, len(writes)))
+        if only in fault:
+            yield Row(fault, judge(lambda number, case=case: case(writes[number]), 0, len(writes)))
     limits = range(120, 10, -4 * every)
     files = runs.few_files(recipe, folder)
-    yield Row("few open files", judge(lambda number: files(limits[number]), 0, len(limits)))
-    for number, method in enumerate(METHODS[: 1 if every > 1 else None]):
+    if only in "few open files":
+        yield Row("few open files", judge(lambda number: files(limits[number]), 0, len(limits)))
+    for number, method in enumerate(METHODS[: 1 if every > 1 else None] if only in "SIGKILL" else ()):
         own = folder / str(number)
         own.mkdir()
         recipe = runs.make_recipe_file(own, method)
@@ -85,19 +92,21 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=1, help="of the writes and limits, only every so manieth one")
+    parser.add_argument("--only", default="", help="faults with this text in their name; other rows of the file stay")
     args = parser.parse_args()
-    flags = " ".join(f"--{name} {value}" for name, value in vars(args).items())
+    flags = " ".join(f"--{name} {value}" for name, value in vars(args).items() if value != "")
     told = f"python benchmarks/campaign.py {flags}"
-    rows, is_good = [], True
+    rows = {row[0]: row for row in csv.reader(FILE.read_text().splitlines()[1:])} if args.only else {}
+    is_good = True
     with tempfile.TemporaryDirectory() as folder:
-        for fault, report in campaign(Path(folder), args.mutations, args.kills, args.seed, args.every):
+        for fault, report in campaign(Path(folder), args.mutations, args.kills, args.seed, args.every, args.only):
             ends, cases = report.counts, report.counts.total()
             values = (fault, cases, ends["succeeded"], ends["one line"], len(report.wrong), args.seed, told)
-            rows.append((*values, datetime.now(UTC).date().isoformat()))
+            rows[fault] = [*map(str, values), datetime.now(UTC).date().isoformat()]
             print(*values[:5], *report.wrong[:50], sep="\n  ", flush=True)
             is_good &= report.is_good
             with FILE.open("w", newline="") as file:
-                csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
+                csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows.values()])
     return 0 if is_good else 1
 
 
