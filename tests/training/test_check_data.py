@@ -1,5 +1,6 @@
 """Before a training its masks are examined as the doctor does it, and nothing wrong is learned from in silence."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ from PIL import Image
 
 from fewmask.data.folder import read_folder
 from fewmask.errors import UserError
+from fewmask.recipe import make_recipe
 from fewmask.training.check_data import check_labeled, check_scored, check_unlabeled
+from fewmask.training.prepare import prepare_data
 from toy import draw_scene
 
 
@@ -77,3 +80,12 @@ def test_masks_among_the_unlabeled_images_are_remarked(root: Path, tmp_path: Pat
     (remark,) = check_unlabeled([*images * 20, path])
     assert "1 of" in remark
     assert str(path) in remark
+
+
+def test_the_masks_of_a_source_are_examined_too(root: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    source = Path(shutil.copytree(root, tmp_path_factory.mktemp("source") / "other"))
+    settings = {"data": {"root": str(root), "labels": 3}, "method": {"name": "joint"}, "source": {"root": str(source)}}
+    assert not any(str(source) in remark for remark in prepare_data(make_recipe(settings)).remarks)
+    _change(source, lambda labels: labels * np.uint8(85))
+    with pytest.raises(UserError, match=r"other/train/masks/0\.png: .*values 85, 170"):
+        prepare_data(make_recipe(settings))

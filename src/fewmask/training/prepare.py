@@ -88,8 +88,9 @@ def prepare_data(recipe: Recipe) -> TrainingData:
     useful = 0 if cached else min(max(cores, 1), _MOST_WORKERS)
     workers = num_workers(data.workers, useful, recipe.training, crop, num_ranks)
     missing, remarks = check_labeled(learned, partition.labeled)
-    if source is not None:  # its masks may hold the missing classes
-        missing = ()
+    if source is not None:
+        missing = ()  # the masks of the source may hold these classes
+        remarks += check_labeled(source, source.train).remarks
     if is_list(labels):
         remarks = (list_summary(Path(str(labels)), learned.train), *remarks)
     if needs.unlabeled:
