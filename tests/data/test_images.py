@@ -1,7 +1,6 @@
 """Every bit depth and mode that Pillow and we can write, and broken files."""
 
 import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,40 +10,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from fewmask.data.classes import Classes
 from fewmask.data.images import read_image, read_size
 from fewmask.data.masks import read_mask
 from fewmask.errors import UserError
-
-RED_BLUE = np.array([[[250, 0, 0], [0, 0, 250]]], dtype=np.uint8)  # 1 x 2 pixels
-PETS = Classes(names=("background", "cat", "dog"))
-BINARY = Classes(names=("background", "cat"), encoding="binary")
-COLORED = Classes(
-    names=("background", "cat"), encoding="rgb", colors=((0, 0, 0), (255, 128, 1)), ignore_colors=((9, 9, 9),)
-)
-
-
-def _save(path: Path, pixels: object, **options: Any) -> Path:
-    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(np.asarray(pixels))
-    image.save(path, **options)
-    return path
-
-
-def _gray(*rows: list[int]) -> np.ndarray:
-    return np.array(rows, dtype=np.uint8)
-
-
-def _write_png(path: Path, rows: list[bytes], width: int, depth: int, color_type: int) -> Path:
-    """A PNG of a kind that Pillow reads but does not write: 16-bit colors, 2- and 4-bit gray."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    header = struct.pack(">IIBBBBB", width, len(rows), depth, color_type, 0, 0, 0)
-    pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b""))
-    return path
-
+from picture_files import PETS, RED_BLUE, gray, save, write_png
 
 # images
 
@@ -52,7 +21,7 @@ def _write_png(path: Path, rows: list[bytes], width: int, depth: int, color_type
 def test_images_too_large_for_pillow_are_refused_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(UserError, match="more than 178 million pixels") as caught:
-        read_image(_save(tmp_path / "b.png", np.zeros((10, 25, 3), np.uint8)))
+        read_image(save(tmp_path / "b.png", np.zeros((10, 25, 3), np.uint8)))
     assert "DOS" not in str(caught.value)
 
 
@@ -67,38 +36,38 @@ def test_a_file_that_cannot_be_opened_is_named_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "webp"])
 def test_rgb_images_keep_their_channels(tmp_path: Path, suffix: str) -> None:
-    image = read_image(_save(tmp_path / f"a.{suffix}", RED_BLUE, **({"lossless": True} if suffix == "webp" else {})))
+    image = read_image(save(tmp_path / f"a.{suffix}", RED_BLUE, **({"lossless": True} if suffix == "webp" else {})))
     assert image.dtype == torch.uint8
     assert image.tolist() == [[[250, 0]], [[0, 0]], [[0, 250]]]
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "P", "CMYK"])
 def test_other_color_modes_become_rgb(tmp_path: Path, mode: str) -> None:
-    image = read_image(_save(tmp_path / "a.tif", Image.fromarray(RED_BLUE).convert(mode)))
+    image = read_image(save(tmp_path / "a.tif", Image.fromarray(RED_BLUE).convert(mode)))
     assert image.shape == (3, 1, 2)
     assert image.permute(1, 2, 0).numpy() == pytest.approx(RED_BLUE.astype(float), abs=8)
 
 
 def test_palette_with_transparency_is_read_without_a_warning(tmp_path: Path) -> None:
     picture = Image.fromarray(RED_BLUE).convert("P", palette=Image.Palette.ADAPTIVE)
-    image = read_image(_save(tmp_path / "a.png", picture, transparency=b"\x00\x80"))
+    image = read_image(save(tmp_path / "a.png", picture, transparency=b"\x00\x80"))
     assert image[0].max() == 250
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "1"])
 def test_gray_images_fill_three_channels(tmp_path: Path, mode: str) -> None:
-    image = read_image(_save(tmp_path / "a.png", Image.fromarray(_gray([0, 255])).convert(mode)))
+    image = read_image(save(tmp_path / "a.png", Image.fromarray(gray([0, 255])).convert(mode)))
     assert image.tolist() == [[[0, 255]]] * 3
 
 
 @pytest.mark.parametrize(("suffix", "dtype"), [("png", "uint16"), ("tif", "uint16"), ("tif", "int32")])
 def test_16_bit_gray_scales_the_full_range(tmp_path: Path, suffix: str, dtype: str) -> None:
-    path = _save(tmp_path / f"a.{suffix}", np.array([[0, 128, 129, 257 * 7, 65535]], dtype=dtype))
+    path = save(tmp_path / f"a.{suffix}", np.array([[0, 128, 129, 257 * 7, 65535]], dtype=dtype))
     assert read_image(path).tolist() == [[[0, 0, 1, 7, 255]]] * 3
 
 
 def test_16_bit_colors_keep_their_upper_byte(tmp_path: Path) -> None:
-    path = _write_png(tmp_path / "a.png", [struct.pack(">3H", 0x8040, 0x0001, 0xFFFF)], 1, depth=16, color_type=2)
+    path = write_png(tmp_path / "a.png", [struct.pack(">3H", 0x8040, 0x0001, 0xFFFF)], 1, depth=16, color_type=2)
     assert read_image(path).flatten().tolist() == [128, 0, 255]
 
 
@@ -108,7 +77,7 @@ def test_exif_rotation_is_applied_to_pixels_and_size(tmp_path: Path, suffix: str
     picture[:, :8] = 255  # the left half is white: at the top once the picture is turned clockwise
     exif = Image.Exif()
     exif[0x0112] = 6
-    path = _save(tmp_path / f"a.{suffix}", picture, exif=exif)
+    path = save(tmp_path / f"a.{suffix}", picture, exif=exif)
     image = read_image(path)
     assert image.shape == (3, 16, 8)
     assert image[:, :6].min() > 250
@@ -118,14 +87,14 @@ def test_exif_rotation_is_applied_to_pixels_and_size(tmp_path: Path, suffix: str
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tif", "webp"])
 def test_size_is_height_then_width(tmp_path: Path, suffix: str) -> None:
-    path = _save(tmp_path / f"a.{suffix}", np.zeros((5, 9, 3), dtype=np.uint8))
+    path = save(tmp_path / f"a.{suffix}", np.zeros((5, 9, 3), dtype=np.uint8))
     assert read_size(path) == (5, 9) == tuple(read_image(path).shape[1:])
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp"])
 def test_truncated_image_is_a_named_error_though_its_size_is_known(tmp_path: Path, suffix: str) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
-    path = _save(tmp_path / f"a.{suffix}", noise)
+    path = save(tmp_path / f"a.{suffix}", noise)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match="cannot be read") as caught:
         read_image(path)
@@ -149,4 +118,4 @@ def test_missing_file_is_a_named_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pixels", [np.ones((2, 2), dtype=np.float32), np.full((2, 2), 70000, dtype=np.int32)])
 def test_images_of_floats_or_32_bits_are_refused(tmp_path: Path, pixels: NDArray[Any]) -> None:
     with pytest.raises(UserError, match="8 or 16 bits"):
-        read_image(_save(tmp_path / "a.tif", pixels))
+        read_image(save(tmp_path / "a.tif", pixels))

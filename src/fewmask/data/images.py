@@ -3,14 +3,12 @@
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from einops import rearrange
-from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps
 
 from fewmask.data.opening import opened
-from fewmask.errors import UserError
+from fewmask.data.pixels import read_pixels, unreadable
 from fewmask.shapes import ByteImage
 
 GRAY_STEPS = {"L;2": 85, "L;4": 17}  # Pillow stretches 2- and 4-bit gray to 0..255 by this factor
@@ -41,22 +39,7 @@ def read_image(path: Path) -> ByteImage:
     Raises:
         UserError: the file is missing, truncated, not an image, or holds floats.
     """
-    return rearrange(torch.from_numpy(rgb_of(load(path).picture, path)), "h w c -> c h w").contiguous()
-
-
-def rgb_of(image: Image.Image, path: Path) -> NDArray[np.uint8]:
-    """The pixels of a decoded picture as RGB [h w 3]; `path` is named in the errors of `read_image`."""
-    image.info.pop("transparency", None)  # otherwise Pillow warns about it in conversions
-    if image.mode == "F" or (image.mode == "I" and not _fits_16_bit(image)):
-        kind = "floats" if image.mode == "F" else "32-bit numbers"
-        raise UserError(f"the image holds {kind}", path, "Save it with 8 or 16 bits per channel.")
-    if image.mode.startswith("I"):
-        levels = ((np.asarray(image).astype(np.int32) + 128) // 257).astype(np.uint8)
-        return np.repeat(levels[..., None], 3, axis=2)
-    try:
-        return np.array(image.convert("RGB"))
-    except ValueError as error:
-        raise UserError(f"the image cannot become RGB ({error})", path, "Save it as RGB.") from error
+    return rearrange(torch.from_numpy(read_pixels(path)), "h w c -> c h w").contiguous()
 
 
 def read_size(path: Path) -> tuple[int, int]:
@@ -68,7 +51,7 @@ def read_size(path: Path) -> tuple[int, int]:
             orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
             is_upright = image.format == "TIFF" or orientation < 5  # Pillow turns the size of a TIFF itself
     except Exception as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return (height, width) if is_upright else (width, height)
 
 
@@ -78,7 +61,7 @@ def num_pictures(path: Path) -> int:
         with opened(path) as image:
             return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     except Exception as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def load(path: Path, page: int = 0) -> Loaded:
@@ -99,21 +82,5 @@ def load(path: Path, page: int = 0) -> Loaded:
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
     except Exception as error:  # for a broken file, Pillow's readers raise nearly anything
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return Loaded(image, GRAY_STEPS.get(raw_mode.removesuffix("I"), 1), turned, orientation)
-
-
-def _unreadable(path: Path, error: Exception) -> UserError:
-    if isinstance(error, FileNotFoundError):
-        what = "the link leads nowhere" if path.is_symlink() else "there is no such file"
-        return UserError(what, path, "Check the path.")
-    if isinstance(error, Image.DecompressionBombError):
-        return UserError("the image has more than 178 million pixels", path, "Cut it into tiles.")
-    reason = getattr(error, "strerror", None) or str(error) or repr(error)
-    reason = "it is no image of a known format" if isinstance(error, UnidentifiedImageError) else reason
-    return UserError(f"the file cannot be read: {reason}", path, "Copy it again, save it as png, or remove it.")
-
-
-def _fits_16_bit(image: Image.Image) -> bool:
-    levels = np.asarray(image)
-    return bool(levels.min() >= 0 and levels.max() <= 65535)

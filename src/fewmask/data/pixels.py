@@ -53,7 +53,7 @@ def unreadable(path: Path, error: Exception) -> UserError:
         what = "the link leads nowhere" if path.is_symlink() else "there is no such file"
         return UserError(what, path, "Check the path.")
     if isinstance(error, Image.DecompressionBombError):
-        return UserError("the image has more than 178 million pixels", path, "Save it as a tiled TIFF, or as PNG.")
+        return UserError("the image has more than 178 million pixels", path, "Cut it into tiles.")
     reason = getattr(error, "strerror", None) or str(error) or repr(error)
     reason = "it is no image of a known format" if isinstance(error, UnidentifiedImageError) else reason
     return UserError(f"the file cannot be read: {reason}", path, "Copy it again, save it as png, or remove it.")

@@ -14,8 +14,8 @@ from fewmask.data.doctor.diagnosis import Item, judge_items
 from fewmask.data.doctor.picture_facts import looks_drawn
 from fewmask.data.doctor.sample import examine_sample
 from fewmask.data.folder import Folder, Sample
-from fewmask.data.images import load, rgb_of
 from fewmask.data.pairing import named_after_another
+from fewmask.data.pixels import read_pixels
 from fewmask.data.store import FileStore, every_picture
 from fewmask.errors import UserError, in_command
 from fewmask.shapes import IGNORE
@@ -71,7 +71,7 @@ def check_unlabeled(images: Sequence[Path]) -> tuple[str, ...]:
 
     def is_drawn(path: Path) -> bool:
         try:
-            return looks_drawn(rgb_of(load(path).picture, path))
+            return looks_drawn(read_pixels(path))
         except UserError:  # said when it is read to learn from
             return False
 

@@ -9,8 +9,9 @@ from fewmask.data.classes import Classes
 from fewmask.data.doctor.fit import fit_of
 from fewmask.data.doctor.mask_facts import MaskFacts, mask_facts
 from fewmask.data.doctor.picture_facts import PictureFacts, picture_facts
-from fewmask.data.images import load, num_pictures, rgb_of
+from fewmask.data.images import load, num_pictures
 from fewmask.data.masks import UNKNOWN, lookup_table, open_mask, reading_of, why_no_codes
+from fewmask.data.pixels import as_rgb
 from fewmask.data.sample import Sample
 from fewmask.errors import UserError
 
@@ -51,7 +52,7 @@ def examine_sample(sample: Sample, classes: Classes) -> Facts:
     facts, image, orientation = Facts(), None, UPRIGHT
     try:
         loaded = load(sample.image)
-        image, orientation = rgb_of(loaded.picture, sample.image), loaded.orientation
+        image, orientation = as_rgb(loaded.picture, sample.image), loaded.orientation
         facts = facts._replace(picture=picture_facts(image, num_pictures(sample.image)))
     except UserError as mistake:
         facts = facts._replace(picture_mistake=(mistake.what, mistake.fix))
