@@ -87,7 +87,7 @@ def compare_with_baseline(run: RunFolder, baseline: RunFolder, console: Console)
     print_selected(ours, console)
     cost = 100 * ((theirs["miou"] or 0) - (ours["miou"] or 0))  # None if val holds no class at all
     if cost > 0:
-        longer = ", or train longer: pseudo-labels pay in long runs" if recipe.needs.unlabeled else ""
+        longer = ", or see whether a longer training changes this" if recipe.needs.unlabeled else ""
         text = f"{what} cost {cost:.1f} points of mIoU. Use the baseline in {baseline.path}{longer}."
         say(console, text[0].upper() + text[1:], style="red")
     losses = {
