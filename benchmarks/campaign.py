@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from faults import mutations, runs
 from faults.trial import Report, judge
 
@@ -94,6 +96,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="of the writes and limits, only every so manieth one")
     parser.add_argument("--only", default="", help="faults with this text in their name; other rows of the file stay")
     args = parser.parse_args()
+    torch.set_num_threads(1)  # OpenMP waits for ever in forked processes, which lack its threads
     flags = " ".join(f"--{name} {value}" for name, value in vars(args).items() if value != "")
     told = f"python benchmarks/campaign.py {flags}"
     rows = {row[0]: row for row in csv.reader(FILE.read_text().splitlines()[1:])} if args.only else {}
