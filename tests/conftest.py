@@ -11,7 +11,7 @@ import pytest
 import torch
 
 CHECKED = ("ops", "models", "data", "augment", "methods")
-jaxtyping.install_import_hook([f"fewmask.{room}" for room in CHECKED], "beartype.beartype")
+jaxtyping.install_import_hook([f"fewmask.{room}" for room in CHECKED], "lazy_checks.checked")
 
 SOURCES = [str(Path(__file__).parents[1] / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
 os.environ["PYTHONPATH"] = os.pathsep.join(SOURCES)  # processes that tests start import this checkout, too

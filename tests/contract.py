@@ -21,7 +21,7 @@ from fewmask.recipe import TrainingConfig
 from fewmask.shapes import IGNORE
 from fewmask.training import static
 from fewmask.training.optimizers import build_optimizers
-from fewmask.training.static import StepRecord, own_file, record
+from fewmask.training.static import Operation, StepRecord, own_file, record
 from fewmask.training.trainer import Trainer
 
 NUM_CLASSES = 4
@@ -162,6 +162,8 @@ def why_not_static(method: Method, batches: Sequence[Batch]) -> str | None:
                     record(partial(trainer.step, method.now(step, steps, stage.name), batch), own_file(method))
                     for step, batch in ((first + 1, batches[1]), (end - 1, batches[2]))
                 )
+            if products := grouped_products(one):
+                return f"{method.name}: {products[0].name} {products[0].place} waits on most GPUs"
             if reason := static.why_not_static(one, other):
                 return f"{method.name}, stage {stage.name}, phase {phase}: the step {reason}"
     return None
@@ -222,8 +224,12 @@ class HostReads:
     @property
     def found(self) -> list[str]:
         """The operations, in their order."""
-        products = [each for each in self._record.operations if "grouped_mm" in each.name]
-        return [each.name for each in (*self._record.asked, *products)]
+        return [each.name for each in (*self._record.asked, *grouped_products(self._record))]
+
+
+def grouped_products(record: StepRecord) -> list[Operation]:
+    """The grouped matrix products of a step, as PyTorch has them: most GPUs wait for them."""
+    return [each for each in record.operations if "grouped_mm" in each.name]
 
 
 def _scenes(generator: np.random.Generator, num_images: int) -> tuple[Tensor, Tensor]:

@@ -89,6 +89,21 @@ def error(method: Any, batch: Any) -> float:
         return F.cross_entropy(student(batch.labeled.images).logits, batch.labeled.labels, ignore_index=IGNORE).item()
 
 
+class Taken(NamedTuple):
+    """A step, and the gradient that each of its losses gives to each parameter that trains."""
+
+    step: course.Step
+    gradients: dict[str, dict[str, torch.Tensor | None]]
+
+
+@pytest.fixture(scope="module")
+def taken(ten_steps: Course, method_type: Any) -> list[Taken]:
+    """The last step of every stage, after the ten steps."""
+    method, batch = copy.deepcopy(ten_steps.method), toy_batch(method_type)
+    steps = [method.step(batch, now) for now in last_steps(method)]
+    return [Taken(step, {name: gradients(method, loss) for name, loss in step.losses.items()}) for step in steps]
+
+
 @pytest.fixture
 def method(ten_steps: Course) -> Any:
     """Past all that a method does only at first."""
@@ -152,10 +167,10 @@ def test_phases_rise_and_lie_within_the_stage(method: Any) -> None:
         assert all(0 <= step <= 100 for step in found)
 
 
-def test_replicated_buffers_and_alarms_name_what_there_is(method: Any, batch: Any) -> None:
+def test_replicated_buffers_and_alarms_name_what_there_is(method: Any, taken: list[Taken]) -> None:
     buffers = dict(method.named_buffers())
     assert all(name in buffers for name in method.replicated_buffers())
-    curves = method.step(batch, last_steps(method)[-1]).watch
+    curves = taken[-1].step.watch
     for alarm in method.alarms():
         assert curves[alarm.curve].shape == (method.tools.num_classes,)
         assert alarm.low < 1 < alarm.high
@@ -169,27 +184,27 @@ def test_losses_are_finite_at_every_step(ten_steps: Course) -> None:
         assert all(map(math.isfinite, losses.values())), losses
 
 
-def test_what_is_watched_is_finite_and_a_scalar_or_one_value_per_class(method: Any, batch: Any) -> None:
-    for now in last_steps(method):
-        for name, value in method.step(batch, now).watch.items():
+def test_what_is_watched_is_finite_and_a_scalar_or_one_value_per_class(method: Any, taken: list[Taken]) -> None:
+    for step, _ in taken:
+        for name, value in step.watch.items():
             assert value.isfinite().all(), name
             assert value.shape in ((), (method.tools.num_classes,)), name
             assert not value.requires_grad, name
 
 
-def test_every_loss_term_reaches_a_weight_on_its_own(method: Any, batch: Any) -> None:
-    for now in last_steps(method):
-        for name, loss in method.step(batch, now).losses.items():
-            assert any(found is not None and found.any() for found in gradients(method, loss).values()), name
+def test_every_loss_term_reaches_a_weight_on_its_own(taken: list[Taken]) -> None:
+    for _, found in taken:
+        for loss, of_parameters in found.items():
+            assert any(gradient is not None and gradient.any() for gradient in of_parameters.values()), loss
 
 
-def test_every_parameter_gets_a_finite_gradient_once_the_method_has_settled(method: Any, batch: Any) -> None:
-    reached = set()
-    for now in last_steps(method):
-        found = gradients(method, sum(method.step(batch, now).losses.values()))
-        assert all(gradient.isfinite().all() for gradient in found.values() if gradient is not None)
-        reached |= {name for name, gradient in found.items() if gradient is not None}
-    assert reached == {name for name, parameter in method.named_parameters() if parameter.requires_grad}
+def test_every_parameter_gets_a_finite_gradient_once_the_method_has_settled(method: Any, taken: list[Taken]) -> None:
+    pairs = [pair for _, found in taken for of_loss in found.values() for pair in of_loss.items()]
+    reached = [(name, gradient) for name, gradient in pairs if gradient is not None]
+    assert all(gradient.isfinite().all() for _, gradient in reached)
+    assert {name for name, _ in reached} == {
+        name for name, parameter in method.named_parameters() if parameter.requires_grad
+    }
 
 
 def test_parameter_groups_hold_what_trains_once_and_nothing_of_the_teacher(method: Any) -> None:
@@ -276,6 +291,7 @@ def test_images_without_any_label_or_valid_pixel_give_finite_losses_and_gradient
         assert all(gradient.isfinite().all() for gradient in found.values() if gradient is not None)
 
 
+@pytest.mark.slow
 def test_bfloat16_autocast_gives_nearly_the_same_losses_in_float32(method: Any, batch: Any) -> None:
     for now in last_steps(method):
         found = []
@@ -292,15 +308,8 @@ def test_bfloat16_autocast_gives_nearly_the_same_losses_in_float32(method: Any, 
     assert all(parameter.grad.isfinite().all() for parameter in method.parameters() if parameter.requires_grad)
 
 
-def test_a_step_and_its_update_never_wait_for_the_device(method: Any, batch: Any) -> None:
-    with HostReads() as reads:
-        for now in last_steps(method):
-            method.step(batch, now)
-            method.after_update(now)
-    assert reads.found == []
-
-
-def test_the_steps_of_a_phase_are_static(method: Any, method_type: Any) -> None:
+@pytest.mark.slow
+def test_the_steps_of_a_phase_are_static_and_never_wait_for_the_device(method: Any, method_type: Any) -> None:
     batches = [toy_batch(method_type, seed) for seed in (0, 1, 2)]
     assert why_not_static(method, [*batches[:2], without_labels(batches[2])]) is None
 

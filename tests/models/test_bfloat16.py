@@ -22,7 +22,7 @@ NETS: list[tuple[str, str, dict[str, Any]]] = [
     ("upernet", "convnext_atto", {"depths": [1, 1, 1, 1], "decoder_channels": 32}),
     ("segformer", "mit_b0", {"decoder_segmentation_channels": 32}),
 ]  # one block of each kind and narrow decoders: a processor without bfloat16 computes for long
-HEIGHT, WIDTH = 64, 512  # wide, because some kernels were wrong from a width of 29 cells on, and low, to be quick
+HEIGHT, WIDTH = 32, 512  # wide, because some kernels were wrong from a width of 29 cells on, and low, to be quick
 MOST_SUMS = 9  # in bfloat16: the taps of a kernel, or the small maps that make the two maps of a batch
 
 

@@ -4,6 +4,7 @@ import csv
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -105,7 +106,7 @@ def test_a_comparison_that_is_stopped_and_then_killed_goes_on_as_if_it_had_not_b
     first = tmp_path / "study" / "runs" / "supervised-2-0"
     for number in (signal.SIGINT, signal.SIGKILL):
         before = set((first / "checkpoints").glob("stage0*"))
-        child = Child(tmp_path, *words, "--jobs", 2)
+        child = Child(tmp_path, *words)
         child.wait_for(lambda before=before: set((first / "checkpoints").glob("stage0*")) - before)
         child.signal(number)
         stopped = child.answer()
@@ -122,14 +123,27 @@ def test_a_comparison_that_is_stopped_and_then_killed_goes_on_as_if_it_had_not_b
     assert len(ResultTable(tmp_path / "study" / "results.csv").rows()) == 2
 
 
+class OneOnACluster(Here):
+    """Sends the job of this name to a cluster, and does the others here."""
+
+    def __init__(self, name: str, cluster: Cluster) -> None:
+        super().__init__()
+        self.name, self.cluster = name, cluster
+
+    def start(self, task: str, job: JobFolder) -> Any:
+        return self.cluster.start(task, job) if job.path.name == self.name else super().start(task, job)
+
+
 @pytest.mark.slow
-def test_the_jobs_of_a_cluster_are_those_of_this_machine(tmp_path: Path, dataset: Path) -> None:
+def test_a_job_of_a_cluster_is_one_of_this_machine(tmp_path: Path, dataset: Path) -> None:
     pytest.importorskip("submitit")
     study = planned(tmp_path, dataset, ["supervised"], training={"steps": 1})
-    launcher = Cluster(1, "local", tmp_path / "cluster", {"timeout_min": 10})
+    cluster = Cluster(1, "local", tmp_path / "cluster", {"timeout_min": 10})
+    launcher = OneOnACluster("supervised-2-0", cluster)
     done = compared(study, tmp_path / "study", launcher)
     assert done.failures == {}
     assert [(line.row, line.num_masks) for line in done.lines] == [("supervised", 2), ("supervised", 4)]
+    assert "supervised-2-0" not in launcher.names
 
 
 def test_an_option_that_submitit_does_not_know_is_one_line(tmp_path: Path) -> None:
