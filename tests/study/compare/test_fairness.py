@@ -1,8 +1,10 @@
 """All runs of a comparison have the same images, first weights, crops and scores, and end with their last step."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,6 +21,8 @@ from fewmask.training.batches import reading
 from fewmask.training.build import build_method
 from fewmask.training.device import launch_fabric
 from fewmask.training.prepare import prepare_data
+from fewmask.training.start import train_recipe
+from toy import HEIGHT, WIDTH, save
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +114,19 @@ def test_runs_have_the_same_images_and_scores(finished: Finished) -> None:
         scores = [read_scores(run, split) for run in runs]
         assert [found["images"] for found in scores] == [images] * 3
         assert [found["selected"] for found in scores] == [None] * 3
+
+
+def test_no_mask_of_val_or_test_changes_what_is_trained(finished: Finished, tmp_path: Path, dataset: Path) -> None:
+    other = Path(shutil.copytree(dataset, tmp_path / "data"))
+    for mask in (*other.glob("val/masks/*"), *other.glob("test/masks/*")):
+        save(np.zeros((HEIGHT, WIDTH), np.uint8), mask)
+    study = planned(tmp_path, other, ["cutmix"])
+    (cell, *_) = cells_of(study, [row for row in rows_of(study) if row.name == "cutmix"])
+    run = train_recipe(cell.recipe(2), tmp_path / "run")
+    assert (
+        run.model_file("teacher").read_bytes()
+        == RunFolder(finished.out / "runs" / "cutmix-2-0").model_file("teacher").read_bytes()
+    )
 
 
 def test_a_comparison_takes_the_last_step(tmp_path: Path, dataset: Path) -> None:
