@@ -9,13 +9,14 @@ printed and ends the campaign with exit code 1. tests/test_campaign.py runs a sh
 
 import argparse
 import csv
+import shlex
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -25,11 +26,8 @@ from faults.trial import Report, judge
 FILE = Path(__file__).with_suffix(".csv")
 COLUMNS = ("fault", "cases", "succeeded", "one_line", "wrong", "seed", "command", "date")
 SHARES = {"pictures": 0.45, "recipes, classes and lists": 0.45, "runs that go on": 0.1}
-METHODS = (
-    "supervised",
-    {"name": "class_bank", "quality_filter": False, "bank_slots": 16},
-    {"name": "dmt", "num_phases": 1},
-)
+SETTINGS = {"class_bank": {"quality_filter": False, "bank_slots": 16}, "dmt": {"num_phases": 1}}
+METHODS = ("supervised", *SETTINGS)
 
 
 class Row(NamedTuple):
@@ -40,7 +38,13 @@ class Row(NamedTuple):
 
 
 def campaign(
-    folder: Path, num_mutations: int, num_kills: int, seed: int, every: int = 1, only: str = ""
+    folder: Path,
+    num_mutations: int,
+    num_kills: int,
+    seed: int,
+    every: int = 1,
+    only: str = "",
+    methods: Sequence[str] = METHODS,
 ) -> Iterator[Row]:
     """Tries every kind of fault.
 
@@ -51,6 +55,7 @@ def campaign(
         seed: the changes and the moments follow from it.
         every: of the writes that meet a full disk or a lost folder, only every so manieth one.
         only: the faults whose names hold this text; others are left out.
+        methods: the methods whose runs are killed.
     """
     recipe = runs.make_recipe_file(folder)
     unbroken, stopped = folder / "unbroken", runs.stopped_run(recipe, folder / "stopped")
@@ -75,14 +80,13 @@ def campaign(
     files = runs.few_files(recipe, folder)
     if only in "few open files":
         yield Row("few open files", judge(lambda number: files(limits[number]), 0, len(limits)))
-    for number, method in enumerate(METHODS[: 1 if every > 1 else None] if only in "SIGKILL" else ()):
-        own = folder / str(number)
+    for number, name in enumerate(methods if only in "SIGKILL" else ()):
+        own = folder / name
         own.mkdir()
-        recipe = runs.make_recipe_file(own, method)
+        recipe = runs.make_recipe_file(own, {"name": name} | SETTINGS.get(name, {}))
         runs.go_on(recipe, own / "unbroken")
-        wanted = max(1, num_kills // len(METHODS) + 1)
+        wanted = max(1, num_kills // len(methods) + 1)
         killed, count, wrong = runs.kills(recipe, own / "unbroken", own, wanted, seed + number)
-        name = method if isinstance(method, str) else method["name"]
         report = Report(Counter({"succeeded": killed if not wrong else 0}), wrong)
         yield Row(f"SIGKILL at any moment, {name}, {count} runs that end with the same bits", report)
 
@@ -94,15 +98,22 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=1, help="of the writes and limits, only every so manieth one")
+    parser.add_argument("--methods", nargs="+", default=METHODS, help="whose runs are killed")
     parser.add_argument("--only", default="", help="faults with this text in their name; other rows of the file stay")
     args = parser.parse_args()
     torch.set_num_threads(1)  # OpenMP waits for ever in forked processes, which lack its threads
-    flags = " ".join(f"--{name} {value}" for name, value in vars(args).items() if value != "")
-    told = f"python benchmarks/campaign.py {flags}"
+    told = f"python benchmarks/campaign.py {shlex.join(sys.argv[1:])}"
     rows = {row[0]: row for row in csv.reader(FILE.read_text().splitlines()[1:])} if args.only else {}
+    choices: dict[str, Any] = {
+        "num_mutations": args.mutations,
+        "num_kills": args.kills,
+        "seed": args.seed,
+        "every": args.every,
+    }
+    choices |= {"only": args.only, "methods": args.methods}
     is_good = True
     with tempfile.TemporaryDirectory() as folder:
-        for fault, report in campaign(Path(folder), args.mutations, args.kills, args.seed, args.every, args.only):
+        for fault, report in campaign(Path(folder), **choices):
             ends, cases = report.counts, report.counts.total()
             values = (fault, cases, ends["succeeded"], ends["one line"], len(report.wrong), args.seed, told)
             rows[fault] = [*map(str, values), datetime.now(UTC).date().isoformat()]

@@ -13,7 +13,7 @@ from fewmask.errors import UserError
 
 @pytest.mark.slow
 def test_every_fault_ends_well_or_in_one_line(tmp_path: Path) -> None:
-    rows = list(campaign(tmp_path, num_mutations=40, num_kills=1, seed=1, every=30))
+    rows = list(campaign(tmp_path, num_mutations=40, num_kills=1, seed=1, every=30, methods=["supervised"]))
     assert {row.fault: row.report.wrong for row in rows if not row.report.is_good} == {}
     assert sum(row.report.counts.total() for row in rows) > 40
 
