@@ -70,6 +70,9 @@ def test_binary_palette_masks_go_by_color_not_by_index(tmp_path: Path) -> None:
     picture = Image.frombytes("P", (2, 1), b"\x00\x01")
     picture.putpalette([255, 255, 255, 0, 0, 0])
     assert read_mask(save(tmp_path / "a.png", picture, transparency=b"\x00\x80"), BINARY).tolist() == [[1, 0]]
+    picture.putpalette([128, 0, 0, 0, 0, 0])
+    with pytest.raises(UserError, match="holds gray level 38, but classes are 0, 255"):
+        read_mask(save(tmp_path / "b.png", picture), BINARY)
 
 
 def test_1_bit_masks_are_indices_too(tmp_path: Path) -> None:

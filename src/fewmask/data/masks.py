@@ -241,13 +241,15 @@ def _without_transparency(page: Image.Image) -> Image.Image:
 
 
 def _listed(codes: list[int], classes: Classes) -> str:
-    """`value 23`, `values 23, 24`, or the first three of many."""
+    """`value 23`, `values 23, 24`, or the first three of many. A palette of a binary mask counts by its brightness."""
     rgb = classes.encoding == "rgb"
     words = [str(unpack(code)) if rgb else str(code) for code in codes]
-    kind = "color" if rgb else "value"
+    one, many = {"rgb": ("color", "colors"), "binary": ("gray level", "gray levels")}.get(
+        classes.encoding, ("value", "values")
+    )
     if len(words) > 3:
-        return f"{len(words)} {kind}s outside the classes ({', '.join(words[:3])}, ...)"
-    return f"{kind}{'s' if len(words) > 1 else ''} {', '.join(words)}"
+        return f"{len(words)} {many} outside the classes ({', '.join(words[:3])}, ...)"
+    return f"{many if len(words) > 1 else one} {', '.join(words)}"
 
 
 def _expected(classes: Classes) -> str:
