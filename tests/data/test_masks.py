@@ -115,7 +115,7 @@ def test_reading_rgb_masks_equals_a_slow_twin(tmp_path: Path) -> None:
         (gray([0, 3], [4, 2]), PETS, "values 3, 4, but"),
         (gray(list(range(100))), PETS, r"97 values outside the classes \(3, 4, 5, \.\.\.\)"),
         (RED_BLUE, PETS, "holds colors, but the encoding is index"),
-        (gray([0, 128, 255]), BINARY, r"value 128, but classes are 0, 255\."),
+        (gray([0, 128, 255]), BINARY, r"gray level 128, but classes are 0, 255\."),
         (RED_BLUE, COLORED, r"colors \(250, 0, 0\), \(0, 0, 250\), but only the colors of the 2 classes"),
         (np.array([[0, 1]], dtype=np.uint16), COLORED, "unusual mode I;16"),
         (RED_BLUE, Classes(names=("a", "b"), channel="alpha"), "no channel alpha"),
