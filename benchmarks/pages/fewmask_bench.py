@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STUDY, BASELINE, SCORED = "fewmask_bench", "supervised", "test"
+SEARCH = "search"
+"""The study of rows of one draw at half of the usual resolution, by which a default is looked for."""
 NO_ROWS = "No rows stand yet."
 _NAMES = {"camvid": "CamVid", "idd_lite": "IDD-Lite", "neu_seg": "NEU-Seg"}
 
@@ -32,26 +34,30 @@ class Compared(NamedTuple):
         """The pictures by their kind."""
         return {"labels": over_labels(self.lines, BASELINE, SCORED), "gains": gains(self.lines, SCORED)}
 
-    def section(self) -> str:
+    def section(self, *, pictures: bool = True) -> str:
         """The tables under a heading, and the pictures."""
         key = self.key
         budget = "" if key.budget == "steps" else f", an equal number of {key.budget}"
         title = f"## {_NAMES.get(key.data, key.data)}, {key.network}, {key.baseline_steps} steps{budget}"
-        pictures = [f"![{kind}](../{self.picture(kind)})" for kind in ("labels", "gains")]
+        drawn = [f"![{kind}](../{self.picture(kind)})" for kind in ("labels", "gains")] if pictures else []
         tables = [f"{title}.\n\n{markdown(cells)}" for title, cells in titled_tables(self.lines, SCORED)]
-        return "\n\n".join([title, *pictures, *tables])
+        return "\n\n".join([title, *drawn, *tables])
 
 
 def values() -> Values:
-    return {"comparisons": "\n\n".join(compared.section() for compared in comparisons()) or NO_ROWS}
+    searched = [compared.section(pictures=False) for compared in comparisons(SEARCH)]
+    return {
+        "comparisons": "\n\n".join(compared.section() for compared in comparisons()) or NO_ROWS,
+        "search": "\n\n".join(searched) or NO_ROWS,
+    }
 
 
-def comparisons() -> list[Compared]:
-    """Every comparison of which rows stand, in the order in which they were begun."""
-    rows = [row for row in load(STUDY) if row.run.study == STUDY]
+def comparisons(study: str = STUDY) -> list[Compared]:
+    """Every comparison of a study of which rows stand, in the order in which they were begun."""
+    rows = [row for row in load(STUDY) if row.run.study == study]
     costs = [cost for cost in read_costs(results.BENCHMARKS / f"{STUDY}_costs.csv") if not cost.failure]
     found = []
-    for key in dict.fromkeys(cost.key._replace(row=BASELINE) for cost in costs if cost.study == STUDY):
+    for key in dict.fromkeys(cost.key._replace(row=BASELINE) for cost in costs if cost.study == study):
         own = {cost.row: cost for cost in costs if cost.key._replace(row=BASELINE) == key}
         compared = [
             row
