@@ -2,17 +2,19 @@
 # What fewmask does on a GPU, in one prepared run of less than ten minutes: the tests marked gpu, then steps side by side
 # (benchmarks/gpu.py), then rows of the comparison benchmark in the time that is left.
 #
-#   benchmarks/gpu.sh prepare [DATA]   here: wheels for Python 3.12, and a copy of the folder DATA, into .gpu/
-#   benchmarks/gpu.sh run [PART...]    on the GPU: tests, steps, compare (all of them if none is named)
-#   benchmarks/gpu.sh dry FOLDER       here: the same parts, tiny and on any device, with their rows in FOLDER
+#   benchmarks/gpu.sh prepare [DATA WEIGHTS]   here: wheels for Python 3.12, a data set and weights, into .gpu/
+#   benchmarks/gpu.sh run [PART...]            on the GPU: tests, steps, compare (all of them if none is named)
+#   benchmarks/gpu.sh dry FOLDER               here: the same parts, tiny and on any device, with their rows in FOLDER
 #
-# The machine of `run` needs Python 3.12 and torch; nothing is fetched there. Rows are appended to benchmarks/*.csv, and
-# rows that stand are not measured again. If OUT is set, tables and logs are copied into that folder after every part.
-# Seconds of the parts: TESTS_S, STEPS_S, COMPARE_S. The command of the last part: COMPARE.
+# The machine of `run` needs Python 3.12 and torch; nothing is fetched there. DATA is the folder camvid, idd_lite or
+# neu_seg, and WEIGHTS a file named after its encoder. Rows are appended to benchmarks/*.csv, and rows that stand are not
+# measured again. If OUT is set, tables and logs are copied into that folder after every part. Seconds of the parts:
+# TESTS_S, STEPS_S, COMPARE_S. Other words for the comparison: COMPARE_ARGS; another command in its place: COMPARE.
 set -u
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
 KEPT=.gpu
+COMPARED="--arms harness --seeds 0 --lists 12 --passes 5 --methods augseg fixmatch class_bank unimatch"
 PACKAGES="einops kornia kornia_rs lightning-fabric pydantic pydantic_core annotated-types typing-inspection segmentation_models_pytorch beartype"
 
 prepare() {
@@ -26,7 +28,8 @@ prepare() {
     git diff --quiet HEAD -- src 'benchmarks/*.py' || state=+
     echo "$(git rev-parse --short HEAD)$state" >$KEPT/commit
     if [ $# -gt 0 ]; then
-        rm -rf $KEPT/data && cp -rL "$1" $KEPT/data || exit 1
+        rm -rf $KEPT/data $KEPT/weights && mkdir -p $KEPT/data $KEPT/weights || exit 1
+        cp -rL "$1" $KEPT/data/ && cp -L "${2:?name a file of weights, too}" $KEPT/weights/ || exit 1
     fi
     du -sh $KEPT
     echo "Carry $KEPT to the GPU beside the checkout, and run: benchmarks/gpu.sh run"
@@ -56,13 +59,17 @@ part() { # part NAME SECONDS COMMAND...: a part that fails or takes too long doe
     return 0
 }
 
-compare() { # the comparison benchmark, where there is one; rows that it cannot end in time are left out
+compare() { # the comparison benchmark on the carried data; rows that it cannot end in time are left out
     if [ -n "${COMPARE:-}" ]; then
         part compare "$1" bash -c "$COMPARE"
-    elif [ -f benchmarks/fewmask_bench.py ]; then
-        part compare "$1" "$PYTHON" benchmarks/fewmask_bench.py ${COMPARE_ARGS:-}
+    elif [ -d $KEPT/data ]; then
+        local sets=() weights=()
+        for folder in $KEPT/data/*; do sets+=("$(basename "$folder")"); done
+        for file in $KEPT/weights/*; do weights+=("$(basename "$file" | sed -E 's/(_imagenet)?\..*//')=$file"); done
+        part compare "$1" "$PYTHON" benchmarks/fewmask_bench.py $KEPT/data --sets "${sets[@]}" \
+            --weights "${weights[@]}" --devices 0 ${COMPARE_ARGS:-$COMPARED}
     else
-        echo "== compare: there is no benchmarks/fewmask_bench.py"
+        echo "== compare: no data was carried; prepare DATA WEIGHTS copies it"
     fi
 }
 
@@ -94,6 +101,6 @@ FAILED=""
 case ${1:-} in
 prepare | run) "$@" ;;
 dry) dry "${2:?name the folder of the rows}" ;;
-*) sed -n '2,13s/^# \{0,1\}//p' "$0" && exit 2 ;;
+*) sed -n '2,14s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac
 [ -z "$FAILED" ] || { echo "failed:$FAILED" && exit 1; }
