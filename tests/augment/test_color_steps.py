@@ -6,12 +6,13 @@ import pytest
 import torch
 from hand_made import copied, random_view
 
-from fewmask.augment.color import Blur, ColorStep, Gray, Jitter, SomeOf
+from fewmask.augment.color import AdditiveJitter, Blur, ColorStep, Gray, Jitter, SomeOf
 from fewmask.augment.tone import Autocontrast, Enhance, Equalize, Posterize, Solarize
 from fewmask.shapes import Images
 
 NEVER: list[ColorStep] = [
     Jitter(0.0),
+    AdditiveJitter(0.0),
     Gray(0.0),
     Blur(0.0),
     Enhance("contrast", 0.0),
@@ -22,6 +23,7 @@ NEVER: list[ColorStep] = [
 ]
 ALWAYS: list[ColorStep] = [
     Jitter(1.0),
+    AdditiveJitter(1.0),
     Gray(1.0),
     Blur(1.0, (0.5, 1.5)),
     Enhance("contrast"),

@@ -70,6 +70,15 @@ def test_a_crop_larger_than_the_image_holds_all_of_it() -> None:
     assert all(set(range(6)) <= set(labels.flatten().tolist()) for labels in view.labels)
 
 
+def test_a_small_image_may_lie_in_the_center_and_a_large_one_is_cut_anywhere() -> None:
+    view = columns_view(num_images=50, height=8, width=8)
+    small = Geometry((Scale(1.0, (0.5, 0.5)), Crop(centered=True)))(view)
+    assert_same(small, Scale(1.0, (0.5, 0.5))(view))
+    assert_same(Crop((16, 16), centered=True)(view), Crop((16, 16), centered=True)(view))
+    large = Geometry((Scale(1.0, (2.0, 2.0)), Crop(centered=True)))(view)
+    assert len(set(large.labels[:, 0, 0].tolist())) > 3
+
+
 def test_a_crop_of_an_image_that_was_not_scaled_is_the_image() -> None:
     view = random_view()
     found = Crop()(view)

@@ -35,6 +35,11 @@ def test_one_line_of_yaml_is_enough(tmp_path: Path) -> None:
     assert classes.encoding == "index"
 
 
+def test_the_background_is_the_class_of_that_name(tmp_path: Path) -> None:
+    assert _yaml(tmp_path, "names: [sky, Background, cat]\n").background == 1
+    assert _yaml(tmp_path, "names: [sky, cat]\n").background is None
+
+
 def test_yaml_names_may_map_values_to_names(tmp_path: Path) -> None:
     classes = _yaml(tmp_path, "names: {7: road, 8: sidewalk}\nignore: 3\n")
     assert classes.names == ("road", "sidewalk")

@@ -374,6 +374,47 @@ def test_released_is_all_deviations_at_once_and_paper_none() -> None:
         assert [other for other in get_args(Deviation) if alone.deviates(other)] == [deviation]
 
 
+def test_pseudo_labels_on_padding_count_only_as_released(make: Any, batch: Any) -> None:
+    num_pixels, num_valid = batch.unlabeled.valid.numel(), int(batch.unlabeled.valid.sum())
+    counts = []
+    for deviations in (set(), {"labels_on_padding"}):
+        method = make(**PLAIN, deviations=deviations)
+        losses = method.step(batch, SETTLED).losses
+        counts.append(int(method.frequency.pseudo.sum()))
+        logits = method.student(batch.unlabeled.images).logits.movedim(1, -1)
+        inside = logits if deviations else logits[batch.unlabeled.valid]
+        entropy = torch.distributions.Categorical(logits=inside).entropy().mean()
+        assert losses["entropy"].item() == pytest.approx(0.01 * entropy.item(), rel=1e-3)
+    assert counts == [num_valid, num_pixels]
+
+
+@pytest.mark.parametrize(("view", "term"), [("weak", "sup"), ("strong", "entropy")])
+def test_views_follow_the_deviations(make: Any, batch: Any, view: Any, term: Any) -> None:
+    found = []
+    for deviations in (set(), {"additive_jitter"}):
+        jittered = OFF.model_copy(update={"jitter_probability": 1.0})
+        method = make(**PLAIN | {view: jittered, "deviations": deviations})
+        torch.manual_seed(1)
+        found.append(method.step(batch, SETTLED).losses)
+    other = {"sup": "entropy", "entropy": "sup"}[term]
+    assert found[0][other] == found[1][other]
+    assert found[0][term] != found[1][term]
+
+
+def test_a_full_bank_keeps_the_first_ranked_rows_only_as_released(make: Any, batch: Any) -> None:
+    """Two images push at most four rows of a class each into four slots, and the last ones stay."""
+    found = []
+    for deviations in (set(), {"first_ranked_stay"}):
+        method = make(num_labeled=1, bank_slots=4, quality_filter=False, deviations=deviations)
+        heads, output = method.average_learner.heads, method.teacher(batch.labeled.images)
+        method.contrast.fill(method.average_learner, output, batch.labeled.labels)
+        rows, classes = grid_rows(output.features, batch.labeled.labels)
+        scores = heads.bank_selectors(heads.projector(rows, classes, 4), classes)
+        best = torch.stack([scores[classes == label].sort().values[-4:] for label in range(4)])
+        found.append(torch.allclose(method.contrast.bank.scores.sort().values, best, rtol=1e-3))
+    assert found == [False, True]
+
+
 def reached(method: Any, batch: Any) -> Any:
     """The parts of the heads that the contrast's gradient reaches."""
     losses = method.step(batch, SETTLED).losses

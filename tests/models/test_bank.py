@@ -30,15 +30,23 @@ class Queues:
     def __init__(self) -> None:
         self.rows: list[deque[float]] = [deque(maxlen=SLOTS) for _ in range(K)]
 
-    def push(self, rows: list[tuple[float, int, float, int]], per_class: int) -> None:
+    def push(self, rows: list[tuple[float, int, float, int]], per_class: int, first_ranked_stay: bool) -> None:
         """Rows are (name, class, score, source)."""
         for label, queue in enumerate(self.rows):
             own = sorted((row for row in rows if row[1] == label), key=lambda row: (row[3], -row[2]))
-            for _, of_one_source in groupby(own, key=lambda row: row[3]):
-                queue.extend(name for name, *_ in list(of_one_source)[:per_class])
+            taken = [row for _, one in groupby(own, key=lambda row: row[3]) for row in list(one)[:per_class]]
+            queue.extend(
+                name for name, *_ in (sorted(taken, key=lambda row: (row[2], row[0])) if first_ranked_stay else taken)
+            )
 
 
-def push(bank: ClassBank, names: Sequence[float], rows: list[tuple[int, float, int]], per_class: int) -> None:
+def push(
+    bank: ClassBank,
+    names: Sequence[float],
+    rows: list[tuple[int, float, int]],
+    per_class: int,
+    first_ranked_stay: bool = False,
+) -> None:
     """Pushes rows whose vector is their name."""
     classes, scores, sources = ([row[part] for row in rows] for part in range(3))
     bank.push(
@@ -48,6 +56,7 @@ def push(bank: ClassBank, names: Sequence[float], rows: list[tuple[int, float, i
         per_class,
         torch.tensor(sources, dtype=torch.int64),
         SOURCES,
+        first_ranked_stay,
     )
 
 
@@ -57,16 +66,18 @@ def held(bank: ClassBank, label: int) -> list[float]:
 
 
 @settings(max_examples=150)
-@given(pushes=st.lists(PUSH, min_size=1, max_size=8))
+@given(pushes=st.lists(PUSH, min_size=1, max_size=8), first_ranked_stay=st.booleans())
 def test_many_pushes_equal_a_queue_per_class(
     pushes: list[tuple[list[Row], int]],
+    first_ranked_stay: bool,
 ) -> None:
     bank, queues, num_pushed = ClassBank(K, SLOTS, dim=2), Queues(), 0
     for rows, per_class in pushes:
         names = [float(num_pushed + place) for place in range(len(rows))]
         num_pushed += len(rows)
-        push(bank, names, rows, per_class)
-        queues.push([(name, *row) for name, row in zip(names, rows, strict=True)], per_class)
+        push(bank, names, rows, per_class, first_ranked_stay)
+        named = [(name, *row) for name, row in zip(names, rows, strict=True)]
+        queues.push(named, per_class, first_ranked_stay)
         # After every push, so that what was dropped, and so the order of the queue, is seen as well.
         assert [held(bank, label) for label in range(K)] == [sorted(queue) for queue in queues.rows]
 
@@ -88,6 +99,14 @@ def test_the_last_stay_when_more_come_than_there_are_slots() -> None:
     bank = ClassBank(K, SLOTS, dim=2)
     push(bank, [1, 2, 3, 4, 5, 6], [(0, -float(place), 0) for place in range(6)], per_class=6)
     assert held(bank, 0) == [3, 4, 5, 6]
+
+
+def test_the_first_ranked_row_of_the_oldest_push_may_stay_longest() -> None:
+    bank = ClassBank(K, SLOTS, dim=2)
+    push(bank, [1, 2, 3], [(0, 0.1, 1), (0, 0.9, 0), (0, 0.5, 1)], per_class=3, first_ranked_stay=True)
+    for name, left in ((4, [1, 2, 3]), (5, [2, 3]), (6, [2]), (7, [])):
+        push(bank, [name], [(0, 0.0, 0)], per_class=1, first_ranked_stay=True)
+        assert [row for row in held(bank, 0) if row < 4] == left
 
 
 def test_no_slot_is_written_twice_in_a_push(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fewmask.ops.color import JitterStrength, blur, grayscale, jitter
+from fewmask.ops.color import JitterStrength, additive_jitter, blur, grayscale, jitter
 
 NONE = JitterStrength(0.0, 0.0, 0.0, 0.0)
 STRONG = JitterStrength(0.3, 0.3, 0.15, 0.1)
@@ -32,6 +32,31 @@ def literal_jitter(image: Tensor, brightness: float, contrast: float, saturation
         angle, *rest = colorsys.rgb_to_hsv(*pixel)
         turned.append(colorsys.hsv_to_rgb((angle + hue) % 1, *rest))
     return torch.tensor(turned).T.reshape(image.shape)
+
+
+def literal_additive_jitter(image: Tensor, changes: list[float], order: list[int]) -> Tensor:
+    """Pixel by pixel: brightness is added, contrast multiplies, saturation and hue change in HSV, in this order."""
+
+    def clamped(level: float) -> float:
+        return min(max(level, 0.0), 1.0)
+
+    brightness, contrast, saturation, hue = changes
+    pixels = []
+    for pixel in image.flatten(1).T.tolist():
+        for change in order:
+            if change == 0:
+                pixel = [clamped(level + brightness) for level in pixel]
+            elif change == 1:
+                pixel = [clamped(level * (1 + contrast)) for level in pixel]
+            else:
+                angle, full, value = colorsys.rgb_to_hsv(*pixel)
+                if change == 2:
+                    full = clamped(full * (1 + saturation))
+                else:
+                    angle = (angle + hue) % 1
+                pixel = list(colorsys.hsv_to_rgb(angle, full, value))
+        pixels.append(pixel)
+    return torch.tensor(pixels).T.reshape(image.shape)
 
 
 def literal_blur(image: Tensor, sigma: float, reach: int) -> Tensor:
@@ -60,6 +85,20 @@ def test_jitter_equals_a_loop_over_pixels() -> None:
     for image, jittered, (brightness, contrast, saturation, hue) in zip(images, found, changes, strict=True):
         expected = literal_jitter(image, 1 + brightness, 1 + contrast, 1 + saturation, hue)
         torch.testing.assert_close(jittered, expected, rtol=0, atol=1e-4)
+
+
+def test_additive_jitter_equals_a_loop_over_pixels_in_its_drawn_order() -> None:
+    images, orders = torch.rand(3, 3, 3, 4), set()
+    for seed in range(12):
+        torch.manual_seed(seed)
+        found = additive_jitter(images, 1.0, STRONG)
+        torch.manual_seed(seed)
+        changes = torch.stack([strength * (2 * torch.rand(3) - 1) for strength in STRONG], dim=1).tolist()
+        order = torch.rand(4).argsort().tolist()
+        orders.add(tuple(order))
+        for image, jittered, of_image in zip(images, found, changes, strict=True):
+            torch.testing.assert_close(jittered, literal_additive_jitter(image, of_image, order), rtol=0, atol=1e-4)
+    assert len(orders) > 6
 
 
 def test_brightness_scales_each_image_by_a_factor_of_its_own() -> None:

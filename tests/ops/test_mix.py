@@ -54,6 +54,30 @@ def test_an_image_of_one_class_or_none_gives_nothing(label: int) -> None:
     assert not draw_class_mask(torch.full((1, 1, 1), label), K, probability=1.0).any()
 
 
+def test_one_more_class_may_be_chosen() -> None:
+    labels = random_labels()
+    for image, mask in zip(labels, draw_class_mask(labels, K, 1.0, one_more=True), strict=True):
+        num_present = len(set(image.unique().tolist()) - {IGNORE})
+        assert len(image[mask].unique()) == (num_present // 2 + 1 if num_present else 0)
+
+
+def test_a_spared_class_is_chosen_only_alone() -> None:
+    """As the released code on VOC, where of the classes 0, 5 and 9 the last two are always chosen."""
+    labels = torch.tensor([[[0, 5, 9]], [[0, 0, 0]], [[0, IGNORE, IGNORE]]]).repeat(50, 1, 1)
+    masks = draw_class_mask(labels, 10, 1.0, one_more=True, spared=0).view(50, 3, 3)
+    assert (masks == torch.tensor([[False, True, True], [True] * 3, [True, False, False]])).all()
+    half = draw_class_mask(labels, 10, 1.0, spared=0).view(50, 3, 3)
+    assert half[:, 0].sum(dim=1).tolist() == [1] * 50
+    assert not half[:, :, 0].any()
+
+
+def test_the_probability_may_be_drawn_once_for_all_images() -> None:
+    labels = torch.arange(4).expand(8, 1, 4)
+    chosen = [draw_class_mask(labels, K, 0.3, once=True).flatten(1).any(dim=1) for _ in range(300)]
+    assert all(each.all() or not each.any() for each in chosen)
+    assert sum(bool(each.all()) for each in chosen) / 300 == pytest.approx(0.3, abs=0.1)
+
+
 def test_probability_zero_gives_nothing() -> None:
     assert not draw_class_mask(random_labels(), K, probability=0.0).any()
 

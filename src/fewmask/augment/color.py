@@ -8,7 +8,7 @@ import torch
 from einops import rearrange
 
 from fewmask.augment.view import View
-from fewmask.ops.color import JitterStrength, blur, grayscale, jitter
+from fewmask.ops.color import JitterStrength, additive_jitter, blur, grayscale, jitter
 from fewmask.shapes import Images
 
 
@@ -36,8 +36,20 @@ class Jitter(ColorStep):
     """The hue turns by up to this share of the circle."""
 
     def change(self, images: Images) -> Images:
-        strength = JitterStrength(self.brightness, self.contrast, self.saturation, self.hue)
-        return jitter(images, self.probability, strength)
+        return jitter(images, self.probability, self.strength)
+
+    @property
+    def strength(self) -> JitterStrength:
+        """The four strengths together."""
+        return JitterStrength(self.brightness, self.contrast, self.saturation, self.hue)
+
+
+@dataclass(frozen=True)
+class AdditiveJitter(Jitter):
+    """As `Jitter` with kornia 0.4.1: brightness is added, saturation changes in HSV, and a batch draws the order."""
+
+    def change(self, images: Images) -> Images:
+        return additive_jitter(images, self.probability, self.strength)
 
 
 @dataclass(frozen=True)

@@ -108,10 +108,13 @@ class Crop(GeometricStep):
 
     size: Size | None = None
     """Size of the view. None keeps the size of the images, and then only images that were scaled are moved."""
+    centered: bool = False
+    """Whether an image that is smaller than the view lies in its center."""
 
     def change(self, placement: Placement) -> Placement:
         if self.size is None or self.size == placement.after:
-            return placement._replace(warp=placed(placement.warp))
+            return placement._replace(warp=placed(placement.warp, self.centered))
         (height, width), (rows, columns), (x, y) = self.size, placement.after, placement.warp.factor.unbind(dim=1)
         factor = torch.stack([x * (width / columns), y * (height / rows)], dim=1)
-        return Placement(placed(placement.warp._replace(factor=factor)), placement.before, self.size)
+        warp = placed(placement.warp._replace(factor=factor), self.centered)
+        return Placement(warp, placement.before, self.size)

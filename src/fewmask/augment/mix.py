@@ -93,9 +93,22 @@ class ClassMix(MixingStep):
 
     num_classes: int
     probability: float = 1.0
+    one_more: bool = False
+    """Whether floor(n/2) + 1 of n classes are pasted."""
+    spared: int | None = None
+    """A class that is pasted only from images that have no other, such as the background."""
+    once: bool = False
+    """Whether the probability is drawn once for the batch, and not for each image."""
 
     def draw_mask(self, giver: View) -> Mask:
-        return draw_class_mask(giver.labels, self.num_classes, self.probability)
+        return draw_class_mask(
+            giver.labels,
+            self.num_classes,
+            self.probability,
+            one_more=self.one_more,
+            spared=self.spared,
+            once=self.once,
+        )
 
 
 @dataclass(frozen=True)

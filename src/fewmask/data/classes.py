@@ -99,6 +99,11 @@ class Classes(BaseModel):
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def background(self) -> int | None:
+        """The class that is named background, if there is one."""
+        return next((index for index, name in enumerate(self.names) if name.lower() == "background"), None)
+
     @field_validator("ignore")
     @classmethod
     def _ignore_255(cls, ignore: tuple[int, ...], given: Any) -> tuple[int, ...]:

@@ -79,6 +79,8 @@ class Tools:
     num_unlabeled: int
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """The recipe's optimizer, on which the shares of learning rates may depend."""
+    background: int | None = None
+    """The class that is named background, if there is one."""
 
     def build_net(self) -> SegNet:
         """A freshly initialized network; the same seed gives the same network."""

@@ -19,6 +19,7 @@ from fewmask.methods.parts.collapse import EXCESS, collapse_alarm
 from fewmask.methods.parts.gradients import gradient_share
 from fewmask.methods.parts.learner import Learner
 from fewmask.methods.parts.pseudo import Pseudo, most_likely
+from fewmask.methods.parts.released_views import ReleasedViews
 from fewmask.methods.plan import Now, first_step
 from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.models.frequency import ClassFrequency
@@ -85,6 +86,10 @@ class ClassBankMethod(Method):
         batch_statistics = config.deviates("teacher_on_batch_statistics")
         self.average = Teacher(self.learner, follow_buffers=not batch_statistics, train_mode=batch_statistics)
         self.contrast = BankContrast(config, tools)
+        self.weak, self.strong = (
+            ReleasedViews(**how.model_dump(), followed=config.followed, background=tools.background)
+            for how in (config.weak, config.strong)
+        )
         self.frequency = ClassFrequency(tools.num_classes, tools.num_labeled, tools.num_unlabeled)
 
     @classmethod
@@ -134,13 +139,14 @@ class ClassBankMethod(Method):
 
         self.teacher.check_trains(batch.target.images)  # the bank reads them later in the run
         unlabeled_output, target_output = self._teacher_outputs(batch, fills_bank)
-        pseudo = most_likely(unlabeled_output.logits, batch.unlabeled.valid)  # Eq. 5
+        valid = batch.unlabeled.valid | config.deviates("labels_on_padding")
+        pseudo = most_likely(unlabeled_output.logits, valid)  # Eq. 5
         self.frequency.observe(batch.labeled.labels)
         if learns_pseudo:
             self.frequency.observe_pseudo(pseudo.labels)
         weights = self.frequency.weights() if config.class_balance else None
 
-        labeled = augment_apart(config.weak, batch.domains, self.tools.num_classes)
+        labeled = augment_apart(self.weak, batch.domains, self.tools.num_classes)
         strong = self._strong_views(batch.unlabeled, pseudo)
         labeled_output, strong_output = self.student(labeled.images), self.student(strong.images)
 
@@ -194,7 +200,7 @@ class ClassBankMethod(Method):
     def _strong_views(self, unlabeled: Unlabeled, pseudo: Pseudo) -> View:
         """Every view of every unlabeled image with its pseudo-labels, in one batch."""
         views = [
-            augment(self.config.strong, unlabeled.images, pseudo.labels, self.tools.num_classes, pseudo.confidence)
+            augment(self.strong, unlabeled.images, pseudo.labels, self.tools.num_classes, pseudo.confidence)
             for _ in range(self.config.num_views)
         ]
         return View(*(torch.cat(maps) for maps in zip(*views, strict=True)))

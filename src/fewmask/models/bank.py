@@ -60,6 +60,7 @@ class ClassBank(nn.Module):
         per_class: int,
         sources: Int64[Tensor, " n"] | None = None,
         num_sources: int = 1,
+        first_ranked_stay: bool = False,
     ) -> None:
         """Adds the `per_class` highest-scored rows of every class; in a full class they replace the oldest rows.
 
@@ -69,9 +70,11 @@ class ClassBank(nn.Module):
             scores: [n] in any range.
             per_class: rows to take per class, and per source where sources are given.
             sources: [n] in 0..num_sources-1, e.g. the image of each row.
+            num_sources: the number of sources.
+            first_ranked_stay: the order within a push. If False, rows enter by source, then by falling score. If True,
+                they enter by rising score, so that of the oldest push the highest-scored rows are replaced last.
 
-        Within a push, rows enter by source, then by falling score. If more than `slots` rows of one class come at
-        once, the last ones stay.
+        If more than `slots` rows of one class come at once, the last ones stay.
         """
         ranks = num_ranks()
         if ranks > 1:
@@ -90,8 +93,9 @@ class ClassBank(nn.Module):
         rank = rank_in_group(cell, scores, num_sources * num_classes)
         wanted &= rank < per_class
 
-        # The place of each taken row in its class's queue: by source, then by rank.
-        arrival = -(source * per_class + rank).to(exact_dtype(source.device))
+        # The place of each taken row in its class's queue.
+        by_source = -(source * per_class + rank).to(exact_dtype(source.device))
+        arrival = -scores if first_ranked_stay else by_source
         place = rank_in_group(safe_class.masked_fill(~wanted, num_classes), arrival, num_classes)
         taken = torch.zeros_like(self.filled).scatter_add_(0, safe_class, wanted.long())
         wanted &= place >= (taken - slots)[safe_class]  # at most one row for a slot

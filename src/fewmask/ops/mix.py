@@ -20,19 +20,39 @@ from fewmask.shapes import Bool, Float, Labels, PerClass
 Mask = Bool[Tensor, "b h w"]
 
 
-def draw_class_mask(labels: Labels, num_classes: int, probability: float) -> Mask:
+def draw_class_mask(
+    labels: Labels,
+    num_classes: int,
+    probability: float,
+    *,
+    one_more: bool = False,
+    spared: int | None = None,
+    once: bool = False,
+) -> Mask:
     """With `probability`, True at the pixels of floor(n/2) random classes of an image's n; otherwise all False.
 
-    The released code of Alonso et al. takes floor(n/2) + 1 (docs/differences.md: 23); the ClassMix paper takes half.
+    The ClassMix paper takes half of the classes. The keywords are what the released code of Alonso et al. does
+    (docs/differences.md: 23, 43, 47).
+
+    Args:
+        labels: 0..num_classes-1; any other value is no class.
+        num_classes: k.
+        probability: the share of images that have a part to give.
+        one_more: whether floor(n/2) + 1 classes are taken.
+        spared: a class that does not count among the n of an image that has another one, and is not taken there.
+        once: whether all images or none have a part to give.
     """
     num_images, device = len(labels), labels.device
     flat = rearrange(labels, "b h w -> b (h w)").clamp(max=num_classes)  # IGNORE is one more class, never chosen
     present = torch.zeros(num_images, num_classes + 1, dtype=torch.bool, device=device)
     present = present.scatter_(1, flat, True)[:, :num_classes]
+    if spared is not None:
+        present[:, spared] &= present.sum(dim=1) == 1
     lottery = torch.rand(num_images, num_classes, device=device).masked_fill(~present, -1.0)
     rank = lottery.argsort(dim=1, descending=True).argsort(dim=1)
-    chosen = rank < present.sum(dim=1, keepdim=True) // 2
-    chosen &= torch.rand(num_images, 1, device=device) < probability
+    num_present = present.sum(dim=1, keepdim=True)
+    chosen = rank < num_present // 2 + int(one_more)
+    chosen &= torch.rand(1 if once else num_images, 1, device=device) < probability
     return _pixels_of(chosen, flat).view_as(labels)
 
 

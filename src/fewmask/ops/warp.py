@@ -44,13 +44,15 @@ def flipped(warp: Warp, probability: float) -> Warp:
     return warp._replace(factor=warp.factor * torch.stack([sign, torch.ones_like(sign)], dim=1))
 
 
-def placed(warp: Warp) -> Warp:
+def placed(warp: Warp, centered: bool = False) -> Warp:
     """Moves the output of each image to a random place.
 
     An output that covers less than the image takes a random part of it; an output that covers more has the whole image
-    at a random place. A shift that the warp had is replaced.
+    at a random place, or in its center if `centered`. A shift that the warp had is replaced.
     """
     free = 1 - warp.factor.abs()
+    if centered:
+        free = free.clamp(min=0)
     return warp._replace(shift=(torch.rand_like(free) * 2 - 1) * free)
 
 

@@ -46,7 +46,14 @@ class TrainingData(NamedTuple):
     def tools(self, recipe: Recipe) -> Tools:
         """What a method is built from: network, numbers of classes and images, and optimizer."""
         num_unlabeled = 0 if self.unlabeled is None else len(self.unlabeled)
-        return Tools(recipe.net, len(self.classes), len(self.labeled), num_unlabeled, recipe.training.optimizer)
+        return Tools(
+            recipe.net,
+            len(self.classes),
+            len(self.labeled),
+            num_unlabeled,
+            recipe.training.optimizer,
+            self.classes.background,
+        )
 
 
 def prepare_data(recipe: Recipe) -> TrainingData:

@@ -4,7 +4,7 @@ Alonso et al., Semi-Supervised Semantic Segmentation with Pixel-Level Contrastiv
 Memory Bank, ICCV 2021, sections 3.3, 3.4 and 4.2.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from einops import rearrange
@@ -31,6 +31,13 @@ Deviation = Literal[
     "detached_selectors",  # 4   the attention of pixels sends no gradient to the heads and the network
     "teacher_on_batch_statistics",  # 15  parameters alone are averaged, and the teacher stays in train mode
     "heads_on_batch_statistics",  # 15  the same, for the heads that fill the bank alone
+    "one_more_class_pasted",  # 23  ClassMix pastes floor(n / 2) + 1 of n classes
+    "background_stays",  # 43  ClassMix pastes the background only from images that have no other class
+    "additive_jitter",  # 44  the jitter of kornia 0.4.1
+    "centered_padding",  # 45  images that are scaled down lie in the center of the view
+    "labels_on_padding",  # 46  pseudo-labels on the padding of unlabeled images count
+    "classmix_per_batch",  # 47  whether ClassMix is applied is drawn once for a batch
+    "first_ranked_stay",  # 49  the bank drops the last-ranked rows of the oldest step first
 ]
 """Differences between the released code and the paper in what the method is, by row of docs/differences.md."""
 
@@ -69,9 +76,14 @@ class BankContrastConfig(MethodConfig):
     """Whether every step computes the curve `contrast_gradient`: the norm of the contrast's gradient on the features of
     the labeled images, divided by that of the supervised loss. It repeats a part of the backward pass."""
 
+    @property
+    def followed(self) -> frozenset[Deviation]:
+        """The deviations in which the released code is followed."""
+        return frozenset(get_args(Deviation)) if self.mode == "released" else self.deviations
+
     def deviates(self, deviation: Deviation) -> bool:
         """Whether the released code is followed in this deviation."""
-        return self.mode == "released" or deviation in self.deviations
+        return deviation in self.followed
 
 
 class PixelRows(NamedTuple):
@@ -130,7 +142,8 @@ class BankContrast(nn.Module):
         if config.deviates("lowest_ranked"):
             scores = -scores
         per_image = max(1, round(config.bank_slots / self.tools.num_labeled))
-        self.bank.push(projections, rows.classes, scores, per_image, rows.images, len(labels))
+        stay = config.deviates("first_ranked_stay")
+        self.bank.push(projections, rows.classes, scores, per_image, rows.images, len(labels), stay)
 
     def target(self, learner: Learner[ContrastHeads], now: Now) -> tuple[BankMeans, Tensor]:
         """What the pixels of this step are compared with, and the share of the bank's rows [k] that attention uses."""
