@@ -437,6 +437,56 @@ def test_the_contrast_trains_both_heads_and_both_sets_of_selectors(make: Any, ba
     assert reached(constant, batch) == everything - {"bank_selectors"}
 
 
+def contrasted(method: Any, batch: Any) -> Any:
+    """The contrast of the labeled images with a random bank; and their predictions, classes and logits on the grid."""
+    bank, heads = method.contrast.bank, method.learner.heads
+    bank.rows.copy_(torch.randn(bank.rows.shape, generator=torch.Generator().manual_seed(0)))
+    bank.filled.copy_(torch.tensor([16, 3, 7, 0]))
+    output = method.student(batch.labeled.images)
+    target, _ = method.contrast.target(method.learner, SETTLED)
+    loss = method.contrast(method.learner, output, batch.labeled.labels, target).loss
+    rows, classes = grid_rows(output.features, batch.labeled.labels)
+    predictions = heads.predictor(heads.projector(rows, classes, 4), classes, 4)
+    return loss, predictions, classes, grid_rows(output.logits, batch.labeled.labels)[0]
+
+
+def test_negatives_are_the_rows_of_all_other_classes(make: Any, batch: Any) -> None:
+    method = make(negatives=True, temperature=0.5)
+    loss, predictions, classes, _ = contrasted(method, batch)
+    in_use = method.contrast.bank.in_use
+    keys = F.normalize(method.contrast.bank.rows[in_use], dim=1)
+    key_classes = in_use.nonzero()[:, 0]
+    known = (classes != IGNORE) & (classes != 3)  # the bank holds nothing of class 3
+    similar = (F.normalize(predictions[known], dim=1) @ keys.T / 0.5).exp()
+    own = (similar * (classes[known, None] == key_classes)).sum(dim=1)
+    assert loss.item() == pytest.approx(-(own / similar.sum(dim=1)).log().mean().item(), rel=1e-4)
+    assert reached(make(quality_filter=False, negatives=True), batch) == {"projector", "predictor"}
+
+
+@pytest.mark.parametrize("hard_margin", [0.0, 0.1])
+def test_hard_pixels_are_those_of_a_small_margin(make: Any, batch: Any, hard_margin: Any) -> None:
+    method = make(hard_margin=hard_margin)
+    loss, predictions, classes, logits = contrasted(method, batch)
+    first, second = logits.softmax(dim=1).topk(2).values.unbind(dim=1)
+    hard = (logits.argmax(dim=1) != classes) | (first - second < hard_margin)
+    heads, bank = method.learner.heads, method.contrast.bank
+    weights = heads.prediction_selectors(predictions, classes)
+    bank_weights = method.contrast.bank_weights(method.learner, SETTLED)
+    left = classes.masked_fill(~hard, IGNORE)
+    assert 0 < (left != IGNORE).sum() < (classes != IGNORE).sum()
+    expected = bank_contrast(predictions, left, bank.rows, bank.filled, weights, bank_weights)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_heads_may_have_a_rate_of_their_own(make: Any) -> None:
+    assert [group.name for group in make().parameter_groups()] == ["encoder", "attention", "new"]
+    groups = {group.name: group for group in make(heads_rate=0.1).parameter_groups()}
+    assert (groups["heads"].rate, groups["attention"].rate) == (0.1, 0.01)
+    slow = {id(parameter) for parameter in groups["heads"].parameters}
+    heads = make(heads_rate=0.1).learner.heads
+    assert len(slow) == sum(1 for part in (heads.projector, heads.predictor) for _ in part.parameters())
+
+
 def test_detached_selectors_learn_and_send_nothing_on(make: Any, batch: Any) -> None:
     """Then a gradient on the heads is that of the contrast with these weights as constants."""
     found = []

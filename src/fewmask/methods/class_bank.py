@@ -117,7 +117,11 @@ class ClassBankMethod(Method):
         heads = self.learner.heads
         selectors = [*heads.prediction_selectors.parameters(), *heads.bank_selectors.parameters()]
         rate = self.config.attention_rate
-        return [Group("attention", selectors, _ATTENTION_RATES[self.tools.optimizer] if rate is None else rate)]
+        groups = [Group("attention", selectors, _ATTENTION_RATES[self.tools.optimizer] if rate is None else rate)]
+        if self.config.heads_rate != 1:
+            both = [*heads.projector.parameters(), *heads.predictor.parameters()]
+            groups.append(Group("heads", both, self.config.heads_rate))
+        return groups
 
     def alarms(self) -> list[Alarm]:
         return [collapse_alarm(self.config.alarm_excess)]

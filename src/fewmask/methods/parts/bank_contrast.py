@@ -21,7 +21,15 @@ from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.models.grid import on_coarse_grid
 from fewmask.models.modes import in_mode
 from fewmask.models.segnet import SegNet, SegOutput
-from fewmask.ops.contrast import BankMeans, attention_sums, bank_means, effective_share, mean_contrast
+from fewmask.ops.contrast import (
+    BankMeans,
+    attention_sums,
+    bank_means,
+    contrast_with_all_classes,
+    effective_share,
+    mean_contrast,
+)
+from fewmask.ops.margin import margin
 from fewmask.shapes import IGNORE, Features, Labels, RowClasses, Rows, Scalar
 
 Deviation = Literal[
@@ -69,9 +77,19 @@ class BankContrastConfig(MethodConfig):
     """Whether selectors weight the pixels; otherwise, with `attention`, they rank and weight the bank's rows alone."""
     quality_filter: bool = True
     """Whether `quality_threshold` applies; otherwise every labeled feature may enter the bank."""
+    negatives: bool = False
+    """Whether pixels are also pushed from the bank's rows of other classes, by the loss of `pixcon` in place of Eq. 8
+    to 11. It has no attention: all rows and pixels count equally, and chance draws the rows that enter the bank."""
+    temperature: float = Field(0.1, gt=0)
+    """With `negatives`, similarities are divided by the temperature."""
+    hard_margin: Probability | None = None
+    """Only hard pixels are compared with the bank: those where the probability of the label or pseudo-label is less
+    than this above that of every other class. All wrong predictions are hard. None: all pixels are compared."""
 
     attention_rate: float | None = Field(None, ge=0)
     """The selectors' share of the learning rate; None: 0.01 for adamw, 1 for sgd (docs/design.md)."""
+    heads_rate: float = Field(1.0, ge=0)
+    """The share of the learning rate of the projection and prediction heads."""
     watch_gradient: bool = False
     """Whether every step computes the curve `contrast_gradient`: the norm of the contrast's gradient on the features of
     the labeled images, divided by that of the supervised loss. It repeats a part of the backward pass."""
@@ -80,6 +98,11 @@ class BankContrastConfig(MethodConfig):
     def followed(self) -> frozenset[Deviation]:
         """The deviations in which the released code is followed."""
         return frozenset(get_args(Deviation)) if self.mode == "released" else self.deviations
+
+    @property
+    def attends(self) -> bool:
+        """Whether the contrast has selectors."""
+        return self.attention and not self.negatives
 
     def deviates(self, deviation: Deviation) -> bool:
         """Whether the released code is followed in this deviation."""
@@ -98,7 +121,7 @@ class Contrasted(NamedTuple):
     """The contrast of one batch of pixels, and what its attention did.
 
     Attributes:
-        loss: the contrast of Eq. 8 to 11.
+        loss: the contrast of Eq. 8 to 11, or that with negatives.
         attention: [4 k] from `attention_sums`; sums of several batches add up.
     """
 
@@ -133,7 +156,7 @@ class BankContrast(nn.Module):
         rows = self.rows(learner.net, output.features, labels)
         with in_mode(heads, heads.training or config.deviates("heads_on_batch_statistics")):
             projections = heads.projector(rows.features, rows.classes, num_classes)
-            if config.attention:
+            if config.attends:
                 ranks_by_prediction = config.deviates("prediction_selectors_rank")
                 selectors = heads.prediction_selectors if ranks_by_prediction else heads.bank_selectors
                 scores = selectors(projections, rows.classes)
@@ -156,7 +179,7 @@ class BankContrast(nn.Module):
     def bank_weights(self, learner: Learner[ContrastHeads], now: Now) -> Tensor:
         """Attention of the bank's rows [k m]; gradients reach the selectors, not the rows."""
         bank, selectors, at_once = self.bank, learner.heads.bank_selectors, self.config.rescored_slots
-        if not self.config.attention or self.config.deviates("constant_bank_weights"):
+        if not self.config.attends or self.config.deviates("constant_bank_weights"):
             return torch.ones_like(bank.scores)
         if at_once >= self.config.bank_slots:
             return selectors.of_slots(bank.rows, bank.row_classes)
@@ -169,18 +192,28 @@ class BankContrast(nn.Module):
     def forward(
         self, learner: Learner[ContrastHeads], output: SegOutput, labels: Labels, target: BankMeans
     ) -> Contrasted:
-        """The contrast of the pixels of one batch with the bank."""
-        heads, num_classes = learner.heads, self.tools.num_classes
+        """The contrast of the pixels of one batch with the bank.
+
+        The heads normalize over all pixels with a label, whichever of them are compared.
+        """
+        config, bank, heads, num_classes = self.config, self.bank, learner.heads, self.tools.num_classes
         rows = self.rows(learner.net, output.features, labels)
         projections = heads.projector(rows.features, rows.classes, num_classes)
         predictions = heads.predictor(projections, rows.classes, num_classes)
-        if self.config.attention and self.config.pixel_attention:
-            detached = self.config.deviates("detached_selectors")
+        if config.attends and config.pixel_attention:
+            detached = config.deviates("detached_selectors")
             weights = heads.prediction_selectors(predictions.detach() if detached else predictions, rows.classes)
         else:
             weights = torch.ones(len(predictions), device=predictions.device)
-        loss = mean_contrast(predictions, rows.classes, target, weights)
-        return Contrasted(loss, attention_sums(predictions, rows.classes, target, weights))
+        classes = rows.classes
+        if config.hard_margin is not None:
+            easy = margin(output.logits, labels) >= config.hard_margin
+            classes = self.rows(learner.net, output.features, labels.masked_fill(easy, IGNORE)).classes
+        if config.negatives:
+            loss = contrast_with_all_classes(predictions, classes, bank.rows, bank.in_use, config.temperature)
+        else:
+            loss = mean_contrast(predictions, classes, target, weights)
+        return Contrasted(loss, attention_sums(predictions, classes, target, weights))
 
     @torch.no_grad()
     def curves(self, attention: Tensor) -> dict[str, Tensor]:
