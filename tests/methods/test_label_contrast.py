@@ -130,6 +130,15 @@ def test_the_head_has_three_layers_or_as_released_two_with_batchnorm(variant: An
     )
 
 
+@pytest.mark.parametrize(("variant", "batches"), [("paper", [6]), ("released", [3, 3])])
+def test_the_released_head_normalizes_images_and_copies_apart(net: Any, variant: Any, batches: Any) -> None:
+    pretraining = Pretraining(ContrastConfig(variant=variant, dim=8), net.feature_dim, NUM_CLASSES)
+    found: list[int] = []
+    pretraining.projector.register_forward_hook(lambda head, given, output: found.append(len(given[0])))
+    pretraining(net, [labeled_images()])
+    assert found == batches
+
+
 @pytest.mark.parametrize(
     ("pseudo_labels", "expected"),
     [

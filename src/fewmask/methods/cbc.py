@@ -1,7 +1,9 @@
 """Self-training in rounds that label ever more of the pool, class by class, and weight pseudo-labels by probability.
 
 Feng, Zhou, Cheng, Tan, Shi and Ma, Semi-Supervised Semantic Segmentation via Dynamic Self-Training and Class-Balanced
-Curriculum (CBC, or DST-CBC), 2020, https://arxiv.org/abs/2004.08514v1.
+Curriculum (CBC, or DST-CBC), 2020, https://arxiv.org/abs/2004.08514v1. The released code (voldemortX/DST-CBC, branch
+dst-cbc) resizes images before it crops them, which its authors later called a mistake; here views are scaled as `weak`
+says.
 """
 
 from typing import Any, ClassVar

@@ -53,7 +53,7 @@ class ClassMix(MeanTeacher):
     """Cross-entropy on labeled images, and on mixed unlabeled images with the mixed predictions of a teacher.
 
     The teacher averages the buffers too and is in eval mode, the harness's default. In the released code the teacher
-    averages parameters only and normalizes with the statistics of its batch.
+    averages parameters only and normalizes with the statistics of its batch (`teacher_on_batch_statistics=true`).
     """
 
     paper = "Olsson et al., WACV 2021"

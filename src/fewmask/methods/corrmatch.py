@@ -5,8 +5,10 @@ Segmentation, CVPR 2024, https://arxiv.org/abs/2306.04300. The settings are thos
 (BBBBchan/CorrMatch, corrmatch.py).
 
 The released code compares the strong view with the weak view in the term `kl` without mixing the latter; here both are
-mixed alike. Our choices: an image is mixed with its neighbor in the batch, segments are made on a grid of
-`segment_stride` pixels and all at once, and channels are dropped in every map of the encoder.
+mixed alike. Its settings for Cityscapes lack the threshold's start, and its threshold counts 21 classes whatever the
+data has; here both follow the settings and the data. Our choices: an image is mixed with its neighbor in the batch,
+segments are made on a grid of `segment_stride` pixels and all at once, and channels are dropped in every map of the
+encoder.
 """
 
 from typing import Any, ClassVar, NamedTuple

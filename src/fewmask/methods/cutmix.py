@@ -53,6 +53,8 @@ class CutMix(MeanTeacher):
 
     The second image of a pair is the neighbor in the batch; the released code loads a second batch for it. BatchNorm is
     as `net.batchnorm` says; the released code freezes it, and does not cap the teacher's momentum in the first steps.
+    The present scripts of the released code also change the colors of what the student sees, which belongs to a later
+    paper; here colors stay.
     """
 
     paper = "French et al., BMVC 2020"

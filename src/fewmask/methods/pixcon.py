@@ -4,7 +4,8 @@ PixCon, 2026, https://arxiv.org/abs/2607.03068. The settings are those of the re
 The paper's network is DPT over DINOv2 (`net.arch=dpt net.encoder=vit_small_patch14_dinov2.lvd142m`).
 
 Our choices: everything but the contrast is `unimatch_v2` as it is here. The released code draws one mask of channels
-for a whole batch and drops channels of the decoder's last features. Rows enter the bank in their drawn order.
+for a whole batch and drops channels of the decoder's last features. Rows enter the bank in their drawn order; where a
+class has more pixels than the bank has rows, the released code keeps the first ones of the batch.
 """
 
 from typing import ClassVar, Literal

@@ -4,7 +4,8 @@ Liu, Zhi, Johns and Davison, Bootstrapping Semantic Segmentation with Regional C
 https://arxiv.org/abs/2104.04465. The numbers and the order of steps are those of the released code (lorenmt/reco) with
 its settings for Pascal VOC.
 
-Our choices: the teacher averages BatchNorm's statistics too and is in eval mode; in the original it is in train mode.
+Our choices: the teacher averages BatchNorm's statistics too and is in eval mode; in the original it is in train mode
+(`teacher_on_batch_statistics=true`).
 The projection head reads the features before the classification layer; in the original it reads what the decoder's last
 convolutions read. Different pixels of a class are drawn as anchors; in the original a pixel may be drawn twice.
 """

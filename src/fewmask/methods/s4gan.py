@@ -7,9 +7,11 @@ The second branch, MLMT, is a mean teacher that classifies whole images and take
 is off by default, as in the released commands for Cityscapes, and `mlmt=true` switches it on.
 Our choices: the labeled images of the same batch are the true ones, while the released code draws a second batch. One
 pass over the labeled images serves both the matching and the discriminator. Class maps of an unlabeled image are 0 in
-the padding, like class maps of labels. Labeled and unlabeled images are augmented alike, by the weak augmentation. The
-classifier has the network's encoder and learns in the same steps, with the recipe's optimizer; the original trains a
-ResNet-101 on its own. Its teacher averages BatchNorm's statistics too and uses them.
+the padding, like class maps of labels. Labeled and unlabeled images are augmented alike, by the weak augmentation.
+Images enter the discriminator stretched to [0, 1] by the extremes of their own batch; the released code takes those of
+another batch for the true ones, by mistake. The classifier has the network's encoder and learns in the same steps, with
+the recipe's optimizer; the original trains a ResNet-101 on its own. Its teacher averages BatchNorm's statistics too and
+uses them.
 """
 
 from typing import Any, ClassVar

@@ -7,7 +7,8 @@ settings for Pascal VOC.
 The released loss has two slips that are not followed. It looks up the banks of absent classes, because it numbers the
 classes that are present. And it asks that a negative of a class be labeled as this class (`negatives=released`).
 Our choices: the teacher averages BatchNorm's statistics too and normalizes by them; in the original it averages
-parameters, and its second pass normalizes by the batch. The contrast's percentiles are those of the cells that it
+parameters, and its second pass, the one for the contrast, normalizes by the batch (`teacher_on_batch_statistics=true`
+does so in both passes). The contrast's percentiles are those of the cells that it
 compares, and a class gets at most `new_negatives` negatives in a step. There is no auxiliary classifier.
 """
 
@@ -31,7 +32,7 @@ from fewmask.methods.plan import Now, first_step
 from fewmask.models.bank import ClassBank
 from fewmask.models.projection import ConvProjector
 from fewmask.models.segnet import SegOutput
-from fewmask.models.teacher import Teacher, average_momentum
+from fewmask.models.teacher import average_momentum
 from fewmask.ops.contrast import contrast_with_drawn_keys
 from fewmask.ops.groups import membership
 from fewmask.ops.losses import cross_entropy
@@ -104,7 +105,7 @@ class U2PL(MeanTeacher):
     def __init__(self, config: U2PLConfig, tools: Tools) -> None:
         super().__init__(config, tools)
         self.head = ConvProjector(self.net.feature_dim, config.dim, layers=2, dropout=0.1)
-        self.average_head = Teacher(self.head)
+        self.average_head = self.average_of(self.head)
         self.bank = ClassBank(tools.num_classes, config.bank_slots, config.dim)
 
     @classmethod

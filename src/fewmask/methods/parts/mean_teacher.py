@@ -1,4 +1,4 @@
-"""A teacher that averages the student's past, which cutmix and classmix share.
+"""A teacher that averages the student's past, which several methods share.
 
 Tarvainen and Valpola, Mean teachers are better role models, NeurIPS 2017, https://arxiv.org/abs/1703.01780.
 """
@@ -6,6 +6,7 @@ Tarvainen and Valpola, Mean teachers are better role models, NeurIPS 2017, https
 from typing import Any
 
 from pydantic import Field
+from torch import nn
 
 from fewmask.methods.base import Needs, Tools
 from fewmask.methods.plan import Now
@@ -19,13 +20,16 @@ class MeanTeacherConfig(SupervisedConfig):
 
     teacher_momentum: float = Field(0.99, ge=0, lt=1)
     """Momentum with which the teacher averages the student; it is smaller in the first steps."""
+    teacher_on_batch_statistics: bool = False
+    """Whether the teacher averages the parameters alone and always normalizes by its batch, as in the released code of
+    `classmix` and `reco`. Otherwise it averages BatchNorm's statistics too and normalizes by them."""
 
 
 class MeanTeacher(Supervised):
     """Supervised training with a teacher beside it.
 
-    The teacher averages the buffers too and is in eval mode. Its momentum is capped in the first steps, so that it is a
-    true average of the first students.
+    The teacher averages the buffers too and is in eval mode, unless `teacher_on_batch_statistics` says otherwise. Its
+    momentum is capped in the first steps, so that it is a true average of the first students.
     """
 
     config: MeanTeacherConfig
@@ -36,7 +40,12 @@ class MeanTeacher(Supervised):
 
     def __init__(self, config: MeanTeacherConfig, tools: Tools) -> None:
         super().__init__(config, tools)
-        self.average = Teacher(self.net)
+        self.average = self.average_of(self.net)
+
+    def average_of(self, module: nn.Module) -> Teacher:
+        """A teacher of the module."""
+        by_batch = self.config.teacher_on_batch_statistics
+        return Teacher(module, follow_buffers=not by_batch, train_mode=by_batch)
 
     @property
     def teacher(self) -> SegNet:

@@ -50,8 +50,8 @@ class ContrastConfig(Settings):
     """Where an image's positives come from: its own copy (`within`), also another image's copy (`cross`), or all copies
     of the mini-batch as one bag (`batch`)."""
     variant: Literal["paper", "released"] = "paper"
-    """`released` keeps other positives out of the denominator, and its head has two layers and BatchNorm. The loss
-    `batch` was not released; with `batch`, only the head differs."""
+    """`released` keeps other positives out of the denominator, and its head has two layers and BatchNorm, which
+    normalizes images and copies apart. The loss `batch` was not released; with `batch`, only the head differs."""
     temperature: float = Field(0.07, gt=0)
     """Similarities are divided by the temperature."""
     share: float = Field(1 / 3, gt=0, lt=1)
@@ -105,7 +105,10 @@ class Pretraining(Prelude):
         if features.shape[-2:] == (1, 1):
             what = "the features of a crop are one cell, and the contrast compares the cells of an image"
             raise UserError(what, fix="Train with larger crops (data.crop), or a smaller stride of the contrast.")
-        pixels, copies = self.projector(features).chunk(2)
+        if config.variant == "released":  # its head normalizes images and copies each by themselves
+            pixels, copies = (self.projector(half) for half in features.chunk(2))
+        else:
+            pixels, copies = self.projector(features).chunk(2)
         labels = both_labels[: len(pixels)]
         if config.loss == "batch":
             return batch_contrast(pixels, copies, labels, config.temperature)
