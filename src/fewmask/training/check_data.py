@@ -45,7 +45,7 @@ def check_labeled(folder: Folder, labeled: Sequence[Sample]) -> Findings:
     Raises:
         UserError: the first error that the doctor would find in them.
     """
-    chosen = _spread(labeled, MOST_MASKS)
+    chosen = spread(labeled, MOST_MASKS)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         facts = list(pool.map(partial(examine_sample, classes=folder.classes), chosen))
     items = [Item("train", sample, found) for sample, found in zip(chosen, facts, strict=True)]
@@ -77,7 +77,7 @@ def check_unlabeled(images: Sequence[Path]) -> tuple[str, ...]:
 
     by_stem = {path.stem: path for path in images}
     suspects = [path for path in images if named_after_another(path.stem, by_stem)]
-    chosen = list(dict.fromkeys((*_spread(suspects, _MOST_IMAGES), *_spread(images, _MOST_IMAGES))))
+    chosen = list(dict.fromkeys((*spread(suspects, _MOST_IMAGES), *spread(images, _MOST_IMAGES))))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         drawn = [path for path, found in zip(chosen, pool.map(is_drawn, chosen), strict=True) if found]
     if not drawn:
@@ -111,7 +111,7 @@ def _place(file: str) -> str:
     return f"{file}: " if file else ""
 
 
-def _spread(entries: Sequence[Entry], most: int) -> list[Entry]:
+def spread(entries: Sequence[Entry], most: int) -> list[Entry]:
     """All entries, or the given number of them at even distances."""
     if len(entries) <= most:
         return list(entries)

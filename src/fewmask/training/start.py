@@ -39,6 +39,7 @@ from fewmask.training.hooks.feature_picture import FeaturePicture
 from fewmask.training.hooks.forecast import Forecast
 from fewmask.training.hooks.journal import Journal
 from fewmask.training.hooks.validation import Validation
+from fewmask.training.likeness import compare_images
 from fewmask.training.optimizers import build_optimizers
 from fewmask.training.prepare import TrainingData, prepare_data
 from fewmask.training.trainer import Trainer, stage_lengths
@@ -178,6 +179,9 @@ def _run_trainer(
     trainer.position = start
     so_far: list[ValScore] = []
     if fabric.is_global_zero:
+        if start == Position():
+            for remark in compare_images(method.student, data):
+                say(console, remark, "yellow")
         names = data.classes.names
         so_far = val_scores_so_far(run, recipe, trainer.done, lambda text: say(console, text, "yellow"))
         trainer.hooks += [Journal(run, names, training.steps, trainer.done, console), Alarms(names, console)]
