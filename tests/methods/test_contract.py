@@ -32,6 +32,7 @@ from contract import (
 from fewmask.methods import METHODS, course
 from fewmask.models import bank
 from fewmask.models.build import NetConfig
+from fewmask.models.segnet import SegNet
 from fewmask.ops import losses as pixel_losses
 from fewmask.ops import self_training
 from fewmask.recipe.blocks import make_method_config
@@ -39,6 +40,9 @@ from fewmask.shapes import IGNORE
 from fewmask.training import device
 
 GOLDEN = Path(__file__).parent / "golden"
+
+NO_PSEUDO_LABELS = {"ass", "prototypes"}
+"""Methods that read unlabeled images and give them no labels."""
 
 SAME_EVERYWHERE: dict[str, Any] = {
     "corrmatch": 2,
@@ -176,6 +180,21 @@ def test_replicated_buffers_and_alarms_name_what_there_is(method: Any, taken: li
         assert alarm.low < 1 < alarm.high
         for sentence in (alarm.below, alarm.above):
             assert "car" in sentence.format(name="car", value=2.0)
+
+
+def test_a_class_that_takes_over_the_pseudo_labels_shows_in_the_curve_of_the_alarm(method: Any, batch: Any) -> None:
+    if method.name in NO_PSEUDO_LABELS or not method.needs(method.config).unlabeled:
+        assert method.alarms() == []
+        return
+    (alarm,) = method.alarms()
+    method.frequency.pseudo.zero_()
+    with torch.no_grad():
+        for net in method.modules():
+            if isinstance(net, SegNet):
+                net.network.segmentation_head[0].bias[1] += 1000
+    excess = method.step(batch, last_steps(method)[-1]).watch[alarm.curve]
+    assert excess.argmax() == 1
+    assert excess.sum() == pytest.approx(excess[1].item(), rel=0.01)
 
 
 def test_losses_are_finite_at_every_step(ten_steps: Course) -> None:

@@ -17,10 +17,11 @@ from torch.nn import functional as F
 
 from fewmask.augment import Probability, augment_unlabeled
 from fewmask.data.batch import Batch
-from fewmask.methods.base import Needs, Tools
+from fewmask.methods.base import Alarm, Needs, Tools
 from fewmask.methods.course import Step
 from fewmask.methods.groups import Group
 from fewmask.methods.parts.adversary import critic_group, telling_apart
+from fewmask.methods.parts.collapse import EXCESS, collapse_alarm, excess_of
 from fewmask.methods.plan import Now, first_step
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.discriminator import MapDiscriminator, held_constant, label_maps
@@ -72,6 +73,9 @@ class Adversarial(Supervised):
     def special_groups(self) -> list[Group]:
         return [critic_group(self.config.discriminator_rate, self.discriminator)]
 
+    def alarms(self) -> list[Alarm]:
+        return [collapse_alarm()]
+
     def phases(self, stage: str, steps: int) -> list[int]:
         return [first_step(self.config.semi_start, steps)]
 
@@ -90,7 +94,8 @@ class Adversarial(Supervised):
         true_scores = _per_pixel(self.discriminator(true), size)
 
         passed = (unlabeled_scores.sigmoid() >= config.threshold) & valid
-        pseudo_labels = logits.argmax(dim=1).masked_fill(~passed, IGNORE)
+        predicted_labels = logits.argmax(dim=1)
+        pseudo_labels = predicted_labels.masked_fill(~passed, IGNORE)
         semi_weight = config.semi_weight if now.phase else 0.0
         is_image = torch.cat([is_labeled, valid])
         losses = {
@@ -100,7 +105,10 @@ class Adversarial(Supervised):
             "semi": semi_weight * cross_entropy(logits, pseudo_labels),
             "disc": telling_apart(predicted_scores, true_scores, is_image, is_labeled),
         }
-        return Step(losses, {"passed_pixels": passed.sum() / valid.sum().clamp(min=1)})
+        watch = {"passed_pixels": passed.sum() / valid.sum().clamp(min=1)}
+        if now.phase:  # of all pixels, because at times none passes
+            watch[EXCESS] = excess_of(predicted_labels.masked_fill(~valid, IGNORE), self.frequency)
+        return Step(losses, watch)
 
 
 def _per_pixel(scores: Float[Tensor, "b hp wp"], size: torch.Size) -> Float[Tensor, "b h w"]:

@@ -22,8 +22,9 @@ from torch.nn import functional as F
 from fewmask.augment import Augmentation, Probability, distort
 from fewmask.data.batch import Batch, Unlabeled
 from fewmask.errors import UserError
-from fewmask.methods.base import Needs, Tools
+from fewmask.methods.base import Alarm, Needs, Tools
 from fewmask.methods.course import Step
+from fewmask.methods.parts.collapse import EXCESS, collapse_alarm, excess_of
 from fewmask.methods.plan import Now, first_step
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.projection import MapProjector
@@ -91,6 +92,9 @@ class ContextConsistency(Supervised):
         super().__init__(config, tools)
         self.projector = MapProjector(self.net.feature_dim, config.dim, layers=2, hidden_dim=config.hidden_dim)
 
+    def alarms(self) -> list[Alarm]:
+        return [collapse_alarm()]
+
     def phases(self, stage: str, steps: int) -> list[int]:
         return [first_step(self.config.warmup_share, steps)]
 
@@ -104,11 +108,11 @@ class ContextConsistency(Supervised):
         sup = self.supervised_loss(labeled.logits, view)
         if not now.phase:
             return Step({"sup": sup}, {})
-        context, active_share = self._context(batch.unlabeled, size, cell)
-        return Step({"sup": sup, "context": self.config.context_weight * context}, {"active": active_share})
+        context, watch = self._context(batch.unlabeled, size, cell)
+        return Step({"sup": sup, "context": self.config.context_weight * context}, watch)
 
-    def _context(self, unlabeled: Unlabeled, size: tuple[int, int], cell: int) -> tuple[Scalar, Tensor]:
-        """The directional loss of both windows of this size, and the share of their cells that it pulls."""
+    def _context(self, unlabeled: Unlabeled, size: tuple[int, int], cell: int) -> tuple[Scalar, dict[str, Tensor]]:
+        """The directional loss of both windows of this size, and curves: the share of cells pulled, and the excess."""
         config, (height, width) = self.config, unlabeled.images.shape[-2:]
         flip, device = config.distortion.flip_probability, unlabeled.images.device
         both = [draw_windows(len(unlabeled.images), (height, width), size, cell, flip, device) for _ in range(2)]
@@ -123,7 +127,8 @@ class ContextConsistency(Supervised):
             active = pulled(pixels, same, found, config.confidence_threshold)
             losses.append(directional_contrast(pixels, same, active, negatives, config.temperature))
             shares.append(active.float().mean())
-        return torch.stack(losses).sum(), torch.stack(shares).mean()
+        excess = excess_of(torch.cat([one.classes, other.classes]), self.frequency)
+        return torch.stack(losses).sum(), {"active": torch.stack(shares).mean(), EXCESS: excess}
 
     def _pixels(self, unlabeled: Unlabeled, both: list[Windows]) -> tuple[Pixels, Pixels]:
         """The cells of each of the two windows; their pseudo-labels are the network's own, without gradient."""

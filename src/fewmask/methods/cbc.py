@@ -15,8 +15,9 @@ from torch import Tensor
 from fewmask.augment import View
 from fewmask.data.batch import Batch, Unlabeled
 from fewmask.data.pool import Pool
-from fewmask.methods.base import Needs, Tools
+from fewmask.methods.base import Alarm, Needs, Tools
 from fewmask.methods.course import Step
+from fewmask.methods.parts.collapse import collapse_alarm
 from fewmask.methods.parts.rounds import learn_in_round, pool_thresholds
 from fewmask.methods.plan import Now, Stage
 from fewmask.methods.supervised import Supervised, SupervisedConfig
@@ -67,6 +68,9 @@ class CBC(Supervised):
         self.register_buffer("thresholds", torch.zeros(tools.num_classes))  # keeps everything
         count = config.num_rounds
         self._label_shares = {f"round{number}": number / count for number in range(1, count + 1)}
+
+    def alarms(self) -> list[Alarm]:
+        return [collapse_alarm()]
 
     def stages(self) -> tuple[Stage, ...]:
         share = (1 - self.config.first_share) / self.config.num_rounds

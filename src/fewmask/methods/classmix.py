@@ -12,8 +12,9 @@ from pydantic import Field
 
 from fewmask.augment import Augmentation, Probability, View, augment
 from fewmask.data.batch import Batch, Unlabeled
-from fewmask.methods.base import Needs
+from fewmask.methods.base import Alarm, Needs
 from fewmask.methods.course import Step
+from fewmask.methods.parts.collapse import EXCESS, collapse_alarm, excess_of
 from fewmask.methods.parts.mean_teacher import MeanTeacher, MeanTeacherConfig
 from fewmask.methods.parts.pseudo import most_likely
 from fewmask.methods.plan import Now
@@ -65,6 +66,9 @@ class ClassMix(MeanTeacher):
     def needs(cls, config: Any) -> Needs:
         return Needs(min_unlabeled_batch=2, networks=("student", "teacher"))
 
+    def alarms(self) -> list[Alarm]:
+        return [collapse_alarm()]
+
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
         mixed, labeled = self._mixed(batch.unlabeled), self.view(batch)
@@ -73,7 +77,7 @@ class ClassMix(MeanTeacher):
         pseudo = cross_entropy(self.net(mixed.images).logits, mixed.labels)
         return Step(
             {"sup": sup, "pseudo": self.config.pseudo_weight * confident * pseudo},
-            {"confidence": confident},
+            {"confidence": confident, EXCESS: excess_of(mixed.labels, self.frequency)},
         )
 
     @torch.no_grad()

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from fewmask.augment import Probability
 from fewmask.data.batch import Batch, Unlabeled
-from fewmask.methods.base import Needs
+from fewmask.methods.base import Alarm, Needs
 from fewmask.methods.course import Step
+from fewmask.methods.parts.collapse import EXCESS, collapse_alarm, excess_of
 from fewmask.methods.parts.mean_teacher import MeanTeacher, MeanTeacherConfig
 from fewmask.methods.plan import Now
 from fewmask.ops.losses import squared_distance
 from fewmask.ops.mix import draw_box_mask, paste
-from fewmask.shapes import Images, Logits, Scalar, Valid
+from fewmask.shapes import IGNORE, Images, Logits, Scalar, Valid
 
 AREA = {"cutmix": (0.5, 0.5), "cutout": (0.0, 1.0)}
 """Range of the share of an image that its box covers, drawn uniformly."""
@@ -67,15 +68,19 @@ class CutMix(MeanTeacher):
         fewest = 2 if config.mask == "cutmix" else 1
         return Needs(min_unlabeled_batch=fewest, networks=("teacher", "student"))
 
+    def alarms(self) -> list[Alarm]:
+        return [collapse_alarm()]
+
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
         cut, labeled = self._cut(batch.unlabeled), self.view(batch)
         confident = (cut.probabilities.amax(dim=1) >= self.config.confidence_threshold).float().mean()
         sup = self.supervised_loss(self.net(labeled.images).logits, labeled)
         consistency = _consistency(self.net(cut.images).logits, cut)
+        pseudo_labels = cut.probabilities.argmax(dim=1).masked_fill(~cut.counts, IGNORE)
         return Step(
             {"sup": sup, "consistency": self.config.consistency_weight * confident * consistency},
-            {"confidence": confident},
+            {"confidence": confident, EXCESS: excess_of(pseudo_labels, self.frequency)},
         )
 
     @torch.no_grad()

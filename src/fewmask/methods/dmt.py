@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from fewmask.augment import View
 from fewmask.data.batch import Batch, Unlabeled
 from fewmask.data.pool import Pool
-from fewmask.methods.base import Needs, Tools
+from fewmask.methods.base import Alarm, Needs, Tools
 from fewmask.methods.course import Step
+from fewmask.methods.parts.collapse import collapse_alarm
 from fewmask.methods.parts.rounds import learn_in_round, pool_thresholds
 from fewmask.methods.plan import Now, Stage
 from fewmask.methods.supervised import Supervised, SupervisedConfig
@@ -90,6 +91,9 @@ class DMT(Supervised):
         self._label_shares = {
             f"phase{number}{which}": number / count for number in range(1, count + 1) for which in (OTHER, "")
         }
+
+    def alarms(self) -> list[Alarm]:
+        return [collapse_alarm()]
 
     def stages(self) -> tuple[Stage, ...]:
         first, phase = self.config.first_share / 2, (1 - self.config.first_share) / len(self._label_shares)

@@ -20,10 +20,11 @@ from torch import Tensor
 
 from fewmask.augment import Probability
 from fewmask.data.batch import Batch, Unlabeled
-from fewmask.methods.base import Needs, Tools
+from fewmask.methods.base import Alarm, Needs, Tools
 from fewmask.methods.course import Step
 from fewmask.methods.groups import Group
 from fewmask.methods.parts.adversary import critic_group
+from fewmask.methods.parts.collapse import EXCESS, collapse_alarm, excess_of
 from fewmask.methods.plan import Now, first_step
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.corrector import Corrections, Corrector
@@ -74,6 +75,9 @@ class ErrorCorrection(Supervised):
     def special_groups(self) -> list[Group]:
         return [critic_group(self.config.corrector_rate, self.corrector)]
 
+    def alarms(self) -> list[Alarm]:
+        return [collapse_alarm()]
+
     def phases(self, stage: str, steps: int) -> list[int]:
         return [first_step(self.config.unlabeled_start, steps)]
 
@@ -93,8 +97,8 @@ class ErrorCorrection(Supervised):
         }
         if not now.phase:
             return Step(losses, {})
-        pseudo, called_correct = self._pseudo(batch.unlabeled)
-        return Step(losses | {"pseudo": self.config.pseudo_weight * pseudo}, {"called_correct": called_correct})
+        pseudo, watch = self._pseudo(batch.unlabeled)
+        return Step(losses | {"pseudo": self.config.pseudo_weight * pseudo}, watch)
 
     def _called_wrong(self, judgments: Corrections, labels: Labels) -> Scalar:
         """How far the corrector is from calling the labeled pixels correct."""
@@ -106,15 +110,16 @@ class ErrorCorrection(Supervised):
         weights[-1].fill_(self.config.correct_weight)  # `weights[-1] = number` would wait for a GPU
         return cross_entropy(corrections, targets, weights, divisor="weights")
 
-    def _pseudo(self, unlabeled: Unlabeled) -> tuple[Scalar, Tensor]:
-        """The loss of the unlabeled images, and the share of their pixels that are called correct."""
+    def _pseudo(self, unlabeled: Unlabeled) -> tuple[Scalar, dict[str, Tensor]]:
+        """The loss of the unlabeled images, and curves: the share of their pixels called correct, and the excess."""
         logits = self.net(unlabeled.images).logits
         with torch.no_grad():
             judgments = held_constant(self.corrector, unlabeled.images, logits.float().softmax(dim=1))
             target = corrected(logits, judgments)
             labels = target.labels.masked_fill(~unlabeled.valid, IGNORE)
             called_correct = (target.called_correct & unlabeled.valid).sum() / unlabeled.valid.sum().clamp(min=1)
-        return cross_entropy(logits, labels, pixel_weights=target.certainty), called_correct
+        watch = {"called_correct": called_correct, EXCESS: excess_of(labels, self.frequency)}
+        return cross_entropy(logits, labels, pixel_weights=target.certainty), watch
 
 
 class Target(NamedTuple):

@@ -23,9 +23,10 @@ from torch.nn import functional as F
 
 from fewmask.augment import Probability
 from fewmask.data.batch import Batch
-from fewmask.methods.base import Needs, Tools
+from fewmask.methods.base import Alarm, Needs, Tools
 from fewmask.methods.course import Step
 from fewmask.methods.domain_baselines import Joint, JointConfig
+from fewmask.methods.parts.collapse import EXCESS, collapse_alarm, excess_of
 from fewmask.methods.parts.pseudo import most_likely
 from fewmask.methods.plan import Now
 from fewmask.models.projection import MapProjector
@@ -79,6 +80,9 @@ class PatchContrast(Joint):
         super().__init__(config, tools)
         self.projector = MapProjector(self.net.feature_dim, config.dim, layers=2)
 
+    def alarms(self) -> list[Alarm]:
+        return [collapse_alarm()]
+
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
         view = self.view(batch)
@@ -101,6 +105,7 @@ class PatchContrast(Joint):
             "patches_source": source.counts.float().mean(),
             "patches_target": target.counts.float().mean(),
             "patches_contrasted": (positives.any(dim=1) & negatives.any(dim=1)).float().mean(),
+            EXCESS: excess_of(pseudo.labels, self.frequency),  # of all pixels, because at times none is sure
         }
         return Step(losses, watch)
 

@@ -24,10 +24,11 @@ from torch.nn import functional as F
 
 from fewmask.augment import Augmentation, Probability, augment_unlabeled, distort
 from fewmask.data.batch import Batch
-from fewmask.methods.base import Needs, Tools
+from fewmask.methods.base import Alarm, Needs, Tools
 from fewmask.methods.course import Step
 from fewmask.methods.groups import Group
 from fewmask.methods.parts.adversary import critic_group, telling_apart
+from fewmask.methods.parts.collapse import EXCESS, collapse_alarm, excess_of
 from fewmask.methods.plan import Now
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.discriminator import ImageDiscriminator, held_constant, label_maps
@@ -112,6 +113,9 @@ class S4GAN(Supervised):
     def special_groups(self) -> list[Group]:
         return [critic_group(self.config.discriminator_rate, self.discriminator)]
 
+    def alarms(self) -> list[Alarm]:
+        return [collapse_alarm()]
+
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
         config = self.config
@@ -124,7 +128,8 @@ class S4GAN(Supervised):
         true = self.discriminator(label_maps(view.labels, self.tools.num_classes), view.images)
 
         passed = judged.logits.float().sigmoid() > config.threshold
-        pseudo_labels = logits.argmax(dim=1).masked_fill(~(rearrange(passed, "b -> b 1 1") & valid), IGNORE)
+        predicted_labels = logits.argmax(dim=1).masked_fill(~valid, IGNORE)
+        pseudo_labels = predicted_labels.masked_fill(~rearrange(passed, "b -> b 1 1"), IGNORE)
         matching = _feature_distance(judged.features, true.features.detach())
         losses = {
             "sup": self.supervised_loss(labeled_logits, view),
@@ -134,7 +139,8 @@ class S4GAN(Supervised):
         }
         if config.mlmt:
             losses |= self._classification(view.images, view.labels, images, now)
-        return Step(losses, {"passed_images": passed.float().mean()})
+        excess = excess_of(predicted_labels, self.frequency)  # of all images, because at times none passes
+        return Step(losses, {"passed_images": passed.float().mean(), EXCESS: excess})
 
     def after_update(self, now: Now) -> None:
         if self.config.mlmt:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fewmask.models.ranks import summed_over_ranks
 from fewmask.ops.losses import balanced_class_weights, class_counts
-from fewmask.shapes import Labels, PerClass
+from fewmask.shapes import Labels, PerClass, RowClasses
 
 DECAY = 0.99
 """Factor by which a step shrinks the counts of older pseudo-labels, so that they count for some 100 steps. The released
@@ -43,7 +43,7 @@ class ClassFrequency(nn.Module):
         self.labeled.add_(summed_over_ranks(class_counts(labels, len(self.labeled))))
 
     @torch.no_grad()
-    def observe_pseudo(self, pseudo_labels: Labels) -> None:
+    def observe_pseudo(self, pseudo_labels: Labels | RowClasses) -> None:
         """Adds the pseudo-labels of one step and lets the older ones fade."""
         counts = summed_over_ranks(class_counts(pseudo_labels, len(self.pseudo)))
         self.pseudo.mul_(DECAY).add_(counts)

@@ -2,7 +2,7 @@
 
 from fewmask.methods.base import Alarm
 from fewmask.models.frequency import ClassFrequency
-from fewmask.shapes import Labels, PerClass
+from fewmask.shapes import Labels, PerClass, RowClasses
 
 EXCESS = "pseudo_excess"
 """The curve of every class's share among the pseudo-labels, divided by its share among the labels."""
@@ -18,7 +18,7 @@ def collapse_alarm(excess: float = 8.0) -> Alarm:
     return Alarm(EXCESS, _LOST, excess, f"class {{name}} {below}", f"class {{name}} {above}")
 
 
-def excess_of(pseudo_labels: Labels, frequency: ClassFrequency) -> PerClass:
+def excess_of(pseudo_labels: Labels | RowClasses, frequency: ClassFrequency) -> PerClass:
     """Counts the pseudo-labels of a step, and returns the curve; `frequency` counts the labels elsewhere."""
     frequency.observe_pseudo(pseudo_labels)
     return frequency.excess()

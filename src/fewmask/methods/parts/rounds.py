@@ -10,6 +10,7 @@ from fewmask.augment import View, augment
 from fewmask.data.batch import Batch
 from fewmask.data.pool import Pool
 from fewmask.methods.course import Step
+from fewmask.methods.parts.collapse import EXCESS, excess_of
 from fewmask.methods.supervised import Supervised
 from fewmask.models.segnet import SegNet
 from fewmask.ops.losses import cross_entropy
@@ -44,7 +45,7 @@ def learn_in_round(
     pseudo_loss = cross_entropy(pseudo_logits, pseudo.labels, pixel_weights=trust(pseudo_logits, pseudo))
     sup = method.supervised_loss(labeled_logits, view)
     losses = over_all_pixels(sup, view.labels, pseudo_loss, pseudo.labels)
-    return Step(losses, {"kept": kept_share(pseudo_labels, valid)})
+    return Step(losses, {"kept": kept_share(pseudo_labels, valid), EXCESS: excess_of(pseudo_labels, method.frequency)})
 
 
 @torch.no_grad()
