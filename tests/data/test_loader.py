@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from fewmask.data.balance import Balance, corner_around
 from fewmask.data.batch import Batch, Labeled, Unlabeled
 from fewmask.data.classes import Classes
 from fewmask.data.folder import Sample, read_folder
@@ -198,3 +199,67 @@ def test_a_batch_that_is_on_the_device_stays_as_it_is() -> None:
     batch = Batch(labeled, None)
     assert (batch.to(CPU).to(CPU).labeled.images == 0.5).all()
     assert (batch.labeled.images == 0.5).all()
+
+
+@pytest.fixture(scope="module")
+def rare(tmp_path_factory: pytest.TempPathFactory) -> MemoryStore:
+    """Eight images of class 0; two pixels of the last one are of class 1, and no image holds class 2."""
+    folder = tmp_path_factory.mktemp("rare")
+    samples = []
+    for index in range(8):
+        labels = np.zeros((40, 60), np.uint8)
+        labels[[3, 36], [5, 57]] = index == 7
+        sample = Sample(str(index), folder / f"{index}.png", folder / f"{index}_mask.png")
+        Image.fromarray(np.full((40, 60, 3), index, np.uint8)).save(sample.image)
+        Image.fromarray(labels).save(folder / f"{index}_mask.png")
+        samples.append(sample)
+    return MemoryStore(FileStore(samples, Classes(names=("road", "sign", "nowhere"))))
+
+
+HOLDS = torch.tensor([[True, index == 7, False] for index in range(8)])
+
+
+def shares_of_rare(store: MemoryStore, balance: Balance | None) -> tuple[float, float]:
+    """The share of 400 crops that are of the image with the rare class, and that hold a pixel of it."""
+    batches = StepBatches(store, None, DRAWS._replace(crop=(16, 24)), balance=balance)
+    held = [batches[step].labeled for step in range(200)]
+    is_last = torch.cat([images[:, 0, 0, 0] == 7 for images, _ in held])
+    has_rare = torch.cat([(labels == 1).flatten(1).any(dim=1) for _, labels in held])
+    return is_last.double().mean().item(), has_rare.double().mean().item()
+
+
+def test_balanced_crops_are_drawn_for_every_class_that_has_labels_alike(rare: MemoryStore) -> None:
+    """By class: the rare one in half of the crops, and its image also in an eighth of the others."""
+    assert shares_of_rare(rare, None)[0] == 1 / 8
+    image, pixel = shares_of_rare(rare, Balance(1.0, HOLDS))
+    assert image == pytest.approx(9 / 16, abs=0.1)
+    assert 0.5 - 0.1 < pixel <= image  # every crop for the class holds a pixel of it
+    image, pixel = shares_of_rare(rare, Balance(0.5, HOLDS))
+    assert image == pytest.approx(11 / 32, abs=0.1)
+    assert shares_of_rare(rare, Balance(1.0, torch.zeros_like(HOLDS)))[0] == 1 / 8  # nothing has a label
+
+
+def test_balanced_batches_follow_from_their_step_and_ranks_share_them(rare: MemoryStore) -> None:
+    alone = DRAWS._replace(num_labeled=4)
+    batches = StepBatches(rare, None, alone, balance=Balance(0.5, HOLDS))
+    first, again = ([batches[step].labeled.images for step in order] for order in ((5, 3), (5, 3)))
+    assert torch.equal(torch.cat(first), torch.cat(again))
+    halves = [
+        StepBatches(rare, None, alone._replace(num_labeled=2, rank=rank, num_ranks=2), balance=Balance(0.5, HOLDS))
+        for rank in range(2)
+    ]
+    together = torch.cat([half[3].labeled.labels for half in halves])
+    assert torch.equal(batches[3].labeled.labels, together)
+    unlabeled = [StepBatches(rare, rare, alone, balance=balance)[3] for balance in (None, Balance(1.0, HOLDS))]
+    assert torch.equal(unlabeled_of(unlabeled[0]).images, unlabeled_of(unlabeled[1]).images)  # which stay as they are
+
+
+def test_crops_for_a_class_lie_anywhere_around_its_pixel(rare: MemoryStore) -> None:
+    labels = rare.picture(7).labels
+    assert labels is not None
+    corners = {corner_around(1, labels, (16, 24), seed) for seed in range(3000)}
+    expected = {(top, left) for top in range(4) for left in range(6)}
+    expected |= {(top, left) for top in range(21, 25) for left in range(34, 37)}
+    assert corners == expected
+    assert corner_around(1, labels, (50, 70), 0) == (0, 0)  # larger than the image
+    assert corner_around(2, labels, (16, 24), 0) is None

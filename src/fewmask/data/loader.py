@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from fewmask.data.balance import Balance, corner_around
 from fewmask.data.batch import Batch, Labeled, Unlabeled
 from fewmask.data.store import Picture, Store
 from fewmask.ops.draw import Purpose, seed_at
@@ -35,12 +36,22 @@ class Draws(NamedTuple):
 class StepBatches(Dataset[Batch]):
     """Batch number `step` of a stage; every image is seen once before any image is seen again.
 
+    With a `balance`, a share of the labeled crops is drawn for a class instead, but those of a source domain are not.
+
     With a source domain, half of the labeled images of a batch come from each domain. If their number is odd, the
     domains take turns with the larger half.
     """
 
-    def __init__(self, labeled: Store, unlabeled: Store | None, draws: Draws, source: Store | None = None) -> None:
+    def __init__(
+        self,
+        labeled: Store,
+        unlabeled: Store | None,
+        draws: Draws,
+        source: Store | None = None,
+        balance: Balance | None = None,
+    ) -> None:
         self._labeled, self._unlabeled, self._draws, self._source = labeled, unlabeled, draws, source
+        self._balance = balance
 
     def __getitem__(self, step: int) -> Batch:
         total = self._draws.num_labeled
@@ -67,8 +78,10 @@ class StepBatches(Dataset[Batch]):
         for position in range(first, first + end - begin):
             epoch, place = divmod(position, len(store))
             index = _order(seed, stage, stream, epoch, len(store))[place]
-            picture = store.picture(int(index))
-            crops.append(_random_crop(picture, crop, seed_at(Purpose.CROP, seed, stage, stream, position)))
+            where = (seed, stage, stream, position)
+            drawn = self._balance.draw(*where) if self._balance and stream == _LABELED else None
+            picture = store.picture(int(index) if drawn is None else drawn[0])
+            crops.append(_random_crop(picture, crop, seed_at(Purpose.CROP, *where), drawn and drawn[1]))
         images, labels, valid = zip(*crops, strict=True)
         return torch.stack(images), torch.stack(labels), torch.stack(valid)
 
@@ -91,13 +104,15 @@ def _order(seed: int, stage: int, stream: int, epoch: int, count: int) -> np.nda
     return np.random.default_rng(seed_at(Purpose.ORDER, seed, stage, stream, epoch)).permutation(count)
 
 
-def _random_crop(picture: Picture, crop: tuple[int, int], seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """A random window. A smaller image is padded right and below with the mean color, IGNORE and False (not valid)."""
-    generator = np.random.default_rng(seed)
-    _, height, width = picture.image.shape
-    top, left = (
-        int(generator.integers(max(full - part, 0) + 1)) for full, part in zip((height, width), crop, strict=True)
-    )
+def _random_crop(
+    picture: Picture, crop: tuple[int, int], seed: int, label: int | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A random window, which holds a pixel of the given class if the picture has one.
+
+    A smaller image is padded right and below with the mean color, IGNORE and False (not valid).
+    """
+    corner = None if label is None or picture.labels is None else corner_around(label, picture.labels, crop, seed)
+    top, left = corner or _random_corner(picture, crop, seed)
     window = (slice(top, top + crop[0]), slice(left, left + crop[1]))
     image = picture.image[:, *window]
     labels = (
@@ -110,3 +125,12 @@ def _random_crop(picture: Picture, crop: tuple[int, int], seed: int) -> tuple[Te
         padded[:, : image.shape[1], : image.shape[2]] = image
         image, labels, valid = padded, F.pad(labels, missing, value=IGNORE), F.pad(valid, missing)
     return image, labels, valid
+
+
+def _random_corner(picture: Picture, crop: tuple[int, int], seed: int) -> tuple[int, int]:
+    generator = np.random.default_rng(seed)
+    _, height, width = picture.image.shape
+    top, left = (
+        int(generator.integers(max(full - part, 0) + 1)) for full, part in zip((height, width), crop, strict=True)
+    )
+    return top, left

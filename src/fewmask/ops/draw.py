@@ -12,6 +12,7 @@ class Purpose(IntEnum):
     STEP = 1
     ORDER = 2
     CROP = 3
+    BALANCE = 4
 
 
 def seed_at(purpose: Purpose, *place: int) -> int:

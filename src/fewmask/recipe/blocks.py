@@ -38,6 +38,9 @@ class DataConfig(Settings):
     full size in any case."""
     crop: PositiveInt | tuple[PositiveInt, PositiveInt] | None = None
     """The side, or (height, width), of the crops. None: the size of the largest image, but at most `largest_crop`."""
+    balance: float = Field(0, ge=0, le=1)
+    """The share of the labeled crops that are drawn for a class: any class that has labels, then an image that holds
+    it, and a crop there. Rare classes are seen more often. The other crops are of the labeled images in turn."""
     largest_crop: PositiveInt = 512
     """The longest side of crops whose size `crop` leaves open."""
     cache: bool | None = None

@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from fewmask.data.balance import Balance
 from fewmask.data.classes import Classes
 from fewmask.data.folder import Folder, Sample
 from fewmask.data.lists import list_summary
-from fewmask.data.partition import Partition, draw_partition, is_list
+from fewmask.data.partition import Partition, draw_partition, is_list, presence_of
 from fewmask.data.store import FileStore, MemoryStore, Resize, Store, fits_in_memory
 from fewmask.errors import UserError
 from fewmask.methods import Tools
@@ -37,6 +38,8 @@ class TrainingData(NamedTuple):
     """The classes that no mask to learn from holds; empty if there are too many masks to read before the run."""
     remarks: tuple[str, ...]
     """What is worth a word before the run, a line each."""
+    balance: Balance | None = None
+    """The draw of labeled images by class, if the recipe asks for it."""
 
     @property
     def classes(self) -> Classes:
@@ -113,6 +116,7 @@ def prepare_data(recipe: Recipe) -> TrainingData:
         workers,
         missing,
         remarks,
+        Balance(data.balance, presence_of(partition.labeled, learned.classes)) if data.balance else None,
     )
 
 
