@@ -27,12 +27,13 @@ class Batch(NamedTuple):
     """What a method's step gets; `unlabeled` is None for methods that use labels only.
 
     With a source domain, `labeled` holds images of both domains: first those of the target, then `num_source` images of
-    the source.
+    the source. `held_out` holds a labeled crop that is not learned from, for methods that ask for it.
     """
 
     labeled: Labeled
     unlabeled: Unlabeled | None
     num_source: int = 0
+    held_out: Labeled | None = None
 
     @property
     def target(self) -> Labeled:
@@ -53,13 +54,16 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on the device, images as float RGB in [0, 1], labels as int64; floats stay as they are."""
-        labeled = Labeled(
-            to_unit(self.labeled.images, device), self.labeled.labels.to(device, non_blocking=True).long()
-        )
+        labeled = _labeled_on(device, self.labeled)
+        held_out = None if self.held_out is None else _labeled_on(device, self.held_out)
         if self.unlabeled is None:
-            return Batch(labeled, None, self.num_source)
+            return Batch(labeled, None, self.num_source, held_out)
         valid = self.unlabeled.valid.to(device, non_blocking=True)
-        return Batch(labeled, Unlabeled(to_unit(self.unlabeled.images, device), valid), self.num_source)
+        return Batch(labeled, Unlabeled(to_unit(self.unlabeled.images, device), valid), self.num_source, held_out)
+
+
+def _labeled_on(device: torch.device, labeled: Labeled) -> Labeled:
+    return Labeled(to_unit(labeled.images, device), labeled.labels.to(device, non_blocking=True).long())
 
 
 def to_unit(images: Tensor, device: torch.device) -> Tensor:

@@ -17,7 +17,7 @@ from fewmask.ops.draw import Purpose, seed_at
 from fewmask.ops.imagenet import IMAGENET_MEAN
 from fewmask.shapes import IGNORE
 
-_LABELED, _UNLABELED, _SOURCE = 0, 1, 2  # the streams of draws
+_LABELED, _UNLABELED, _SOURCE, _HELD_OUT = 0, 1, 2, 3  # the streams of draws
 _MEAN_COLOR = torch.tensor([round(255 * mean) for mean in IMAGENET_MEAN], dtype=torch.uint8)  # about how SegNet pads
 
 
@@ -37,6 +37,7 @@ class StepBatches(Dataset[Batch]):
     """Batch number `step` of a stage; every image is seen once before any image is seen again.
 
     With a `balance`, a share of the labeled crops is drawn for a class instead, but those of a source domain are not.
+    With a store `held_out`, every batch also has one crop of it.
 
     With a source domain, half of the labeled images of a batch come from each domain. If their number is odd, the
     domains take turns with the larger half.
@@ -49,9 +50,10 @@ class StepBatches(Dataset[Batch]):
         draws: Draws,
         source: Store | None = None,
         balance: Balance | None = None,
+        held_out: Store | None = None,
     ) -> None:
         self._labeled, self._unlabeled, self._draws, self._source = labeled, unlabeled, draws, source
-        self._balance = balance
+        self._balance, self._held_out = balance, held_out
 
     def __getitem__(self, step: int) -> Batch:
         total = self._draws.num_labeled
@@ -64,11 +66,14 @@ class StepBatches(Dataset[Batch]):
             source_images, source_labels, _ = self._stack(self._source, _SOURCE, *source_ends)
             images, labels = torch.cat([images, source_images]), torch.cat([labels, source_labels])
         num_source = source_ends[1] - source_ends[0]
+        held_out = (
+            None if self._held_out is None else Labeled(*self._stack(self._held_out, _HELD_OUT, step, step + 1)[:2])
+        )
         if self._unlabeled is None:
-            return Batch(Labeled(images, labels), None, num_source)
+            return Batch(Labeled(images, labels), None, num_source, held_out)
         count = self._draws.num_unlabeled
         unlabeled_images, _, valid = self._stack(self._unlabeled, _UNLABELED, step * count, (step + 1) * count)
-        return Batch(Labeled(images, labels), Unlabeled(unlabeled_images, valid), num_source)
+        return Batch(Labeled(images, labels), Unlabeled(unlabeled_images, valid), num_source, held_out)
 
     def _stack(self, store: Store, stream: int, begin: int, end: int) -> tuple[Tensor, Tensor, Tensor]:
         """The pictures number begin..end-1 of one rank's stream, cropped: images, labels and valid pixels."""

@@ -107,6 +107,34 @@ def _count(text: str, num_masks: int) -> int | None:
     return max(1, int(share * num_masks + Fraction(1, 2)))
 
 
+def hold_out(
+    labeled: Sequence[Sample], classes: Classes, split_seed: int
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+    """The labeled images to learn from, and about a sixth of them that is kept from learning, at least one.
+
+    Images are taken in the order of their draw, and only if every class of theirs stays in another image to learn from.
+
+    Raises:
+        UserError: every image holds a class that no other image has.
+    """
+    order = sorted(labeled, key=lambda sample: draw_key(split_seed, sample.name), reverse=True)
+    presence = presence_of(order, classes).long()
+    left, kept = presence.sum(0), set[str]()
+    for sample, has in zip(order, presence, strict=True):
+        can_go = bool(has.any()) and bool(((has == 0) | (left > 1)).all())
+        if can_go and len(kept) < max(1, len(order) // 6):
+            left = left - has
+            kept.add(sample.name)
+    if not kept:
+        raise UserError(
+            "no labeled image can be kept from learning, because each has a class that no other image has",
+            "data.labels",
+            "Label more images, or give a number in place of `auto` in the settings of the method.",
+        )
+    learned = tuple(sample for sample in labeled if sample.name not in kept)
+    return learned, tuple(sample for sample in labeled if sample.name in kept)
+
+
 def _cover_classes(presence: Bool[Tensor, "n k"], count: int) -> list[int]:
     """Rows of the table: the first `count` rows, with later rows exchanged in until every common class is held."""
     common = presence[:, presence.sum(0) >= COMMON_IMAGES].long()

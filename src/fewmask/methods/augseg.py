@@ -21,6 +21,7 @@ from fewmask.augment.tone import Autocontrast, Enhance, Equalize, Posterize, Sol
 from fewmask.data.batch import Batch
 from fewmask.methods.base import Alarm, Needs
 from fewmask.methods.course import Step
+from fewmask.methods.parts.auto_threshold import ThresholdConfig, Thresholded, finds_threshold
 from fewmask.methods.parts.collapse import collapse_alarm
 from fewmask.methods.parts.mean_teacher import MeanTeacher, MeanTeacherConfig
 from fewmask.methods.parts.weak_to_strong import OWN, curves, pseudo_labeled, sure_cross_entropy, weak_view
@@ -40,7 +41,7 @@ _COLORS: list[ColorStep] = [
 ]
 
 
-class AugSegConfig(MeanTeacherConfig):
+class AugSegConfig(MeanTeacherConfig, ThresholdConfig):
     """The color changes, the boxes, and which pixels of the mixed images teach."""
 
     name: str = "augseg"
@@ -53,14 +54,11 @@ class AugSegConfig(MeanTeacherConfig):
     """The colors of an unlabeled image are changed in 1 to this many ways, out of 11."""
     label_aid: bool = True
     """Whether boxes of labeled images are pasted into unlabeled images; the surer the teacher is, the fewer."""
-    confidence_threshold: Probability = 0.95
-    """A pixel teaches if its pseudo-label is at least this sure. The original has 0.95 on Pascal VOC, 0 on
-    Cityscapes."""
     pseudo_weight: float = Field(1.0, ge=0)
     """Weight of the cross-entropy with pseudo-labels. The original has 1, and 2 in one of its runs on Cityscapes."""
 
 
-class AugSeg(MeanTeacher):
+class AugSeg(Thresholded, MeanTeacher):
     """Cross-entropy on labeled images, and on unlabeled images with random colors and boxes of labeled images.
 
     The teacher averages the buffers too, labels in eval mode, and is shipped. Labeled and mixed images go through the
@@ -77,14 +75,14 @@ class AugSeg(MeanTeacher):
 
     @classmethod
     def needs(cls, config: Any) -> Needs:
-        return Needs(min_unlabeled_batch=2, networks=("teacher", "student"))
+        return Needs(min_unlabeled_batch=2, held_out=finds_threshold(config), networks=("teacher", "student"))
 
     def alarms(self) -> list[Alarm]:
         return [collapse_alarm()]
 
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
-        config, threshold = self.config, self.config.confidence_threshold
+        config, threshold = self.config, self.threshold(batch, self.teacher)
         labeled, weak = self.view(batch), weak_view(config, batch.unlabeled)
         with torch.no_grad():
             logits = self.teacher(weak.images).logits

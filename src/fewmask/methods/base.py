@@ -45,6 +45,7 @@ class Needs(NamedTuple):
         networks: the names of the networks that can be scored; the first is shipped.
         num_learners: how many networks learn to segment; 0 if the method trains none.
         without_unlabeled: what a person without unlabeled images can do instead.
+        held_out: whether a sixth of the labeled images is kept from learning; every batch then has a crop of them.
     """
 
     unlabeled: bool = True
@@ -53,6 +54,7 @@ class Needs(NamedTuple):
     networks: tuple[str, ...] = ("student",)
     num_learners: int = 1
     without_unlabeled: str = "use --method supervised"
+    held_out: bool = False
 
 
 class Alarm(NamedTuple):

@@ -26,7 +26,7 @@ from fewmask.methods.course import Step
 from fewmask.methods.parts import weak_to_strong
 from fewmask.methods.parts.collapse import EXCESS, collapse_alarm, excess_of
 from fewmask.methods.parts.feature_dropout import with_dropped
-from fewmask.methods.parts.weak_to_strong import WeakToStrongConfig, drawn_strong_view, pseudo_labeled, weak_view
+from fewmask.methods.parts.weak_to_strong import StrongViewConfig, drawn_strong_view, pseudo_labeled, weak_view
 from fewmask.methods.plan import Now
 from fewmask.methods.supervised import Supervised
 from fewmask.models.correlation import CorrelationHead, draw_segments, spread
@@ -37,7 +37,7 @@ from fewmask.ops.propagation import propagated_labels
 from fewmask.shapes import IGNORE, Images, Labels, Logits, Scalar, Valid
 
 
-class CorrMatchConfig(WeakToStrongConfig):
+class CorrMatchConfig(StrongViewConfig):
     """The threshold that follows the training, the segments, and the weights of the terms, whose sum is halved."""
 
     name: str = "corrmatch"

@@ -13,6 +13,7 @@ from fewmask.data.batch import Batch
 from fewmask.methods.base import Alarm, Needs
 from fewmask.methods.course import Step
 from fewmask.methods.parts import weak_to_strong
+from fewmask.methods.parts.auto_threshold import Thresholded, finds_threshold
 from fewmask.methods.parts.collapse import collapse_alarm
 from fewmask.methods.parts.weak_to_strong import (
     WeakToStrongConfig,
@@ -23,7 +24,6 @@ from fewmask.methods.parts.weak_to_strong import (
     weak_view,
 )
 from fewmask.methods.plan import Now
-from fewmask.methods.supervised import Supervised
 
 
 class FixMatchConfig(WeakToStrongConfig):
@@ -32,7 +32,7 @@ class FixMatchConfig(WeakToStrongConfig):
     name: str = "fixmatch"
 
 
-class FixMatch(Supervised):
+class FixMatch(Thresholded):
     """Half the cross-entropy on labeled images, and half that of strong views with the labels of weak views.
 
     The weak views go through the network together with the labeled ones, in train mode, as in the released code. An
@@ -48,14 +48,14 @@ class FixMatch(Supervised):
 
     @classmethod
     def needs(cls, config: Any) -> Needs:
-        return Needs(min_unlabeled_batch=2)
+        return Needs(min_unlabeled_batch=2, held_out=finds_threshold(config))
 
     def alarms(self) -> list[Alarm]:
         return [collapse_alarm()]
 
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
-        config, threshold = self.config, self.config.confidence_threshold
+        config, threshold = self.config, self.threshold(batch, self.net)
         labeled, weak = self.view(batch), weak_view(config, batch.unlabeled)
         both = self.net(torch.cat([labeled.images, weak.images])).logits
         labeled_logits, weak_logits = both.split([len(labeled.images), len(weak.images)])

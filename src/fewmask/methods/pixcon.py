@@ -18,6 +18,7 @@ from fewmask.data.batch import Batch
 from fewmask.methods.base import Tools
 from fewmask.methods.course import Step
 from fewmask.methods.parts import weak_to_strong
+from fewmask.methods.parts.auto_threshold import of_labels
 from fewmask.methods.parts.cells import Cells, as_rows, cells_of
 from fewmask.methods.plan import Now
 from fewmask.methods.unimatch_v2 import UniMatchV2, UniMatchV2Config
@@ -108,7 +109,7 @@ class PixCon(UniMatchV2):
         """The class of each cell as an anchor; IGNORE where it is none."""
         confidence, predicted = cells.probabilities.max(dim=1)
         if self.config.anchors == "confident":
-            sure = (confidence >= self.config.confidence_threshold) & (cells.classes != IGNORE)
+            sure = (confidence >= of_labels(self.current_threshold(), predicted)) & (cells.classes != IGNORE)
             return predicted.masked_fill(~sure, IGNORE)
         if self.config.anchors == "labeled":
             return cells.classes

@@ -18,6 +18,7 @@ from fewmask.data.batch import Batch
 from fewmask.methods.base import Alarm, Needs, Tools
 from fewmask.methods.course import Step
 from fewmask.methods.parts import weak_to_strong
+from fewmask.methods.parts.auto_threshold import Thresholded, finds_threshold
 from fewmask.methods.parts.collapse import collapse_alarm
 from fewmask.methods.parts.weak_to_strong import (
     curves,
@@ -28,7 +29,6 @@ from fewmask.methods.parts.weak_to_strong import (
     weak_view,
 )
 from fewmask.methods.plan import Now
-from fewmask.methods.supervised import Supervised
 from fewmask.methods.unimatch import UniMatchConfig, clean_and_dropped
 from fewmask.models.past import PastNetworks, random_mixture
 from fewmask.shapes import Images, Int64, Logits
@@ -51,7 +51,7 @@ class PrevMatchConfig(UniMatchConfig):
     start and falls to 0 at the end."""
 
 
-class PrevMatch(Supervised):
+class PrevMatch(Thresholded):
     """UniMatch, with the strong views and the dropped features also taught by past states of the network.
 
     The losses are divided by 2 + the weight of the past, as in the original. A step runs `most_drawn` past states in
@@ -67,7 +67,7 @@ class PrevMatch(Supervised):
 
     @classmethod
     def needs(cls, config: Any) -> Needs:
-        return Needs(min_unlabeled_batch=2)
+        return Needs(min_unlabeled_batch=2, held_out=finds_threshold(config))
 
     def __init__(self, config: PrevMatchConfig, tools: Tools) -> None:
         super().__init__(config, tools)
@@ -82,7 +82,7 @@ class PrevMatch(Supervised):
 
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
-        config, threshold = self.config, self.config.confidence_threshold
+        config, threshold = self.config, self.threshold(batch, self.net)
         labeled, weak = self.view(batch), weak_view(config, batch.unlabeled)
         logits = clean_and_dropped(self.net, labeled, weak, config.dropout)
         weak = pseudo_labeled(weak, logits.weak)

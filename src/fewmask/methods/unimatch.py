@@ -14,6 +14,7 @@ from fewmask.data.batch import Batch
 from fewmask.methods.base import Alarm, Needs
 from fewmask.methods.course import Step
 from fewmask.methods.parts import weak_to_strong
+from fewmask.methods.parts.auto_threshold import Thresholded, finds_threshold
 from fewmask.methods.parts.collapse import collapse_alarm
 from fewmask.methods.parts.feature_dropout import with_dropped
 from fewmask.methods.parts.weak_to_strong import (
@@ -26,7 +27,6 @@ from fewmask.methods.parts.weak_to_strong import (
     weak_view,
 )
 from fewmask.methods.plan import Now
-from fewmask.methods.supervised import Supervised
 from fewmask.models.segnet import SegNet
 from fewmask.shapes import Logits
 
@@ -43,7 +43,7 @@ class UniMatchConfig(WeakToStrongConfig):
     """Weight of the weak view with dropped channels, beside 1 for the labels; the sum of all terms is halved."""
 
 
-class UniMatch(Supervised):
+class UniMatch(Thresholded):
     """FixMatch with two strong views of each image, and with channels of the weak view's features dropped.
 
     The original drops channels of the two maps that its decoder reads; here every map of the encoder drops some. The
@@ -60,14 +60,14 @@ class UniMatch(Supervised):
 
     @classmethod
     def needs(cls, config: Any) -> Needs:
-        return Needs(min_unlabeled_batch=2)
+        return Needs(min_unlabeled_batch=2, held_out=finds_threshold(config))
 
     def alarms(self) -> list[Alarm]:
         return [collapse_alarm()]
 
     def step(self, batch: Batch, now: Now) -> Step:
         assert batch.unlabeled is not None
-        config, threshold = self.config, self.config.confidence_threshold
+        config, threshold = self.config, self.threshold(batch, self.net)
         labeled, weak = self.view(batch), weak_view(config, batch.unlabeled)
         logits = clean_and_dropped(self.net, labeled, weak, config.dropout)
         weak = pseudo_labeled(weak, logits.weak)

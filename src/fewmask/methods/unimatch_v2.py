@@ -17,6 +17,7 @@ from fewmask.data.batch import Batch
 from fewmask.methods.base import Alarm, Needs
 from fewmask.methods.course import Step
 from fewmask.methods.parts import weak_to_strong
+from fewmask.methods.parts.auto_threshold import Thresholded, finds_threshold
 from fewmask.methods.parts.collapse import collapse_alarm
 from fewmask.methods.parts.feature_dropout import dropped_apart
 from fewmask.methods.parts.mean_teacher import MeanTeacher, MeanTeacherConfig
@@ -43,7 +44,7 @@ class UniMatchV2Config(WeakToStrongConfig, MeanTeacherConfig):
     """Whether the two strong views of an image drop complementary halves of the channels of their features."""
 
 
-class UniMatchV2(MeanTeacher):
+class UniMatchV2(Thresholded, MeanTeacher):
     """Half the cross-entropy on labeled images, and half that of two strong views with the labels of a teacher.
 
     The teacher averages the buffers too, labels in eval mode, and is shipped. An image is mixed with its neighbor in
@@ -60,7 +61,7 @@ class UniMatchV2(MeanTeacher):
 
     @classmethod
     def needs(cls, config: Any) -> Needs:
-        return Needs(min_unlabeled_batch=2, networks=("teacher", "student"))
+        return Needs(min_unlabeled_batch=2, held_out=finds_threshold(config), networks=("teacher", "student"))
 
     def alarms(self) -> list[Alarm]:
         return [collapse_alarm()]
@@ -71,7 +72,7 @@ class UniMatchV2(MeanTeacher):
     def consistency(self, batch: Batch) -> tuple[Step, View, SegOutput]:
         """The step, and the labeled view with the student's output for it, to which a method may add."""
         assert batch.unlabeled is not None
-        config, threshold = self.config, self.config.confidence_threshold
+        config, threshold = self.config, self.threshold(batch, self.teacher)
         labeled, weak = self.view(batch), weak_view(config, batch.unlabeled)
         with torch.no_grad():
             weak = pseudo_labeled(weak, self.teacher(weak.images).logits)

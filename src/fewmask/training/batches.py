@@ -36,7 +36,7 @@ def reading(
         fabric.global_rank,
         fabric.world_size,
     )
-    batches = _ToldBatches(data.labeled, data.unlabeled, draws, data.source, data.balance)
+    batches = _ToldBatches(data.labeled, data.unlabeled, draws, data.source, data.balance, data.held_out)
     allow_open_files(data.workers)
     with _signals_held_back():
         first, last = start.step * training.accumulate, steps * training.accumulate

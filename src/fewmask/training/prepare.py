@@ -8,7 +8,7 @@ from fewmask.data.balance import Balance
 from fewmask.data.classes import Classes
 from fewmask.data.folder import Folder, Sample
 from fewmask.data.lists import list_summary
-from fewmask.data.partition import Partition, draw_partition, is_list, presence_of
+from fewmask.data.partition import Partition, draw_partition, hold_out, is_list, presence_of
 from fewmask.data.store import FileStore, MemoryStore, Resize, Store, fits_in_memory
 from fewmask.errors import UserError
 from fewmask.methods import Tools
@@ -40,6 +40,8 @@ class TrainingData(NamedTuple):
     """What is worth a word before the run, a line each."""
     balance: Balance | None = None
     """The draw of labeled images by class, if the recipe asks for it."""
+    held_out: Store | None = None
+    """Labeled images that are not learned from, if the method asks for them."""
 
     @property
     def classes(self) -> Classes:
@@ -81,7 +83,12 @@ def prepare_data(recipe: Recipe) -> TrainingData:
             f"Add some to {data.root / 'unlabeled'}, hide masks with --labels 1/4, or {needs.without_unlabeled}.",
         )
     bare = [Sample(path.stem, path, None) for path in partition.unlabeled] if needs.unlabeled else []
-    labeled: Store = FileStore(partition.labeled, learned.classes, resize)
+    learned_from: tuple[Sample, ...] = partition.labeled
+    kept: tuple[Sample, ...] = ()
+    if needs.held_out:
+        learned_from, kept = hold_out(partition.labeled, learned.classes, data.split_seed)
+    labeled: Store = FileStore(learned_from, learned.classes, resize)
+    held_out: Store | None = FileStore(kept, learned.classes, resize) if kept else None
     unlabeled: Store | None = FileStore(bare, folder.classes, data.resize) if bare else None
     of_source: Store | None = None if source is None else FileStore(source.train, source.classes, source_resize)
     sizes = [*labeled.sizes(), *(unlabeled.sizes() if unlabeled else ())]
@@ -92,6 +99,7 @@ def prepare_data(recipe: Recipe) -> TrainingData:
     if cached:
         labeled = MemoryStore(labeled)
         unlabeled = unlabeled and MemoryStore(unlabeled)
+        held_out = held_out and MemoryStore(held_out)
         of_source = of_source and MemoryStore(of_source)
     crop, num_ranks = _crop(data, sizes), num_local_processes(recipe.training)
     cores = (os.cpu_count() or 1) // num_ranks
@@ -116,7 +124,8 @@ def prepare_data(recipe: Recipe) -> TrainingData:
         workers,
         missing,
         remarks,
-        Balance(data.balance, presence_of(partition.labeled, learned.classes)) if data.balance else None,
+        Balance(data.balance, presence_of(learned_from, learned.classes)) if data.balance else None,
+        held_out,
     )
 
 

@@ -145,10 +145,11 @@ def _train(
     _fill_caches(data, console)
     unlabeled = 0 if data.unlabeled is None else len(data.unlabeled)
     source = "" if data.source is None else f", {len(data.source)} of a source domain"
+    held_out = "" if data.held_out is None else f", {len(data.held_out)} labeled images that are not learned from"
     crop = f"{data.crop[1]} x {data.crop[0]} (width x height)"
     say(
         console,
-        f"{recipe.method.name}: {len(data.labeled)} labeled and {unlabeled} unlabeled images{source}, "
+        f"{recipe.method.name}: {len(data.labeled)} labeled and {unlabeled} unlabeled images{source}{held_out}, "
         f"{len(data.classes)} classes, crops of {crop}, {recipe.training.steps} steps on {fabric.device} "
         f"-> {run.path}",
     )
@@ -218,7 +219,8 @@ def _restore(
 
 def _fill_caches(data: TrainingData, console: Console) -> None:
     """Reads the pictures that stay in RAM, and shows a progress bar."""
-    for what, store in (("masks", data.labeled), ("unlabeled images", data.unlabeled), ("the source", data.source)):
+    kept = ("masks", data.labeled), ("held-out masks", data.held_out)
+    for what, store in (*kept, ("unlabeled images", data.unlabeled), ("the source", data.source)):
         if isinstance(store, MemoryStore):
             read: Iterable[Picture] = every_picture(store)
             if shows_bars(console):

@@ -16,6 +16,7 @@ from fewmask.augment import Augmentation, Probability, View, augment_unlabeled
 from fewmask.augment.mix import CutMix, Pasting
 from fewmask.augment.steps import take
 from fewmask.data.batch import Unlabeled
+from fewmask.methods.parts.auto_threshold import Threshold, ThresholdConfig, is_sure
 from fewmask.methods.parts.collapse import EXCESS, excess_of
 from fewmask.methods.parts.pseudo import most_likely
 from fewmask.methods.supervised import SupervisedConfig
@@ -52,8 +53,8 @@ OWN: dict[str, Any] = {
 _AREAS, _RATIOS = (0.02, 0.4), (0.3, 1 / 0.3)
 
 
-class WeakToStrongConfig(SupervisedConfig):
-    """How strong views are made, and which of their pixels teach.
+class StrongViewConfig(SupervisedConfig):
+    """How strong views are made.
 
     `weak` makes the views of labeled images and the weak views of unlabeled images.
     """
@@ -62,8 +63,10 @@ class WeakToStrongConfig(SupervisedConfig):
     """Augmentation of a strong view after the weak one, of which only color and blur apply."""
     cutmix_probability: Probability = 0.5
     """Probability that a strong view receives a box of its neighbor in the batch, which covers 2 % to 40 %."""
-    confidence_threshold: Probability = 0.95
-    """A pixel teaches if its pseudo-label is at least this sure. The paper has 0.95 on Pascal VOC, 0 on Cityscapes."""
+
+
+class WeakToStrongConfig(StrongViewConfig, ThresholdConfig):
+    """How strong views are made, and which of their pixels teach."""
 
 
 def weak_view(config: SupervisedConfig, unlabeled: Unlabeled) -> View:
@@ -78,24 +81,24 @@ def pseudo_labeled(weak: View, logits: Logits) -> View:
     return weak.with_pseudo_labels(pseudo.labels, pseudo.confidence)
 
 
-def strong_view(config: WeakToStrongConfig, weak: View) -> View:
+def strong_view(config: StrongViewConfig, weak: View) -> View:
     """One strong view of every image of a pseudo-labeled view."""
     colored, box = drawn_strong_view(config, weak)
     return box(colored)
 
 
-def drawn_strong_view(config: WeakToStrongConfig, weak: View) -> tuple[View, Pasting]:
+def drawn_strong_view(config: StrongViewConfig, weak: View) -> tuple[View, Pasting]:
     """The weak view in strong colors, and the boxes that make it a strong view, for which labels may be changed."""
     colored = take(config.strong.colors(), weak)
     return colored, CutMix(config.cutmix_probability, _AREAS, _RATIOS).draw(colored)
 
 
-def sure_cross_entropy(logits: Logits, view: View, threshold: float) -> Scalar:
+def sure_cross_entropy(logits: Logits, view: View, threshold: Threshold) -> Scalar:
     """Cross-entropy with the labels that are at least this sure, summed and divided by the number of all labels."""
-    return cross_entropy(logits, view.labels, pixel_weights=(view.confidence >= threshold).float())
+    return cross_entropy(logits, view.labels, pixel_weights=is_sure(view, threshold).float())
 
 
-def mean_of_views(logits: Logits, views: Sequence[View], threshold: float) -> Scalar:
+def mean_of_views(logits: Logits, views: Sequence[View], threshold: Threshold) -> Scalar:
     """The mean of the losses of several views, whose logits follow each other in one batch."""
     losses = [
         sure_cross_entropy(own_logits, view, threshold)
@@ -104,10 +107,11 @@ def mean_of_views(logits: Logits, views: Sequence[View], threshold: float) -> Sc
     return torch.stack(losses).mean()
 
 
-def curves(weak: View, threshold: float, frequency: ClassFrequency) -> dict[str, Tensor]:
-    """The share of the valid pixels that teach, and the curve that the alarm of a collapse reads."""
-    sure = weak.valid & (weak.confidence >= threshold)
-    return {
+def curves(weak: View, threshold: Threshold, frequency: ClassFrequency) -> dict[str, Tensor]:
+    """The share of the valid pixels that teach, the curve of the alarm of a collapse, and thresholds that are found."""
+    sure = weak.valid & is_sure(weak, threshold)
+    found = {} if isinstance(threshold, float) else {"threshold": threshold}
+    return found | {
         "confidence": sure.sum() / weak.valid.sum().clamp(min=1),
         EXCESS: excess_of(weak.labels, frequency),
     }

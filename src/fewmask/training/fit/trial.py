@@ -72,7 +72,7 @@ def _try_stage(trainer: Trainer, data: TrainingData, index: int, steps: int, eac
     draws = Draws(
         training.seed, index, data.crop, training.labeled_batch, training.unlabeled_batch or training.labeled_batch
     )
-    batches = StepBatches(data.labeled, data.unlabeled, draws, data.source)
+    batches = StepBatches(data.labeled, data.unlabeled, draws, data.source, held_out=data.held_out)
     read: list[Batch] = [batches[place].to(trainer.fabric.device) for place in range(min(training.accumulate, 2))]
     starts = sorted({0, *(start for start in method.phases(stage.name, steps) if start < steps)})
     for phase, start in enumerate(starts):
