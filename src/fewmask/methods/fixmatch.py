@@ -19,6 +19,7 @@ from fewmask.methods.parts.weak_to_strong import (
     WeakToStrongConfig,
     curves,
     pseudo_labeled,
+    rare_paste,
     strong_view,
     sure_cross_entropy,
     weak_view,
@@ -60,7 +61,7 @@ class FixMatch(Thresholded):
         both = self.net(torch.cat([labeled.images, weak.images])).logits
         labeled_logits, weak_logits = both.split([len(labeled.images), len(weak.images)])
         weak = pseudo_labeled(weak, weak_logits)
-        strong = strong_view(config, weak)
+        strong = strong_view(config, weak, rare_paste(config, batch, labeled, self.frequency))
         losses = {
             "sup": self.supervised_loss(labeled_logits, labeled) / 2,
             "pseudo": sure_cross_entropy(self.net(strong.images).logits, strong, threshold) / 2,

@@ -46,6 +46,8 @@ class PrevMatchConfig(UniMatchConfig):
     """A step mixes the logits of 1 to this many past states, with random weights."""
     past_threshold: Probability = 0.9
     """A pixel teaches if the mixture is at least this sure of it. The original has 0.9, and 0 on Cityscapes."""
+    rare_paste_probability: Probability = Field(0.0, le=0)
+    """Always 0: past states label whole views, also what would be pasted."""
     past_weight: float = Field(1.0, ge=0)
     """Weight of the labels of past states, beside 1 for the labels, in the middle of the run; it rises from 0 at the
     start and falls to 0 at the end."""

@@ -22,6 +22,7 @@ from fewmask.methods.parts.weak_to_strong import (
     curves,
     mean_of_views,
     pseudo_labeled,
+    rare_paste,
     strong_view,
     sure_cross_entropy,
     weak_view,
@@ -71,7 +72,8 @@ class UniMatch(Thresholded):
         labeled, weak = self.view(batch), weak_view(config, batch.unlabeled)
         logits = clean_and_dropped(self.net, labeled, weak, config.dropout)
         weak = pseudo_labeled(weak, logits.weak)
-        strong = [strong_view(config, weak) for _ in range(2)]
+        pasted = rare_paste(config, batch, labeled, self.frequency)
+        strong = [strong_view(config, weak, pasted) for _ in range(2)]
         strong_logits = self.net(torch.cat([view.images for view in strong])).logits
         losses = {
             "sup": self.supervised_loss(logits.labeled, labeled) / 2,

@@ -26,6 +26,7 @@ from fewmask.methods.parts.weak_to_strong import (
     curves,
     mean_of_views,
     pseudo_labeled,
+    rare_paste,
     strong_view,
     weak_view,
 )
@@ -76,7 +77,8 @@ class UniMatchV2(Thresholded, MeanTeacher):
         labeled, weak = self.view(batch), weak_view(config, batch.unlabeled)
         with torch.no_grad():
             weak = pseudo_labeled(weak, self.teacher(weak.images).logits)
-        strong = [strong_view(config, weak) for _ in range(2)]
+        pasted = rare_paste(config, batch, labeled, self.frequency)
+        strong = [strong_view(config, weak, pasted) for _ in range(2)]
         strong_logits = self._strong_logits(torch.cat([view.images for view in strong]))
         output: SegOutput = self.net(labeled.images)
         losses = {

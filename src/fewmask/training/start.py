@@ -145,7 +145,7 @@ def _train(
     _fill_caches(data, console)
     unlabeled = 0 if data.unlabeled is None else len(data.unlabeled)
     source = "" if data.source is None else f", {len(data.source)} of a source domain"
-    held_out = "" if data.held_out is None else f", {len(data.held_out)} labeled images that are not learned from"
+    held_out = "" if data.held_out is None else f", {len(data.held_out)} more with masks kept from learning"
     crop = f"{data.crop[1]} x {data.crop[0]} (width x height)"
     say(
         console,

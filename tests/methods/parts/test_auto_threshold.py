@@ -9,6 +9,7 @@ import torch
 from contract import HostReads, build, toy_batch, train, why_not_static, without_labels
 from fewmask.augment import View
 from fewmask.data.folder import read_folder
+from fewmask.data.loader import Draws, StepBatches
 from fewmask.data.partition import hold_out
 from fewmask.errors import UserError
 from fewmask.methods import METHODS
@@ -97,6 +98,12 @@ def test_held_out_images_are_in_every_batch_and_never_learned_from(dataset: Path
     assert (len(data.labeled), len(data.held_out)) == (3, 1)
     learned = [data.labeled.picture(place).image for place in range(3)]
     assert not any(torch.equal(data.held_out.picture(0).image, image) for image in learned)
+    draws = Draws(0, 0, data.crop, num_labeled=2, num_unlabeled=2)
+    for step in range(3):
+        batch = StepBatches(data.labeled, data.unlabeled, draws, held_out=data.held_out)[step].to(torch.device("cpu"))
+        assert batch.held_out is not None
+        torch.testing.assert_close(batch.held_out.images[0], data.held_out.picture(0).image / 255)
+        assert torch.equal(batch.held_out.labels[0], data.held_out.picture(0).labels.long())  # type: ignore[union-attr]
 
 
 def test_no_image_is_held_out_that_alone_has_a_class(dataset: Path) -> None:

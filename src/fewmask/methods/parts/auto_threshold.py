@@ -112,8 +112,8 @@ def of_labels(threshold: Threshold, labels: Tensor) -> float | Tensor:
 
 
 def _lowest(counts: Float[Tensor, "n bins 2"], precision: float) -> Float[Tensor, " n"]:
-    """The lower edge of the lowest bin from which upwards the right pixels have this share; else that of the last."""
+    """The lower edge of the lowest bin with pixels from which upwards this share is right; else that of the last."""
     from_top = counts.flip(1).cumsum(dim=1).flip(1)
-    enough = (from_top[..., 1] >= precision * from_top[..., 0]) & (from_top[..., 0] > 0)
+    enough = (from_top[..., 1] >= precision * from_top[..., 0]) & (counts[..., 0] > 0)
     lowest = torch.where(enough.any(dim=1), enough.int().argmax(dim=1), NUM_BINS - 1)
     return (lowest / NUM_BINS).float()

@@ -3,7 +3,8 @@
 Sohn et al., FixMatch: Simplifying Semi-Supervised Learning with Consistency and Confidence, NeurIPS 2020,
 https://arxiv.org/abs/2001.07685; for segmentation Yang et al., Revisiting Weak-to-Strong Consistency in Semi-Supervised
 Semantic Segmentation (UniMatch), CVPR 2023, https://arxiv.org/abs/2208.09910. The numbers are those of UniMatch's
-released code (LiheYoung/UniMatch).
+released code (LiheYoung/UniMatch). Copies of rare labeled classes are as in Hu et al., NeurIPS 2021,
+https://arxiv.org/abs/2110.05474, with probabilities of our own.
 """
 
 from collections.abc import Sequence
@@ -13,9 +14,9 @@ import torch
 from torch import Tensor
 
 from fewmask.augment import Augmentation, Probability, View, augment_unlabeled
-from fewmask.augment.mix import CutMix, Pasting
-from fewmask.augment.steps import take
-from fewmask.data.batch import Unlabeled
+from fewmask.augment.mix import CopyClasses, CutMix, Pasting
+from fewmask.augment.steps import Step, take
+from fewmask.data.batch import Batch, Unlabeled
 from fewmask.methods.parts.auto_threshold import Threshold, ThresholdConfig, is_sure
 from fewmask.methods.parts.collapse import EXCESS, excess_of
 from fewmask.methods.parts.pseudo import most_likely
@@ -66,7 +67,12 @@ class StrongViewConfig(SupervisedConfig):
 
 
 class WeakToStrongConfig(StrongViewConfig, ThresholdConfig):
-    """How strong views are made, and which of their pixels teach."""
+    """How strong views are made, what is pasted into them, and which of their pixels teach."""
+
+    rare_paste_probability: Probability = 0.0
+    """Probability that the labeled pixels of the rarest class, with their labels, are pasted into a strong view [OURS].
+    A class c that is rarer than the median has this times sqrt(f_rarest / f_c); more frequent classes are never
+    pasted."""
 
 
 def weak_view(config: SupervisedConfig, unlabeled: Unlabeled) -> View:
@@ -81,10 +87,27 @@ def pseudo_labeled(weak: View, logits: Logits) -> View:
     return weak.with_pseudo_labels(pseudo.labels, pseudo.confidence)
 
 
-def strong_view(config: StrongViewConfig, weak: View) -> View:
-    """One strong view of every image of a pseudo-labeled view."""
-    colored, box = drawn_strong_view(config, weak)
+def strong_view(config: StrongViewConfig, weak: View, pasted: Sequence[Step] = ()) -> View:
+    """One strong view of every image of a pseudo-labeled view, after the steps of `rare_paste`, if there are some."""
+    colored, box = drawn_strong_view(config, take(pasted, weak))
     return box(colored)
+
+
+def rare_paste(config: WeakToStrongConfig, batch: Batch, labeled: View, frequency: ClassFrequency) -> list[Step]:
+    """The step that pastes labeled pixels of rare classes, as `rare_paste_probability` says.
+
+    Args:
+        config: the settings.
+        batch: says which images of the labeled view are of the target; nothing is pasted from a source domain.
+        labeled: the views of the labeled images, the target's first; their labels are true, and their confidence is 1.
+        frequency: the weights of the classes, in which sqrt(median / f_c) is above 1 for rare ones.
+    """
+    if not config.rare_paste_probability:
+        return []
+    weights = frequency.weights()
+    chances = config.rare_paste_probability * torch.where(weights > 1, weights / weights.amax(), 0.0)
+    target = View(*(maps[: len(batch.target.images)] for maps in labeled))
+    return [CopyClasses(chances, partner=target)]
 
 
 def drawn_strong_view(config: StrongViewConfig, weak: View) -> tuple[View, Pasting]:
