@@ -1,4 +1,4 @@
-"""Says before a run if the unlabeled images look unlike the labeled ones, because such images can cost accuracy."""
+"""Says before a run if the unlabeled images look unlike the labeled ones: such images help or cost accuracy."""
 
 import os
 from collections.abc import Sequence
@@ -41,8 +41,8 @@ def compare_images(net: SegNet, data: TrainingData) -> tuple[str, ...]:
     farthest = places[int(torch.cdist(unlabeled, labeled).mean(dim=1).argmax())]
     return (
         f"The unlabeled images look unlike the labeled ones, most of all {data.partition.unlabeled[farthest]}: their "
-        f"features are {distance:.2f} apart, and {by_chance:.2f} would be chance. Images of another kind can cost "
-        "accuracy: take them out, or label a few of them, and compare with --baseline.",
+        f"features are {distance:.2f} apart, and {by_chance:.2f} would be chance. Such images help if those that you "
+        "will predict are like them. Otherwise they can cost accuracy: take them out. `--baseline` compares.",
     )
 
 
