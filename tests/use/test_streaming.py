@@ -23,6 +23,7 @@ SCENE = draw_scene(np.random.default_rng(0), 211, 307)[0]
 
 @pytest.fixture(scope="module")
 def net(tiny_net: Any) -> Any:
+    torch.manual_seed(1)
     return build_net(tiny_net, len(NAMES)).eval()
 
 
@@ -112,10 +113,10 @@ def test_a_picture_is_read_once_and_a_part_at_a_time() -> None:
 
 
 def test_a_picture_sixteen_times_as_large_takes_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "_ROW", 2**21)
-    monkeypatch.setattr(streaming, "_BAND", 2**14)
+    for name, value in (("_ROW", 2**20), ("_BAND", 2**14), ("_TOGETHER", 2**14)):
+        monkeypatch.setattr(streaming, name, value)
     peaks = []
-    for side in (500, 2000):
+    for side in (300, 1200):
         gray = WholeSource(np.broadcast_to(np.uint8(0), (side, side, 3)))  # a view of one byte
         plan = Plan(NearestColor(), (side, side), Way(tile=128, overlap=16))
         tracemalloc.start()

@@ -26,7 +26,7 @@ _TOGETHER = 2**20
 """Pixels of training size that go through a network together."""
 _ROW = 2**26
 """Bytes that a row of tiles takes, as pixels and as scores."""
-_BAND = 2**22
+_BAND = 2**20
 """Pixels of a band that is resized at once."""
 _WHOLE = 1.5
 """A picture is not cut if it has at most the pixels of a square with so many times the side of a tile."""
