@@ -37,7 +37,7 @@ from fewmask.report.tables import (
 )
 from fewmask.run.atomic import part_name, write_text
 from fewmask.run.folder import RunFolder
-from fewmask.run.scores import read_scores
+from fewmask.run.scores import standing_scores
 from fewmask.say import say
 from fewmask.use.evaluate import no_tick, score
 from fewmask.use.ranks import own_share
@@ -157,9 +157,9 @@ def _scorer(
         for shown, found in zip(entries, tallies, strict=True):
             if shown.model is entry.model:
                 return float(np.nanmean(iou(found.images.sum(axis=0))))
-        kept = read_scores(entry.run, split) if entry.run.scores_file(split).exists() else {}
-        if kept.get("images") == len(samples) and kept["miou"] is not None:
-            return float(kept["miou"])
+        kept = standing_scores(entry.run, split, samples)
+        if kept is not None:
+            return float(kept["miou"] or 0)
         network = entry.model.networks[entry.model.shipped]
         return float(score({"": network}, samples, classes)[""].miou or 0)
 
