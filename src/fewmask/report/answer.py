@@ -168,8 +168,8 @@ def _caveats(
     found = [] if mean is None else _caveats_of_runs(mean)
     found += [
         f"{'The' if mean is None else 'All other'} intervals are over the {num_images} images of {split}, by "
-        f"{RESAMPLES} draws with replacement: they say how far a score moves with other images of this kind. "
-        "Another training, with another seed or other masks, can move it further."
+        f"{RESAMPLES} draws with replacement: they say how far a score moves with other images of this kind."
+        f"{' Another training, with another seed or other masks, can move it further.' if mean is None else ''}"
         if scores.miou.is_known
         else f"There is no interval, because {split} has too few images with masks: {num_images}."
     ]
