@@ -66,7 +66,7 @@ def test_of_several_runs_of_one_recipe_the_page_gives_the_mean_and_its_interval_
     reported: Reported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     second = RunFolder(Path(shutil.copytree(reported.run, tmp_path / "second")))
-    ours, theirs = [], []
+    ours, theirs = list[float](), list[float]()
     for run, scores, shift in ((second, ours, 0.1), (second.baseline, theirs, 0.02)):
         text = run.recipe_file.read_text()
         run.recipe_file.write_text(text.replace("  seed: 0\n", "  seed: 1\n"))

@@ -23,15 +23,16 @@ def test_scores_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 def test_scores_stand_until_a_mask_is_added_or_corrected(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    samples = [Sample(name, tmp_path / f"{name}.jpg", tmp_path / f"{name}.png") for name in ("a", "b")]
-    for sample in samples:
-        sample.mask.write_text("")
+    masks = [tmp_path / "a.png", tmp_path / "b.png"]
+    for mask in masks:
+        mask.write_text("")
+    samples = [Sample(mask.stem, mask.with_suffix(".jpg"), mask) for mask in masks]
     assert standing_scores(run, "val", samples) is None
     write_scores(run, "val", OF_A_NETWORK | {"images": 2, "networks": []})
     assert standing_scores(run, "val", samples) == read_scores(run, "val")
     assert standing_scores(run, "val", samples[:1]) is None
     later = run.scores_file("val").stat().st_mtime_ns + 10**9
-    os.utime(samples[1].mask, ns=(later, later))
+    os.utime(masks[1], ns=(later, later))
     assert standing_scores(run, "val", samples) is None
 
 

@@ -18,6 +18,7 @@ from fewmask.run.folder import RunFolder
 from fewmask.run.folds import FoldsFolder
 from fewmask.run.scores import read_scores
 from fewmask.study import folds as folds_module
+from fewmask.study.baseline import val_scores
 from fewmask.study.fold_scores import means_of, print_means
 from fewmask.study.folds import train_folds
 from fewmask.study.statistics import estimate
@@ -46,7 +47,7 @@ def stopped_and_resumed(tmp_path_factory: pytest.TempPathFactory, no_val: Path) 
     """Two folds with baselines and a final model, stopped before the first scores; and each training that began."""
     folder = tmp_path_factory.mktemp("folds")
     recipe, trained, text = recipe_of(folder, no_val, steps=2), list[str](), io.StringIO()
-    train, scores = start._train, folds_module.val_scores
+    train = start._train
 
     def noted(*arguments: Any) -> None:
         trained.append(str(arguments[-2].path.relative_to(folder)))
@@ -60,7 +61,7 @@ def stopped_and_resumed(tmp_path_factory: pytest.TempPathFactory, no_val: Path) 
         patch.setattr(folds_module, "val_scores", stopped)
         with pytest.raises(KeyboardInterrupt):
             train_folds(recipe, folder / "run", 2, baseline=True, console=QUIET)
-        patch.setattr(folds_module, "val_scores", scores)
+        patch.setattr(folds_module, "val_scores", val_scores)
         run = go_on(folder / "run", Console(file=text, width=120))
     return run, trained, text.getvalue()
 

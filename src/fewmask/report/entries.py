@@ -47,7 +47,7 @@ class Entry:
         labels, seed = self.recipe.data.labels, self.recipe.data.split_seed
         if labels is None:
             return "all"
-        return Path(labels).name if is_list(labels) else f"{labels}, drawn by seed {seed}"
+        return Path(str(labels)).name if is_list(labels) else f"{labels}, drawn by seed {seed}"
 
     def is_baseline_of(self, run: "Entry") -> bool:
         """Whether it has the method of the run's baseline, and the run's steps and images with masks."""
@@ -77,7 +77,8 @@ def read_entries(runs: Sequence[Path], device: str) -> list[Entry]:
         if model.classes.names != first.classes.names:
             what = f"it has the classes {', '.join(model.classes.names)}, and {runs[0]} has others"
             raise UserError(what, model.run.path, "Put runs with the same classes, in the same order, into a report.")
-    found = [Entry("", model, baseline and Entry("", baseline)) for model, baseline in zip(models, own, strict=True)]
+    beside = [None if baseline is None else Entry("", baseline) for baseline in own]
+    found = [Entry("", model, baseline) for model, baseline in zip(models, beside, strict=True)]
     return titled([found[0], *([found[0].own_baseline] if found[0].own_baseline else []), *found[1:]])
 
 
