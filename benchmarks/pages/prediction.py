@@ -8,7 +8,7 @@ VIEWS = ("flips", "flips and scales")
 
 
 def values() -> Values:
-    return {"time": _time(), "memory": _memory(), "tta": _tta()}
+    return {"time": _time(), "memory": _memory(), "tta": _tta(), "export": _export()}
 
 
 def _time() -> str:
@@ -27,9 +27,21 @@ def _time() -> str:
 
 
 def _memory() -> str:
-    rows = [row for row in measurements("predict") if row["what"] == "memory"]
-    rows.sort(key=lambda row: int(row["megapixels"]))
-    return table(["megapixels", "MiB", "machine"], [[row["megapixels"], row["ours"], row["machine"]] for row in rows])
+    rows = {(row["what"], int(row["megapixels"])): row["ours"] for row in measurements("predict")}
+    names = {"memory": "MiB, CamVid's network", "memory of a tiny network": "MiB, a tiny network"}
+    sizes = sorted({size for what, size in rows if what in names})
+    lines = [[str(size), *(rows.get((what, size), "") for what in names)] for size in sizes]
+    return table(["megapixels", *names.values()], lines)
+
+
+def _export() -> str:
+    lines = []
+    for row in measurements("export"):
+        found = (
+            [f"{100 * float(row['agreement']):.2f} %", row["difference"]] if row["agreement"] else [row["reason"], ""]
+        )
+        lines.append([row["architecture"], row["encoder"], *found, row["cpu_seconds"]])
+    return table(["architecture", "encoder", "same class", "largest difference", "seconds of the export"], lines)
 
 
 def _tta() -> str:
