@@ -37,9 +37,7 @@ def _memory() -> str:
 def _export() -> str:
     lines = []
     for row in measurements("export"):
-        found = (
-            [f"{100 * float(row['agreement']):.2f} %", row["difference"]] if row["agreement"] else [row["reason"], ""]
-        )
+        found = [f"{100 * float(row['agreement']):.2f} %" if row["agreement"] else row["reason"], row["difference"]]
         lines.append([row["architecture"], row["encoder"], *found, row["cpu_seconds"]])
     return table(["architecture", "encoder", "same class", "largest difference", "seconds of the export"], lines)
 

@@ -121,7 +121,8 @@ def test_pools_that_are_exported_are_those_of_torch(size: tuple[int, int]) -> No
 def test_every_architecture_has_a_row_of_its_export_or_of_the_reason_why_there_is_none() -> None:
     rows = {row["architecture"]: row for row in read_table(ROOT / "benchmarks" / "export.csv")}
     assert rows.keys() == ARCHITECTURES.keys(), "run: python benchmarks/export.py"
-    assert [name for name, row in rows.items() if not row["reason"] and float(row["agreement"]) < AGREEMENT] == []
+    refused = {name for name, row in rows.items() if row["reason"] or float(row["agreement"]) < AGREEMENT}
+    assert refused == {"pspnet"}  # whose file gives other classes, so `fewmask export` removes it (docs/predict.md)
 
 
 @needs_onnx
