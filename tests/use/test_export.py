@@ -18,7 +18,7 @@ import fewmask
 from fewmask.errors import UserError
 from fewmask.models.build import ARCHITECTURES, NetConfig, build_net
 from fewmask.use.deployed import Deployed, probabilities
-from fewmask.use.export.core import _with_pools_of_any_size
+from fewmask.use.export.core import with_pools_of_any_size
 from fewmask.use.export.export import export_run
 from fewmask.use.export.files import write_smp
 from fewmask.use.export.onnx import AGREEMENT
@@ -111,7 +111,7 @@ def test_pools_that_are_exported_are_those_of_torch(size: tuple[int, int]) -> No
     maps = torch.rand(2, 3, *size)
     for parts in (2, 3, 6):
         network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.AdaptiveAvgPool2d(parts), nn.AdaptiveAvgPool2d((parts, 2)))
-        found = _with_pools_of_any_size(network)
+        found = with_pools_of_any_size(network)
         for before, after in zip(network, found, strict=True):
             assert torch.allclose(after(maps), before(maps), atol=1e-6)
         assert type(found[0]) is nn.AdaptiveAvgPool2d

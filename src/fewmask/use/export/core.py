@@ -23,7 +23,7 @@ class Core(nn.Module):
 
     def __init__(self, net: SegNet) -> None:
         super().__init__()
-        self.network: Any = _with_pools_of_any_size(net.network)
+        self.network: Any = with_pools_of_any_size(net.network)
 
     def forward(self, padded: Tensor) -> Tensor:
         """Logits [b k hs ws] of images [b 3 h w] that are normalized and padded to the network's stride."""
@@ -59,9 +59,9 @@ def _shares(length: int, parts: int, like: Tensor) -> Tensor:
     return inside.to(like.dtype) / (end - first).to(like.dtype)
 
 
-def _with_pools_of_any_size(network: nn.Module) -> nn.Module:
+def with_pools_of_any_size(network: Any) -> Any:
     """A copy of the network with `_Pool` for pools of several windows; the network itself if it has none."""
-    pools = {
+    pools: dict[str, Any] = {
         name: module.output_size
         for name, module in network.named_modules()
         if isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size not in (1, (1, 1))
