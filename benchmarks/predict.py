@@ -1,6 +1,10 @@
 """Prediction of a trained run beside a plain loop, by time and by memory, and ONNX beside PyTorch.
 
     python benchmarks/predict.py RUN IMAGE [--megapixels 1 2 4] [--memory 4 100 400]
+    python benchmarks/predict.py tiny IMAGE --megapixels
+
+The second line measures the memory with an untrained network that computes little: a U-Net of two classes at a quarter
+of the resolution.
 
 Each row is one size. Images are copies of IMAGE, side by side. The plain loop decodes with Pillow, runs the network on
 the whole image, and saves mask, overlay and confidence with Pillow. Rows go to benchmarks/predict.csv.
@@ -17,8 +21,10 @@ import numpy as np
 import torch
 from PIL import Image
 
+from fewmask.data.classes import Classes
 from fewmask.data.pixels import read_pixels
-from fewmask.use.deployed import probabilities
+from fewmask.models.build import NetConfig, build_net
+from fewmask.use.deployed import Deployed, probabilities
 from fewmask.use.export.onnx import write_onnx
 from fewmask.use.model import Model, load
 from fewmask.use.network import Network
@@ -27,6 +33,7 @@ from fewmask.use.predict import predict_files
 from fewmask.use.raster import opened_sink
 from fewmask.use.raster.sink import Look
 from fewmask.use.results import KINDS, Results
+from fewmask.use.torch_network import TorchNetwork
 from measure import median_seconds
 from table import ROOT, Table
 
@@ -35,27 +42,30 @@ REPEATS = 3
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", type=Path, help="a run folder, or `tiny`")
     parser.add_argument("image", type=Path)
     parser.add_argument("--megapixels", type=int, nargs="*", default=[1, 2, 4])
     parser.add_argument("--memory", type=int, nargs="*", default=[4, 100, 400])
     parser.add_argument("--alone", type=Path, help="predict this image in this process, and print the peak memory")
     args = parser.parse_args()
-    model = load(args.run, "cpu")
+    is_tiny = args.run == Path("tiny")
+    memory = "memory of a tiny network" if is_tiny else "memory"
     with tempfile.TemporaryDirectory() as folder:
         if args.alone:
-            predict(model.network, args.alone, Path(folder))
+            network = tiny_network() if is_tiny else load(args.run, "cpu").network
+            predict(network, args.alone, Path(folder))
             print(own_peak())
             return
         table = Table(ROOT / "benchmarks" / "predict.csv", ("what", "megapixels"))
         for size in args.megapixels:
             if not table.holds(what="time", megapixels=size):
-                table.append({"what": "time", "megapixels": size, **times(model, args.image, size, Path(folder))}, "32")
+                found = times(load(args.run, "cpu"), args.image, size, Path(folder))
+                table.append({"what": "time", "megapixels": size, **found}, "32")
         for size in args.memory:
-            if not table.holds(what="memory", megapixels=size):
+            if not table.holds(what=memory, megapixels=size):
                 path = enlarged(args.image, size, Path(folder))
                 found = {"plain": "", "ours": f"{peak(args, path):.0f}", "onnx": "", "ratio": "", "onnx_ratio": ""}
-                table.append({"what": "memory", "megapixels": size, **found}, "32")
+                table.append({"what": memory, "megapixels": size, **found}, "32")
 
 
 def times(model: Model, image: Path, megapixels: int, folder: Path) -> dict[str, str]:
@@ -73,6 +83,13 @@ def times(model: Model, image: Path, megapixels: int, folder: Path) -> dict[str,
     found = {name: f"{value:.4g}" for name, value in seconds.items()}
     ratios = {"ratio": seconds["ours"] / seconds["plain"], "onnx_ratio": seconds["onnx"] / seconds["ours"]}
     return found | {name: f"{value:.2f}" for name, value in ratios.items()}
+
+
+def tiny_network() -> TorchNetwork:
+    """A network whose passes take little memory and time."""
+    options = {"encoder_depth": 3, "decoder_channels": [32, 16, 8]}
+    config = NetConfig(arch="unet", encoder="test_resnet", weights="none", options=options)
+    return TorchNetwork(Deployed(build_net(config, 2), 0.25, Classes(names=("one", "other"))))
 
 
 def predict(network: Network, path: Path, out: Path) -> None:

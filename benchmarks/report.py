@@ -13,11 +13,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from pages import camvid, class_bank, domains, fewmask_bench, label_contrast, methods, scenes, speed
+from pages import camvid, class_bank, domains, fewmask_bench, label_contrast, methods, prediction, scenes, speed
 from table import ROOT
 
 TEMPLATES = ROOT / "benchmarks" / "pages"
-MODULES = (camvid, class_bank, domains, fewmask_bench, label_contrast, methods, scenes, speed)
+MODULES = (camvid, class_bank, domains, fewmask_bench, label_contrast, methods, prediction, scenes, speed)
 USER_PAGE = "results"
 _NAMED = re.compile(r"\{\{([\w.]+)\}\}")
 

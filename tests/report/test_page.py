@@ -13,11 +13,15 @@ import pytest
 
 import fewmask
 from fewmask.data.classes import Classes
+from fewmask.report import report, write_report
+from fewmask.report.answer import signed
 from fewmask.report.facts import setting_blocks
 from fewmask.report.gallery import chosen_ranks
 from fewmask.report.pictures import Seen, layers
+from fewmask.report.tables import confused_rows
 from fewmask.run.folder import RunFolder
-from fewmask.run.scores import read_scores
+from fewmask.run.scores import read_scores, write_scores
+from fewmask.study.statistics import estimate
 from named_report import IMAGE, NAMES, SCRIPT, Reported
 from toy import assert_mistake, command, make_dataset, write_recipe
 
@@ -56,6 +60,39 @@ def test_the_answer_gives_the_scores_that_evaluate_gives(reported: Reported, pag
     assert f"the unlabeled images made no clear difference: {gain}" in headline or f": {gain}" in headline
     for iou in ours["per_class"].values():
         assert f'<td class="number score">{100 * iou:.1f}</td>' in reported.text
+
+
+def test_of_several_runs_of_one_recipe_the_page_gives_the_mean_and_its_interval_over_the_runs(
+    reported: Reported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = RunFolder(Path(shutil.copytree(reported.run, tmp_path / "second")))
+    ours, theirs = list[float](), list[float]()
+    for run, scores, shift in ((second, ours, 0.1), (second.baseline, theirs, 0.02)):
+        text = run.recipe_file.read_text()
+        run.recipe_file.write_text(text.replace("  seed: 0\n", "  seed: 1\n"))
+        assert run.recipe().training.seed == 1
+        scores.append(100 * read_scores(run, "val")["miou"])
+        kept = read_scores(run, "val")
+        write_scores(run, "val", kept | {"miou": kept["miou"] + shift})
+        scores.append(scores[0] + 100 * shift)
+    monkeypatch.setattr(report, "MATRIX", 3)
+    text = write_report([reported.run, second.path], tmp_path / "report.html", device="cpu").read_text()
+    said = " ".join("".join(Page(text).said).split())
+    mean, gain = estimate(ours), estimate([ours[0] - theirs[0], ours[1] - theirs[1]])
+    interval = f"(95 % interval {mean.low:.1f} to {mean.high:.1f})".replace("-", "\u2212")
+    assert f"class_bank reaches {mean.mean:.1f} % mIoU on val, the mean of 2 runs {interval}, and the unl" in said
+    assert f"{signed(gain.mean)} points against supervised" in said
+    assert len(Page(text).all("article")) == 3
+    assert 'data-layer="prediction2"' not in text  # further draws are no part of the gallery
+    assert "Every class by the pixels that it loses" in said
+
+
+def test_confused_classes_are_ordered_by_the_pixels_that_they_lose() -> None:
+    confusion = np.array([[90, 10, 0], [0, 5, 0], [20, 15, 65]])
+    rows = confused_rows(confusion)
+    assert [(row.truth, row.recall) for row in rows] == [(2, 65.0), (0, 90.0), (1, 100.0)]
+    assert [(pair.predicted, pair.share) for pair in rows[0].most] == [(0, 20.0), (1, 15.0)]
+    assert rows[2].most == []
 
 
 def test_names_are_text_and_nothing_is_loaded_from_elsewhere(reported: Reported, page: Page) -> None:

@@ -1,13 +1,15 @@
 """scores_SPLIT.json goes to a run and back; a lost or damaged file is one line."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from fewmask.data.folder import Sample
 from fewmask.errors import UserError
 from fewmask.run.folder import RunFolder
-from fewmask.run.scores import read_scores, write_scores
+from fewmask.run.scores import read_scores, standing_scores, write_scores
 
 OF_A_NETWORK = {"miou": 0.5, "per_class": {"box": 0.5, "tree": None}, "pixel_accuracy": 0.75}
 
@@ -17,6 +19,21 @@ def test_scores_are_read_as_they_were_written(tmp_path: Path) -> None:
     scores = OF_A_NETWORK | {"split": "val", "networks": ["left"], "left": OF_A_NETWORK}
     write_scores(run, "val", scores)
     assert read_scores(run, "val") == scores
+
+
+def test_scores_stand_until_a_mask_is_added_or_corrected(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    masks = [tmp_path / "a.png", tmp_path / "b.png"]
+    for mask in masks:
+        mask.write_text("")
+    samples = [Sample(mask.stem, mask.with_suffix(".jpg"), mask) for mask in masks]
+    assert standing_scores(run, "val", samples) is None
+    write_scores(run, "val", OF_A_NETWORK | {"images": 2, "networks": []})
+    assert standing_scores(run, "val", samples) == read_scores(run, "val")
+    assert standing_scores(run, "val", samples[:1]) is None
+    later = run.scores_file("val").stat().st_mtime_ns + 10**9
+    os.utime(masks[1], ns=(later, later))
+    assert standing_scores(run, "val", samples) is None
 
 
 @pytest.mark.parametrize(("teacher", "networks"), [(OF_A_NETWORK, ["student", "teacher"]), (None, ["student"])])

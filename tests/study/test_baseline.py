@@ -119,7 +119,7 @@ def test_comparison_names_the_classes_that_lost_where_the_mean_gained(
 
     def said(*pair: dict[str, Any]) -> str:
         of_both = iter(pair)
-        monkeypatch.setattr("fewmask.study.baseline.load", lambda _, __: Mock(evaluate=lambda split: next(of_both)))
+        monkeypatch.setattr("fewmask.study.baseline.val_scores", lambda _: next(of_both))
         return compared(run, run)
 
     text = said(scores(0.9, 0.4, 19), scores(0.5, 0.5, 19))

@@ -18,6 +18,7 @@ from fewmask.run.folder import RunFolder
 from fewmask.run.folds import FoldsFolder
 from fewmask.run.scores import read_scores
 from fewmask.study import folds as folds_module
+from fewmask.study.baseline import val_scores
 from fewmask.study.fold_scores import means_of, print_means
 from fewmask.study.folds import train_folds
 from fewmask.study.statistics import estimate
@@ -46,7 +47,7 @@ def stopped_and_resumed(tmp_path_factory: pytest.TempPathFactory, no_val: Path) 
     """Two folds with baselines and a final model, stopped before the first scores; and each training that began."""
     folder = tmp_path_factory.mktemp("folds")
     recipe, trained, text = recipe_of(folder, no_val, steps=2), list[str](), io.StringIO()
-    train, scores = start._train, folds_module._scores
+    train = start._train
 
     def noted(*arguments: Any) -> None:
         trained.append(str(arguments[-2].path.relative_to(folder)))
@@ -57,10 +58,10 @@ def stopped_and_resumed(tmp_path_factory: pytest.TempPathFactory, no_val: Path) 
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(start, "_train", noted)
-        patch.setattr(folds_module, "_scores", stopped)
+        patch.setattr(folds_module, "val_scores", stopped)
         with pytest.raises(KeyboardInterrupt):
             train_folds(recipe, folder / "run", 2, baseline=True, console=QUIET)
-        patch.setattr(folds_module, "_scores", scores)
+        patch.setattr(folds_module, "val_scores", val_scores)
         run = go_on(folder / "run", Console(file=text, width=120))
     return run, trained, text.getvalue()
 
@@ -109,6 +110,37 @@ def test_result_is_the_mean_over_the_folds_with_its_interval_and_the_gain_in_pai
     assert "IoU in percent over 2 folds of 4 labeled images: mean ± half of the 95 % interval" in text
     assert f"{100 * means['method']['miou']['mean']:.1f} ± " in text
     assert "points of mIoU (" in text
+
+
+def test_folds_go_on_after_their_folder_was_moved(
+    stopped_and_resumed: tuple[RunFolder, list[str], str], tmp_path: Path
+) -> None:
+    folds = FoldsFolder(Path(shutil.copytree(stopped_and_resumed[0].path, tmp_path / "moved")))
+    stays = FoldsFolder(stopped_and_resumed[0].path).path
+    stays.rename(stays.with_name("away"))  # as a move leaves it
+    try:
+        for run in (folds.fold(2), folds.fold(2).baseline):
+            shutil.rmtree(run.checkpoints)
+            run.model_file("student").unlink()
+            run.scores_file("val").unlink()
+        go_on(folds.out, QUIET)
+        assert read_scores(folds.fold(2), "val")["images"] == 2
+        assert folds.fold(2).baseline.is_finished
+    finally:
+        stays.with_name("away").rename(stays)
+
+
+def test_folds_and_a_run_do_not_share_a_folder(
+    stopped_and_resumed: tuple[RunFolder, list[str], str], no_val: Path, tmp_path: Path
+) -> None:
+    folds = FoldsFolder(tmp_path / "run")
+    shutil.copytree(FoldsFolder(stopped_and_resumed[0].path).path, folds.path)
+    recipe = recipe_of(tmp_path, no_val, steps=1)
+    for count in (None, 2):
+        with pytest.raises(UserError, match=r"run/folds: this folder already holds folds\. Go on with it: .*--resume"):
+            train_as_asked(recipe, folds.out, folds=count)
+    with pytest.raises(UserError, match=r"this folder already holds a run\. Go on with it|It is finished"):
+        train_as_asked(recipe, folds.fold(1).path, folds=2)
 
 
 def score_of(scores: dict[str, Any], key: str) -> float:

@@ -1,5 +1,6 @@
 """A picture in tiles is the picture as a whole, and views are averaged."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy_network import NearestColor, colored, random_labels
 
 from fewmask.data.classes import Classes
 from fewmask.models.build import build_net
+from fewmask.use import streaming
 from fewmask.use.deployed import Deployed, probabilities
 from fewmask.use.network import PLAIN, View, augmented_views
 from fewmask.use.raster.source import WholeSource
@@ -21,6 +23,7 @@ SCENE = draw_scene(np.random.default_rng(0), 211, 307)[0]
 
 @pytest.fixture(scope="module")
 def net(tiny_net: Any) -> Any:
+    torch.manual_seed(1)
     return build_net(tiny_net, len(NAMES)).eval()
 
 
@@ -35,10 +38,13 @@ def maps_of(network: Any, pixels: Any, way: Way) -> tuple[Any, Any, Any, Plan]:
 
 
 @pytest.mark.parametrize("resize", [None, 0.5, 1.3])
-def test_with_and_without_tiles_the_result_is_the_same_away_from_borders(net: Any, resize: float | None) -> None:
+def test_with_and_without_tiles_the_result_is_the_same_away_from_borders(
+    net: Any, resize: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deployed = Deployed(net, resize, Classes(names=NAMES))
     expected = probabilities(deployed, torch.from_numpy(SCENE).permute(2, 0, 1))
     whole = maps_of(TorchNetwork(deployed), SCENE, Way(entropy=True))
+    monkeypatch.setattr(streaming, "_WHOLE", 1)
     tiled = maps_of(TorchNetwork(deployed), SCENE, Way(tile=96, overlap=64, entropy=True))
     assert whole[3].is_whole
     assert len(tiled[3].down.starts) * len(tiled[3].across.starts) > 3
@@ -104,3 +110,18 @@ def test_a_picture_is_read_once_and_a_part_at_a_time() -> None:
     assert np.array_equal(found, labels)
     assert [bottom for _, bottom in asked[:-1]] == [top for top, _ in asked[1:]]
     assert max(bottom - top for top, bottom in asked) <= 128
+
+
+def test_a_picture_sixteen_times_as_large_takes_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("_ROW", 2**20), ("_BAND", 2**14), ("_TOGETHER", 1)):
+        monkeypatch.setattr(streaming, name, value)
+    peaks = []
+    for side in (300, 1200):
+        gray = WholeSource(np.broadcast_to(np.uint8(0), (side, side, 3)))  # a view of one byte
+        plan = Plan(NearestColor(), (side, side), Way(tile=128, overlap=16))
+        tracemalloc.start()
+        rows = sum(len(maps.labels) for maps in predict_in_tiles(plan.network, gray, plan))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert rows == side
+    assert peaks[1] < 1.1 * peaks[0]

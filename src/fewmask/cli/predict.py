@@ -20,8 +20,8 @@ def predict(
     tta: Annotated[bool, typer.Option("--tta", help="Average over mirrored and scaled copies of each image.")] = False,
     tta_scales: Annotated[str, typer.Option(help="The scales for --tta.")] = "0.75,1,1.25",
     tile: Annotated[
-        int, typer.Option(min=64, help="The side of a tile; an image of more than tile x tile pixels is cut.")
-    ] = 1536,
+        int, typer.Option(min=64, help="The longest side of a tile; a square image of 1.5 times this side is not cut.")
+    ] = 1024,
     overlap: Annotated[int, typer.Option(min=0, help="The pixels that neighboring tiles share.")] = 128,
     device: Annotated[str, typer.Option(help="The device: auto, cpu, cuda or mps.")] = "auto",
 ) -> None:

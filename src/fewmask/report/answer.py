@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fewmask.report.bootstrap import RESAMPLES, Interval, Intervals
+from fewmask.report.draws import OverRuns
 from fewmask.report.entries import Entry
 from fewmask.run.validation import selected_val_score
 
@@ -24,7 +25,8 @@ class Answer(NamedTuple):
 
     Attributes:
         sentence: the whole answer.
-        score: the mIoU in percent.
+        headline: the mIoU in percent: of the run, or the mean over several runs of its recipe.
+        score: the mIoU of the run in percent.
         gain: the gain of the mIoU over the run that it is compared with, in points; None without one.
         against: the title of that run.
         gained: classes whose interval is above 0, the largest gain first; `lost` and `unclear` alike.
@@ -32,6 +34,7 @@ class Answer(NamedTuple):
     """
 
     sentence: str
+    headline: float
     score: Interval
     gain: Interval | None
     against: str
@@ -48,9 +51,20 @@ def answer(
     num_images: int,
     scores: Intervals,
     gains: Intervals | None,
+    mean: OverRuns | None,
 ) -> Answer:
-    """The answer for the first entry; `gains` are over the second one, and all values are in [0, 1]."""
-    first, score = entries[0], in_percent(scores.miou)
+    """The answer for the first entry.
+
+    Args:
+        entries: the runs that the page shows.
+        names: those of the classes.
+        split: the scored split.
+        num_images: how many images of it were scored.
+        scores: of the first entry, in [0, 1].
+        gains: over the second entry, in [0, 1]; None without one.
+        mean: over several runs of the first entry's recipe; None for one run.
+    """
+    score = in_percent(scores.miou)
     gain = None if gains is None else in_percent(gains.miou)
     against = "" if gains is None else entries[1].title
     classes = [
@@ -59,23 +73,43 @@ def answer(
         if not np.isnan(found.value)
     ]
     by_gain = sorted(classes, key=lambda each: -each.gain.value)
-    sentence = f"{first.title} reaches {score.value:.1f} % mIoU on {split}{_interval(score)}"
-    if gain is None:
-        sentence += "; what the unlabeled images gave is not known, because there is no baseline to compare with."
-        if not first.recipe.needs.unlabeled:
-            sentence = sentence.partition(";")[0] + "."
-    else:
-        sentence += f", and {_what(entries)} {_effect(gain)}: {_points(gain)} against {against}{_interval(gain)}."
     return Answer(
-        sentence,
+        _sentence(entries, split, score, gain) if mean is None else _sentence_of_runs(entries, split, mean, gain),
+        score.value if mean is None else mean.score.value,
         score,
         gain,
         against,
         [each for each in by_gain if each.gain.verdict == "gained"],
         [each for each in reversed(by_gain) if each.gain.verdict == "lost"],
         [each for each in by_gain if each.gain.verdict == "unclear"],
-        _caveats(entries, names, split, num_images, scores),
+        _caveats(entries, names, split, num_images, scores, mean),
     )
+
+
+def _sentence(entries: Sequence[Entry], split: str, score: Interval, gain: Interval | None) -> str:
+    first = entries[0]
+    text = f"{first.title} reaches {score.value:.1f} % mIoU on {split}{_interval(score)}"
+    return text + _gained(entries, gain, "")
+
+
+def _sentence_of_runs(entries: Sequence[Entry], split: str, mean: OverRuns, gain: Interval | None) -> str:
+    """The sentence about several runs; the gain is that of the first run where too few runs have a baseline."""
+    count, name = len(mean.rows), entries[0].recipe.method.name
+    text = f"{name} reaches {mean.score.value:.1f} % mIoU on {split}, the mean of {count} runs{_interval(mean.score)}"
+    if mean.gain is None:
+        return text + _gained(entries, gain, ", in the first run")
+    of = "" if mean.pairs == count else f", the mean of {mean.pairs} runs"
+    return text + _gained(entries, mean.gain, of)
+
+
+def _gained(entries: Sequence[Entry], gain: Interval | None, of: str) -> str:
+    """The end of the sentence: what the unlabeled images gave."""
+    if gain is not None:
+        against = entries[1].title
+        return f", and {_what(entries)} {_effect(gain)}: {_points(gain)} against {against}{of}{_interval(gain)}."
+    if not entries[0].recipe.needs.unlabeled:
+        return "."
+    return "; what the unlabeled images gave is not known, because there is no baseline to compare with."
 
 
 def in_percent(found: Interval) -> Interval:
@@ -114,14 +148,28 @@ def _interval(found: Interval) -> str:
     return f" (95 % interval {low} to {high})"
 
 
+def _caveats_of_runs(mean: OverRuns) -> list[str]:
+    return [
+        f"The intervals of the first sentence are over the {len(mean.rows)} runs, by Student's t: they say how far the "
+        "score moves with another seed or other masks. The pictures, curves and classes below are those of the first "
+        "run."
+    ]
+
+
 def _caveats(
-    entries: Sequence[Entry], names: Sequence[str], split: str, num_images: int, scores: Intervals
+    entries: Sequence[Entry],
+    names: Sequence[str],
+    split: str,
+    num_images: int,
+    scores: Intervals,
+    mean: OverRuns | None,
 ) -> list[str]:
     first = entries[0]
-    found = [
-        f"The intervals are over the {num_images} images of {split}, by {RESAMPLES} draws with replacement: they say "
-        "how far a score moves with other images of this kind. Another training, with another seed or other masks, "
-        "can move it further."
+    found = [] if mean is None else _caveats_of_runs(mean)
+    found += [
+        f"{'The' if mean is None else 'All other'} intervals are over the {num_images} images of {split}, by "
+        f"{RESAMPLES} draws with replacement: they say how far a score moves with other images of this kind."
+        f"{' Another training, with another seed or other masks, can move it further.' if mean is None else ''}"
         if scores.miou.is_known
         else f"There is no interval, because {split} has too few images with masks: {num_images}."
     ]

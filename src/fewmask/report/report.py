@@ -7,6 +7,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from fewmask.data.classes import Classes
@@ -14,8 +15,9 @@ from fewmask.data.folder import Sample
 from fewmask.errors import UserError, in_command
 from fewmask.recipe.folders import target_folder
 from fewmask.report.answer import answer, in_percent
-from fewmask.report.bootstrap import intervals, resampled
+from fewmask.report.bootstrap import intervals, iou, resampled
 from fewmask.report.curves import class_curves, loss_charts, read_journals, score_chart, watched_charts
+from fewmask.report.draws import OverRuns, draws_of, over_runs, without_other_draws
 from fewmask.report.entries import Entry, read_entries, split_to_score
 from fewmask.report.facts import cost, setting_blocks, trained
 from fewmask.report.findings import Findings, findings_of
@@ -23,11 +25,21 @@ from fewmask.report.gallery import gallery
 from fewmask.report.looks import looks_of
 from fewmask.report.measure import Tally, tally
 from fewmask.report.page import render
-from fewmask.report.tables import SURE, class_rows, confusion_table, mean_row, reliability, sure_rows
+from fewmask.report.tables import (
+    MATRIX,
+    SURE,
+    class_rows,
+    confused_rows,
+    confusion_table,
+    mean_row,
+    reliability,
+    sure_rows,
+)
 from fewmask.run.atomic import part_name, write_text
 from fewmask.run.folder import RunFolder
+from fewmask.run.scores import standing_scores
 from fewmask.say import say
-from fewmask.use.evaluate import no_tick
+from fewmask.use.evaluate import no_tick, score
 from fewmask.use.ranks import own_share
 
 IMAGES = 50  # in the gallery
@@ -47,7 +59,8 @@ def write_report(
 
     Args:
         runs: folders of finished runs with the same classes. The page is about the first one, and compares it with its
-            baseline if it has one, else with the second one. All are scored on the first one's data.
+            baseline if it has one, else with the second one. All are scored on the first one's data. Of runs that
+            differ from the first one in seed or masks alone, and of their baselines, the page gives the mean.
         out: the file to write.
         split: val, test or train; None: val if it has masks, else test.
         images: the most images in the gallery.
@@ -60,7 +73,9 @@ def write_report(
         UserError: a run is not finished, there are no masks to score on, or the file cannot be written.
     """
     _check_writable(out)
-    entries = read_entries(runs, device)
+    given = read_entries(runs, device)
+    draws = draws_of(given)
+    entries = without_other_draws(given, draws)
     split = split_to_score(entries[0], split)
     folder = target_folder(entries[0].recipe.data)
     splits = {"train": folder.train, "val": folder.val, "test": folder.test}
@@ -71,7 +86,8 @@ def write_report(
     shipped = [found[entry.model.shipped] for entry, found in zip(entries, tallies, strict=True)]
     if not shipped[0].confusion.any():
         raise UserError(f"no mask of {split} holds a labeled pixel", folder.root, "Score another split: --split test.")
-    context = _scores(entries, tallies, split, len(samples)) | {
+    mean = over_runs(draws, _scorer(entries, shipped, split, samples, folder.classes))
+    context = _scores(entries, tallies, split, len(samples), mean) | {
         "gallery": gallery(entries, shipped, samples, folder.classes, images),
         "classes": folder.classes,
         "entries": entries,
@@ -132,8 +148,30 @@ def _tallies(
     return [{name: found[f"{place}/{name}"] for name in entry.model.networks} for place, entry in enumerate(entries)]
 
 
+def _scorer(
+    entries: Sequence[Entry], tallies: Sequence[Tally], split: str, samples: Sequence[Sample], classes: Classes
+) -> Callable[[Entry], float]:
+    """A function that gives the mIoU of a run in [0, 1]: as counted here, as the run keeps it, or else scored now."""
+
+    def score_of(entry: Entry) -> float:
+        for shown, found in zip(entries, tallies, strict=True):
+            if shown.model is entry.model:
+                return float(np.nanmean(iou(found.images.sum(axis=0))))
+        kept = standing_scores(entry.run, split, samples)
+        if kept is not None:
+            return float(kept["miou"] or 0)
+        network = entry.model.networks[entry.model.shipped]
+        return float(score({"": network}, samples, classes)[""].miou or 0)
+
+    return score_of
+
+
 def _scores(
-    entries: Sequence[Entry], tallies: Sequence[dict[str, Tally]], split: str, num_images: int
+    entries: Sequence[Entry],
+    tallies: Sequence[dict[str, Tally]],
+    split: str,
+    num_images: int,
+    mean: OverRuns | None,
 ) -> dict[str, Any]:
     """Everything that follows from the counts."""
     drawn = [{name: resampled(each.images) for name, each in found.items()} for found in tallies]
@@ -156,9 +194,11 @@ def _scores(
     ]
     teacher = entries[0].teacher
     return {
-        "answer": answer(entries, names, split, num_images, scores[0], gains),
+        "answer": answer(entries, names, split, num_images, scores[0], gains, mean),
+        "over_runs": mean,
         "rows": class_rows(first, scores[0], scores[1] if len(entries) > 1 else None, gains),
         "confusion": confusion_table(first.confusion),
+        "confused": confused_rows(first.confusion) if len(names) > MATRIX else None,
         "networks": rows,
         "mean_of_second": in_percent(scores[1].miou) if len(entries) > 1 else None,
         "teacher": teacher,

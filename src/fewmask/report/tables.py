@@ -10,6 +10,8 @@ from fewmask.report.bootstrap import Interval, Intervals
 from fewmask.report.measure import BINS, COUNT, RIGHT, TRUTH, Tally
 
 SURE = 0.9
+MATRIX = 32
+"""The most classes of which a page shows the whole confusion matrix."""
 _MOST_CONFUSED = 8
 
 
@@ -77,6 +79,27 @@ def confusion_table(confusion: NDArray[np.int64]) -> ConfusionTable:
     most = sorted(pairs, key=lambda pair: -confusion[pair.truth, pair.predicted])[:_MOST_CONFUSED]
     rows = [row.tolist() if total else None for row, total in zip(shares, totals, strict=True)]
     return ConfusionTable(rows, sorted(most, key=lambda pair: -pair.share))
+
+
+class ConfusedRow(NamedTuple):
+    """What a class is taken for, the most frequent first; its recall is in percent."""
+
+    truth: int
+    recall: float
+    most: list[Confused]
+
+
+def confused_rows(confusion: NDArray[np.int64]) -> list[ConfusedRow]:
+    """A row for every class that the truth holds, by the number of pixels that it loses to others."""
+    totals, right = confusion.sum(axis=1), confusion.diagonal()
+    order = [place for place in np.argsort(right - totals, kind="stable").tolist() if totals[place]]
+    rows = []
+    for truth in order:
+        others = [place for place in np.argsort(-confusion[truth], kind="stable").tolist() if place != truth]
+        most = [Confused(truth, place, 100 * float(confusion[truth, place] / totals[truth])) for place in others[:3]]
+        kept = [pair for pair in most if pair.share > 0]
+        rows.append(ConfusedRow(truth, 100 * float(right[truth] / totals[truth]), kept))
+    return rows
 
 
 class SureRow(NamedTuple):

@@ -38,6 +38,7 @@ from fewmask.errors import UserError, in_command
 from fewmask.recipe import Recipe, read_recipe, recipe_yaml
 from fewmask.run.atomic import is_part, write_text
 from fewmask.run.files import lost
+from fewmask.run.moved_lists import with_lists_beside
 from fewmask.run.names import read_names, write_names
 
 _PATIENCE = 6  # seconds: readers that share the lock of a killed run see within 5 that it is gone
@@ -115,7 +116,7 @@ class RunFolder:
         """The complete recipe of the run."""
         if not self.is_begun:
             raise UserError("this is no run folder: it has no recipe.yaml", self.path, "Give the --out of a training.")
-        return read_recipe(self.recipe_file)
+        return with_lists_beside(read_recipe(self.recipe_file), self.path)
 
     def classes(self) -> Classes:
         """The classes that the run was trained on."""

@@ -21,6 +21,7 @@ from fewmask.recipe import Recipe, make_recipe
 from fewmask.run.atomic import write_text
 from fewmask.run.files import damaged, read_text
 from fewmask.run.folder import RunFolder
+from fewmask.run.moved_lists import FOLDS
 from fewmask.yaml_text import parse_yaml
 
 
@@ -46,7 +47,7 @@ class FoldsFolder:
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        self.path = out / "folds"
+        self.path = out / FOLDS
         self.plan_file = self.path / "folds.yaml"
         self.scores_file = self.path / "scores.json"
 
@@ -60,7 +61,7 @@ class FoldsFolder:
         return RunFolder(self.path / str(number))
 
     def recipe(self, plan: Plan, number: int) -> Recipe:
-        """The recipe of a fold."""
+        """The recipe of a fold; its lists are absolute, so that the fold can be scored from any working directory."""
         lists = {"labels": str(self._learned(number).resolve()), "held_out": self._held_out(number).resolve()}
         return plan.recipe.model_copy(update={"data": plan.recipe.data.model_copy(update=lists)})
 
@@ -86,10 +87,14 @@ class FoldsFolder:
 
     def check_is_free(self) -> None:
         """Raises UserError if there is a cross-validation or a run."""
+        self.check_holds_none()
+        RunFolder(self.out).check_is_free()
+
+    def check_holds_none(self) -> None:
+        """Raises UserError if there is a cross-validation, whose final model belongs into the same folder."""
         if self.is_begun:
             fix = f"Go on with it: fewmask train --resume {in_command(self.out)}, or choose another --out."
             raise UserError("this folder already holds folds", self.path, fix)
-        RunFolder(self.out).check_is_free()
 
     def claimed(self) -> AbstractContextManager[None]:
         """Keeps other processes from training here meanwhile; raises UserError if one is at it."""

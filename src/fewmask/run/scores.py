@@ -1,9 +1,10 @@
 """scores_SPLIT.json: the scores of a finished run on a split of its own data."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fewmask.data.folder import Sample
 from fewmask.run.atomic import write_text
 from fewmask.run.files import damaged, read_text
 from fewmask.run.folder import RunFolder
@@ -12,6 +13,21 @@ from fewmask.run.folder import RunFolder
 def write_scores(run: RunFolder, split: str, scores: Mapping[str, Any]) -> None:
     """Keeps scores so that `read_scores` can read them; raises OSError if they cannot be written."""
     write_text(run.scores_file(split), json.dumps(scores, indent=2) + "\n")
+
+
+def standing_scores(run: RunFolder, split: str, samples: Sequence[Sample]) -> dict[str, Any] | None:
+    """The scores that a run keeps, if they are of these samples with masks and no mask is newer; else None.
+
+    Raises:
+        UserError: the scores are damaged.
+    """
+    path = run.scores_file(split)
+    if not path.exists():
+        return None
+    scores, written = read_scores(run, split), path.stat().st_mtime_ns
+    masks = [sample.mask for sample in samples if sample.mask is not None]
+    is_whole = scores.get("images") == len(masks)
+    return scores if is_whole and all(mask.stat().st_mtime_ns <= written for mask in masks) else None
 
 
 def read_scores(run: RunFolder, split: str) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """Trains the baseline of a method beside its run, and compares both: what the unlabeled data gave or cost."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -8,6 +10,7 @@ from fewmask.errors import UserError
 from fewmask.recipe import Recipe, make_method_config
 from fewmask.recipe.folders import target_folder
 from fewmask.run.folder import RunFolder
+from fewmask.run.scores import standing_scores
 from fewmask.say import say
 from fewmask.training.check_data import check_scored
 from fewmask.training.device import is_first_process, wait_for_all
@@ -71,11 +74,18 @@ def baseline_of(recipe: Recipe) -> Recipe:
     )
 
 
+def val_scores(run: RunFolder) -> Mapping[str, Any]:
+    """The scores of a finished run on val: those that it keeps if they still stand, else computed now."""
+    recipe = run.recipe()
+    kept = standing_scores(run, "val", target_folder(recipe.data).val)
+    return kept or load(run.path, recipe.training.device).evaluate("val")
+
+
 def compare_with_baseline(run: RunFolder, baseline: RunFolder, console: Console) -> None:
     """Prints for each class what the unlabeled images gave, and warns if they cost points."""
     recipe = run.recipe()
-    method, device = recipe.method, recipe.training.device
-    ours, theirs = (load(each.path, device).evaluate("val") for each in (run, baseline))
+    method = recipe.method
+    ours, theirs = (val_scores(each) for each in (run, baseline))
     what = recipe.method_type.advantage(method)
     after = "" if recipe.pretrain is None else " after the same pre-training"
     print_columns(

@@ -16,15 +16,13 @@ from fewmask.errors import UserError
 from fewmask.recipe import Recipe, with_absolute_paths
 from fewmask.run.folder import RunFolder
 from fewmask.run.folds import FoldsFolder, Plan
-from fewmask.run.scores import read_scores
 from fewmask.run.validation import selects
 from fewmask.say import say
-from fewmask.study.baseline import baseline_of, check_has_baseline
+from fewmask.study.baseline import baseline_of, check_has_baseline, val_scores
 from fewmask.study.fold_scores import means_of, print_means
 from fewmask.training.device import launch_fabric
 from fewmask.training.prepare import TrainingData
 from fewmask.training.start import on_devices, prepared, resume_run, train_recipe
-from fewmask.use.model import load
 
 
 def train_folds(
@@ -128,9 +126,9 @@ def _go_on(plan: Plan, folds: FoldsFolder, fabric: Fabric, console: Console) -> 
         if plan.baseline and not run.baseline.is_finished:
             resume_run(run.baseline.path, console)
         if fabric.is_global_zero:
-            ours.append(_scores(run))
+            ours.append(val_scores(run))  # the held-out images take the place of val
             if plan.baseline:
-                theirs.append(_scores(run.baseline))
+                theirs.append(val_scores(run.baseline))
         fabric.barrier()
     if fabric.is_global_zero:
         means = means_of(ours, theirs)
@@ -152,10 +150,3 @@ def _finish(run: RunFolder, recipe: Recipe, baseline: bool, fabric: Fabric, cons
         resume_run(run.path, console)
     else:
         train_recipe(recipe, run.path, console, baseline_of if baseline else None)
-
-
-def _scores(run: RunFolder) -> Mapping[str, Any]:
-    """The scores of a fold on its held-out images, which take the place of val."""
-    if not run.scores_file("val").exists():
-        load(run.path, run.recipe().training.device).evaluate("val")
-    return read_scores(run, "val")

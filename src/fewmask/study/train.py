@@ -21,7 +21,7 @@ def train_as_asked(
     final: bool = True,
     console: Console | None = None,
 ) -> RunFolder:
-    """Trains in the new folder `out`.
+    """Trains in the new folder `out`; raises UserError if it holds anything of a run, or of folds.
 
     Args:
         recipe: the recipe.
@@ -35,6 +35,7 @@ def train_as_asked(
         return train_folds(recipe, out, folds, baseline, final, console)
     if not final:
         raise UserError("without folds, the final model is all there is", "--no-final", "Add --folds 3.")
+    FoldsFolder(out).check_holds_none()
     return (train_with_baseline if baseline else train_recipe)(recipe, out, console)
 
 

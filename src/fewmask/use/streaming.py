@@ -1,8 +1,11 @@
-"""Predicts a picture of any size from top to bottom, in memory that grows with its width and not with its height.
+"""Predicts a picture of any size from top to bottom, in memory that does not grow with the picture.
 
 A small picture goes through the network as a whole, like in training and scoring. A large one is cut into overlapping
 tiles. Their scores are blended on the network's own grid of cells, and only then brought to the size of the picture. So
 away from the borders of tiles the result is that of the whole picture, as far as the network looks.
+
+What stays in memory is one row of tiles, as pixels and as blended scores. The wider a picture is, the lower are its
+tiles.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,23 +22,28 @@ from fewmask.use.raster.source import WholeSource
 from fewmask.use.scaling import Rows, Side
 from fewmask.use.tiles import Tiles, tiles_of
 
-_TOGETHER = 2**21
+_TOGETHER = 2**20
 """Pixels of training size that go through a network together."""
-_BAND = 2**22
+_ROW = 2**26
+"""Bytes that a row of tiles takes, as pixels and as scores."""
+_BAND = 2**20
 """Pixels of a band that is resized at once."""
+_WHOLE = 1.5
+"""A picture is not cut if it has at most the pixels of a square with so many times the side of a tile."""
 
 
 class Way(NamedTuple):
     """How pictures are predicted.
 
     Attributes:
-        tile: the side of a tile in pixels of training size. A picture of at most `tile` x `tile` pixels is not cut.
+        tile: the longest side of a tile in pixels of training size. A picture with no more pixels than a square of
+            1.5 times this side is not cut.
         overlap: the fewest pixels that neighboring tiles share.
         views: what the network sees of each tile; several are averaged.
         entropy: whether the entropy of the classes is computed.
     """
 
-    tile: int = 1536
+    tile: int = 1024
     overlap: int = 128
     views: Sequence[View] = PLAIN
     entropy: bool = False
@@ -53,12 +61,13 @@ class Plan:
         cells = per_stride or stride
         num_classes = len(network.classes)
         room = network.memory * 2 * stride**2 // (num_classes * cells**2)
-        if self.seen[0] * self.seen[1] <= min(way.tile**2, room):
+        if self.seen[0] * self.seen[1] <= min((_WHOLE * way.tile) ** 2, room):
             longest_row = longest_column = max(self.seen) + stride
         else:
             longest_column = min(way.tile, int(room**0.5))
-            across = -(-self.seen[1] // stride) * cells
-            fitting = network.memory * stride // (num_classes * across * cells)
+            of_pixels = 3 * self.seen[1]
+            of_scores = 4 * num_classes * -(-self.seen[1] // stride) * cells**2 // stride
+            fitting = _ROW // (of_pixels + of_scores)
             longest_row = min(longest_column, max(fitting, 2 * way.overlap, 2 * stride))
         self.down = tiles_of(self.seen[0], longest_row, way.overlap, stride)
         self.across = tiles_of(self.seen[1], longest_column, way.overlap, stride)
@@ -108,36 +117,40 @@ def predict_in_tiles(network: Network, source: Source, plan: Plan) -> Iterator[M
     shown = _Shown(network, source, plan.seen)
     unit = plan.cells, plan.stride
     down_weights = plan.down.weights(plan.tile_cells[0])
-    across_weights = plan.across.weights(plan.tile_cells[1])
     cells = network.blank((len(network.classes), 0, plan.columns.cells))
     first, done = 0, 0
     for index, start in enumerate(plan.down.starts):
         strip = shown.rows(start, min(start + plan.down.size, plan.seen[0]))
         begin = start * unit[0] // unit[1]
-        grown = network.blank((len(network.classes), begin + plan.tile_cells[0] - first, plan.columns.cells))
-        grown[:, : cells.shape[1]] = cells
-        cells = grown
-        row = cells[:, begin - first :]
-        for place, scores in _tiles(strip, plan):
-            left = plan.across.starts[place] * unit[0] // unit[1]
-            weights = network.own(down_weights[index][:, None] * across_weights[place])
-            row[:, :, left : left + plan.tile_cells[1]] += scores * weights
+        cells = _copied(network, cells, begin + plan.tile_cells[0] - first)
+        _add_tiles(cells[:, begin - first :], strip, down_weights[index], plan)
         is_last = index + 1 == len(plan.down.starts)
         final = plan.rows.side.cells if is_last else plan.down.starts[index + 1] * unit[0] // unit[1]
         known = plan.rows.known(final)
         yield from plan.maps(cells, first, done, known)
         kept = min(plan.rows.first_cell(known), final)
-        cells, first, done = cells[:, kept - first :], kept, known
+        cells = _copied(network, cells[:, kept - first :])  # a copy, so that the memory of the others is free
+        first, done = kept, known
 
 
-def _tiles(strip: NDArray[np.uint8], plan: Plan) -> Iterator[tuple[int, Any]]:
-    """The scores of the tiles of a row, with their places; tiles of one size go through the network together."""
+def _copied(network: Network, cells: Any, length: int | None = None) -> Any:
+    """A copy of rows of cells [k rows cells], with zeros below up to `length` rows."""
+    copy = network.blank((cells.shape[0], length or cells.shape[1], cells.shape[2]))
+    copy[:, : cells.shape[1]] = cells
+    return copy
+
+
+def _add_tiles(row: Any, strip: NDArray[np.uint8], down_weights: NDArray[np.float32], plan: Plan) -> None:
+    """Adds the weighted scores of a row of tiles; tiles of one size go through the network together."""
+    across_weights = plan.across.weights(plan.tile_cells[1])
     cut = [strip[:, start : min(start + plan.across.size, plan.seen[1])] for start in plan.across.starts]
     place = 0
     while place < len(cut):
         group = [tile for tile in cut[place : place + plan.together] if tile.shape == cut[place].shape]
         for scores in plan.scores(np.stack(group)):
-            yield place, scores
+            left = plan.across.starts[place] * plan.cells // plan.stride
+            weights = plan.network.own(down_weights[:, None] * across_weights[place])
+            row[:, :, left : left + plan.tile_cells[1]] += scores * weights
             place += 1
 
 
@@ -151,15 +164,18 @@ class _Shown:
             self._source = WholeSource(network.resized(source.pixels, size))
 
     def rows(self, top: int, bottom: int) -> NDArray[np.uint8]:
-        """The rows from `top` to `bottom`; a later call begins further down."""
-        parts = [self._held[top - self._top :]]
+        """The rows from `top` to `bottom`; a later call begins further down, and its rows take the place of these."""
+        known = self._held[top - self._top : self._end - self._top]
+        if len(self._held) < bottom - top:
+            self._held = np.empty((bottom - top, self._size[1], 3), np.uint8)
+        self._held[: len(known)] = known
         longest = max(1, _BAND * self._size[0] // (self._source.height * self._source.width))
         while self._end < bottom:
             end = min(self._end + longest, bottom)
-            parts.append(self._read(self._end, end))
+            self._held[self._end - top : end - top] = self._read(self._end, end)
             self._end = end
-        self._held, self._top = np.concatenate(parts), top
-        return self._held
+        self._top = top
+        return self._held[: bottom - top]
 
     def _read(self, top: int, bottom: int) -> NDArray[np.uint8]:
         """Rows of training size. Pillow resizes a part of a picture exactly as the whole if it sees what is around."""

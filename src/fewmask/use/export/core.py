@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ class Core(nn.Module):
 
     def __init__(self, net: SegNet) -> None:
         super().__init__()
-        self.network = net.network
+        self.network: Any = with_pools_of_any_size(net.network)
 
     def forward(self, padded: Tensor) -> Tensor:
         """Logits [b k hs ws] of images [b 3 h w] that are normalized and padded to the network's stride."""
@@ -32,6 +33,46 @@ class Core(nn.Module):
             self.network.decoder(list(maps), *([] if tokens is None else [tokens]))
         )
         return logits
+
+
+class _Pool(nn.Module):
+    """`nn.AdaptiveAvgPool2d` as products with two matrices of shares, which a graph computes for the size of its input.
+
+    A tracer writes the windows of the example's size into the graph, and they are wrong for other sizes.
+    """
+
+    def __init__(self, rows: int, columns: int) -> None:
+        super().__init__()
+        self.rows, self.columns = rows, columns
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """The means [b d rows columns] of windows of maps [b d h w]."""
+        height, width = maps.shape[-2:]
+        return _shares(height, self.rows, maps) @ maps @ _shares(width, self.columns, maps).T
+
+
+def _shares(length: int, parts: int, like: Tensor) -> Tensor:
+    """The share of each place in the mean of each part [parts length]; part i has the places il/p to (i + 1)l/p."""
+    part, places = torch.arange(parts, device=like.device)[:, None], torch.arange(length, device=like.device)
+    first, end = part * length // parts, ((part + 1) * length + parts - 1) // parts
+    inside = (places >= first) & (places < end)
+    return inside.to(like.dtype) / (end - first).to(like.dtype)
+
+
+def with_pools_of_any_size(network: Any) -> Any:
+    """A copy of the network with `_Pool` for pools of several windows; the network itself if it has none."""
+    pools: dict[str, Any] = {
+        name: module.output_size
+        for name, module in network.named_modules()
+        if isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size not in (1, (1, 1))
+    }
+    if not pools:
+        return network
+    copy = deepcopy(network)
+    for name, size in pools.items():
+        rows, columns = (size, size) if isinstance(size, int) else size
+        copy.set_submodule(name, _Pool(rows, columns))
+    return copy
 
 
 def example(net: SegNet) -> Tensor:

@@ -26,7 +26,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _COLORS = {1: 0, 2: 4, 3: 2, 4: 6}
 """The kind of color with so many channels."""
-_BAND = 2**23
+_BAND = 2**21
 """Bytes of a piece, as decompressed."""
 _COPY_AGAIN = "Copy it again, save it as png, or remove it."
 
