@@ -14,10 +14,12 @@ import fewmask
 
 # A script, because processes import the module from which they get their work; this one imports no torch.
 SCRIPT = """
-import os, sys, time
+import os, signal, sys, time
 from contextlib import closing
 from pathlib import Path
 from fewmask.data.processes import in_processes
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell has background jobs ignore
 
 def work(item):
     if sys.argv[1] == "dies" and item == 30:

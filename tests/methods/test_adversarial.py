@@ -19,7 +19,7 @@ SEGMENTER = ("sup", "adv_labeled", "adv_unlabeled", "semi")
 @pytest.fixture
 def batch() -> Any:
     """Two labeled and two unlabeled images of 2 x 3 patches; some pixels have no label, some are padding."""
-    (images, labels), (more, valid), _ = toy_batch(Adversarial)
+    (images, labels), (more, valid), *_ = toy_batch(Adversarial)
     labels, valid = labels.repeat(1, 2, 2), valid.repeat(1, 2, 2)
     labels[:, -5:], valid[:, :, -20:] = IGNORE, False
     return Batch(Labeled(images.repeat(1, 1, 2, 2), labels), Unlabeled(more.repeat(1, 1, 2, 2), valid))
@@ -43,7 +43,7 @@ def bce(scores: Any, target: Any) -> Any:
 
 def test_every_term_is_its_definition(tiny_net: NetConfig, batch: Any) -> None:
     method = outspoken(tiny_net, adv_weight=0.5, adv_unlabeled_weight=0.25, semi_weight=0.75)
-    (images, labels), (more, valid), _ = batch
+    (images, labels), (more, valid), *_ = batch
     labeled_logits, logits = method.student(images).logits, method.student(more).logits
     truth = F.one_hot(labels.clamp(max=4), 5)[..., :4].permute(0, 3, 1, 2).float()
     of_labeled, of_unlabeled, of_truth = (

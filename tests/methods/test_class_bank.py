@@ -25,7 +25,7 @@ PLAIN: dict[str, Any] = {"weak": OFF, "strong": OFF, "num_views": 1, "warmup_sha
 @pytest.fixture
 def batch() -> Any:
     """With ignored and invalid pixels at the bottom."""
-    labeled, unlabeled, _ = toy_batch(ClassBankMethod)
+    labeled, unlabeled, *_ = toy_batch(ClassBankMethod)
     labeled.labels[:, -5:] = IGNORE
     unlabeled.valid[:, -7:] = False
     return Batch(labeled, unlabeled)
@@ -75,7 +75,7 @@ def test_every_term_is_its_equation(make: Any, batch: Any, num_views: Any, strid
     method = make(**PLAIN | {"num_views": num_views, "contrast_stride": stride})
     settled(method, toy_batch(ClassBankMethod, seed=1))
     losses = method.step(batch, SETTLED).losses
-    (images, labels), (unlabeled_images, valid), _ = batch
+    (images, labels), (unlabeled_images, valid), *_ = batch
     confidence, pseudo_labels = method.teacher(unlabeled_images).logits.softmax(dim=1).max(dim=1)
     pseudo_labels = pseudo_labels.masked_fill(~valid, IGNORE)
     labeled_output, unlabeled_output = method.student(images), method.student(unlabeled_images)

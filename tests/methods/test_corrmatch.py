@@ -62,7 +62,7 @@ def test_a_segment_is_what_resembles_its_cell_more_than_midway() -> None:
 def test_every_term_is_its_definition(make: Any, batch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a box and without dropped channels, the strong view and the dropped logits are the weak ones."""
     method = make(dropout=0.0, cutmix_probability=0.0, sup_weight=0.5, threshold_momentum=1.0)
-    (images, labels), (unlabeled, valid), _ = batch
+    (images, labels), (unlabeled, valid), *_ = batch
     both, strong = method._seen(torch.cat([images, unlabeled])), method._seen(unlabeled)
     weak = both.logits[2:]
     confidence, predicted = weak.softmax(dim=1).max(dim=1)

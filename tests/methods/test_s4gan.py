@@ -33,7 +33,7 @@ def without_dropout(tiny_net: NetConfig, **settings: Any) -> Any:
 
 def test_every_term_is_its_definition(tiny_net: NetConfig, batch: Any) -> None:
     method = without_dropout(tiny_net, feature_matching_weight=0.5, self_training_weight=0.25)
-    (images, labels), (more, valid), _ = batch
+    (images, labels), (more, valid), *_ = batch
     labeled_logits, logits = method.student(images).logits, method.student(more).logits
     truth = F.one_hot(labels.clamp(max=4), 5)[..., :4].permute(0, 3, 1, 2).float()
     fake = method.discriminator(logits.softmax(dim=1) * valid[:, None], more)

@@ -28,7 +28,7 @@ def test_the_only_term_is_equation_3_over_the_labels(tiny_net: NetConfig, class_
 
 
 def test_unlabeled_images_change_nothing(tiny_net: NetConfig) -> None:
-    labeled, unlabeled, _ = toy_batch(ClassBankMethod)
+    labeled, unlabeled, *_ = toy_batch(ClassBankMethod)
     found = []
     for batch in (Batch(labeled, unlabeled), Batch(labeled, None)):
         method = build(Supervised, tiny_net)
