@@ -54,7 +54,7 @@ def write_onnx(deployed: Deployed, name: str, path: Path) -> None:
     net = deployed.net.eval()
     stride, per_stride = net.stride, TorchNetwork(deployed).cells_per_stride
     with exporting(name):
-        # Traced outside of torch.onnx, where PSPNet of segmentation_models_pytorch would pool with windows of fixed size.
+        # Traced outside of torch.onnx, in which PSPNet of segmentation_models_pytorch pools windows of fixed size.
         traced = torch.export.export(Core(net).eval(), (example(net),), dynamic_shapes=dynamic_shapes(net))
         program = torch.onnx.export(
             traced,
