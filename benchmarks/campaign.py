@@ -1,4 +1,4 @@
-"""A campaign of faults: damaged files, killed runs, full disks and lost folders; its counts go to campaign.csv.
+"""A campaign of faults: damaged files, killed runs, full disks, lost folders and ranks; its counts go to campaign.csv.
 
     python benchmarks/campaign.py --mutations 10000 --kills 100
     python benchmarks/campaign.py --mutations 10000 --kills 100 --only recipes  # faults with this in their name
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from faults import mutations, runs
+from faults import mutations, ranks, runs
 from faults.trial import Report, judge
 
 FILE = Path(__file__).with_suffix(".csv")
@@ -80,6 +80,11 @@ def campaign(
     files = runs.few_files(recipe, folder)
     if only in "few open files":
         yield Row("few open files", judge(lambda number: files(limits[number]), 0, len(limits)))
+    if only in "lost ranks" and every == 1:  # tests/training/test_two_ranks.py is the short form
+        own = folder / "ranks"
+        own.mkdir()
+        lost, wrong = ranks.lost_ranks(runs.make_recipe_file(own), own, max(1, num_kills // 5), seed)
+        yield Row("lost ranks, whose runs end with the same bits", Report(Counter({"succeeded": lost}), wrong))
     for number, name in enumerate(methods if only in "SIGKILL" else ()):
         own = folder / name
         own.mkdir()
