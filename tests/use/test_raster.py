@@ -1,7 +1,9 @@
 """Pictures are read and written in pieces as other programs read and write them as a whole."""
 
 import struct
+import sys
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from fewmask.data.pixels import read_pixels
 from fewmask.errors import UserError
 from fewmask.use.raster import opened_sink, opened_source, source
 from fewmask.use.raster.sink import Look
-from toy import draw_scene, read
+from toy import draw_scene, read, save
 
 SCENE = draw_scene(np.random.default_rng(0), 130, 77)[0]
 needs_tifffile = pytest.mark.skipif(not find_spec("tifffile"), reason="tifffile is not installed")
@@ -169,3 +171,17 @@ def test_a_picture_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
         sink.write(SCENE[:10, :5])  # of another width
     assert path.read_bytes() == b"mine"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_threads_that_open_pictures_at_once_leave_the_limit_of_pillow(tmp_path: Path) -> None:
+    save(np.zeros((4, 4, 3), np.uint8), tmp_path / "a.png")
+    before, interval = Image.MAX_IMAGE_PIXELS, sys.getswitchinterval()
+    assert before is not None
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(source._header, [tmp_path / "a.png"] * 400)) == {("PNG", 16, False)}
+        assert before == Image.MAX_IMAGE_PIXELS
+    finally:
+        sys.setswitchinterval(interval)
+        Image.MAX_IMAGE_PIXELS = before

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +19,8 @@ WHOLE = 2**24
 """A picture of up to so many pixels is decoded as a whole; it takes 48 MiB."""
 _LARGEST = 2 * (Image.MAX_IMAGE_PIXELS or 0)
 """Pillow refuses to decode larger pictures."""
+_WITHOUT_LIMIT = Lock()
+"""Held while Pillow has no limit: of two threads at once, the second would put back that there is none."""
 _GEO_KEYS = 34735
 _NEEDS = "Install what reads it in pieces: pip install 'fewmask[slides]' for TIFF, 'fewmask[geo]' also for JPEG."
 
@@ -127,10 +130,11 @@ def too_large(path: Path, pixels: int, fix: str) -> UserError:
 
 def _header(path: Path) -> tuple[str, int, bool]:
     """Pillow's name of the format, the number of pixels, and whether the picture has a place on the earth."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # nothing is decoded here
-    try:
-        with opened(path) as image:
-            tags = getattr(image, "tag_v2", {})
-            return str(image.format), image.width * image.height, _GEO_KEYS in tags
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
+    with _WITHOUT_LIMIT:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # nothing is decoded here
+        try:
+            with opened(path) as image:
+                tags = getattr(image, "tag_v2", {})
+                return str(image.format), image.width * image.height, _GEO_KEYS in tags
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
