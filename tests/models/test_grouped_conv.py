@@ -120,3 +120,13 @@ def test_a_teacher_under_autocast_gets_bfloat16(dilation: int) -> None:
         found, expected = ours(maps), plain(maps)
     assert found.dtype == expected.dtype == torch.bfloat16
     assert error_share(found, expected.float(), part=1) < tolerance(9)
+
+
+def test_an_exported_layer_keeps_the_taps_that_its_example_was_too_small_for() -> None:
+    layer = nn.Conv2d(4, 4, 3, padding=6, dilation=6, groups=4)
+    use_grouped_convs(nn.Sequential(layer))
+    sides = {2: torch.export.Dim("rows", min=2), 3: torch.export.Dim("columns", min=2)}
+    exported = torch.export.export(layer, (torch.rand(1, 4, 3, 5),), dynamic_shapes=(sides,)).module()
+    for size in ((3, 5), (17, 14)):
+        maps = torch.rand(1, 4, *size)
+        torch.testing.assert_close(exported(maps), layer(maps))
