@@ -3,9 +3,10 @@
     python benchmarks/export.py [ARCHITECTURE ...]
 
 The networks have random weights, three classes and a small encoder. The image has 517 x 403 pixels: it is much larger
-than the one by which a network is traced, and its sides are no multiples of any stride. Rows go to benchmarks/export.csv: the share of pixels with the same class, the largest
-difference of a probability, and the seconds of an export. An architecture that cannot be exported has the reason in its
-row. A test fails if an architecture has no row. It does not export them all itself, because that takes minutes.
+than the one by which a network is traced, and its sides are no multiples of any stride. Rows go to
+benchmarks/export.csv: the share of pixels with the same class, the largest difference of a probability, and the seconds
+of an export. An architecture that cannot be exported has the reason in its row. A test fails if an architecture has no
+row, or one whose classes differ. It does not export them all itself, because that takes minutes.
 """
 
 import argparse

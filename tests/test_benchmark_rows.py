@@ -1,5 +1,7 @@
 """Benchmarks find the rows that stand in their tables, and append those that do not, once."""
 
+import csv
+import re
 import shlex
 import shutil
 import sys
@@ -135,3 +137,11 @@ def test_scores_per_class_are_those_of_the_network_that_predicts(name: str) -> N
         places = [place for place in row.scores if place.split == "test" and place.network == row.predictor]
         classes = [iou for place in places if place.class_name and (iou := row.scores[place]) is not None]
         assert sum(classes) / len(classes) == pytest.approx(row.score("test"), abs=0.0105)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.csv")), ids=lambda path: path.stem)
+def test_commands_of_rows_name_no_folder_of_a_machine(path: Path) -> None:
+    with path.open(newline="") as file:
+        commands = {row.get("command") or "" for row in csv.DictReader(file)}
+    words = [word for command in commands for word in re.split(r"[ =]", command)]
+    assert [word for word in words if word.startswith("/")] == []
