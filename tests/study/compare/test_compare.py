@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from comparing import Finished, Here, compared, planned
 from fewmask.errors import UserError
 from fewmask.run.folder import RunFolder
-from fewmask.study.compare.folder import JobFolder
+from fewmask.study.compare.folder import JobFolder, StudyFolder
 from fewmask.study.compare.launchers import Cluster, Processes
 from fewmask.study.compare.plan import rows_of
 from fewmask.study.results import ResultTable
@@ -216,6 +217,23 @@ def test_no_masks_to_compare_on_and_a_folder_of_something_else_are_one_line(
     assert_mistake(command(capsys, "compare", same, *grid, data), "something that is no comparison", "another --out")
     answer = command(capsys, "compare", same, *grid, finished.out, "--set", "training.steps=3")
     assert_mistake(answer, "recipe.training.steps 2, and this one 3", "another --out")
+
+
+def test_a_comparison_from_before_a_setting_goes_on(tmp_path: Path, dataset: Path) -> None:
+    study, folder = planned(tmp_path, dataset, ["cutmix"]), StudyFolder(tmp_path / "study")
+    with folder.claimed(study.settings):
+        recorded = yaml.safe_load(folder.study_file.read_text())
+    del recorded["recipe"]["data"]["balance"]
+    folder.study_file.write_text(yaml.safe_dump(recorded))
+    with folder.claimed(study.settings):
+        pass
+    recorded["recipe"]["data"]["balance"] = 0.5
+    folder.study_file.write_text(yaml.safe_dump(recorded))
+    with (
+        pytest.raises(UserError, match=r"has recipe\.data\.balance 0\.5, and this one 0\.0"),
+        folder.claimed(study.settings),
+    ):
+        pass
 
 
 def test_a_folder_has_a_list_for_every_seed(tmp_path: Path, dataset: Path) -> None:

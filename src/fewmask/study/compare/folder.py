@@ -20,7 +20,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from fewmask.errors import UserError, quoted
-from fewmask.recipe import Recipe, read_recipe, recipe_yaml, with_absolute_paths
+from fewmask.recipe import Recipe, make_recipe, read_recipe, recipe_yaml, with_absolute_paths
 from fewmask.run.atomic import write_text
 from fewmask.run.folder import RunFolder
 from fewmask.study.lines import append_line, whole_lines
@@ -123,9 +123,10 @@ class StudyFolder:
             before = parse_yaml(self.study_file.read_text(encoding="utf-8"))
         except (YamlError, ValueError):
             before = None
-        if not isinstance(before, Mapping):
+        if not isinstance(before, Mapping) or not isinstance(before.get("recipe"), Mapping):
             raise UserError("the file is damaged", self.study_file, _ANOTHER)
-        old, new = _flat(before), _flat(settings)
+        recipe = make_recipe(before["recipe"], source=str(self.study_file))  # a setting that it lacks has its default
+        old, new = _flat({**before, "recipe": recipe.model_dump(mode="json")}), _flat(settings)
         for key in dict.fromkeys((*old, *new)):
             if old.get(key) != new.get(key):
                 what = f"the comparison there has {key} {quoted(old.get(key))}, and this one {quoted(new.get(key))}"
