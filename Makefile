@@ -16,7 +16,7 @@ test: .venv/test-ready ## everything that must hold before a change lands
 	$(MAKE) check
 
 fast: .venv/test-ready ## while writing: lint, and the tests of ops, models, data and the contract of the methods
-	$(MAKE) --jobs=2 lint types imports fast-tests
+	$(MAKE) --jobs=2 lint imports fast-tests
 
 test-one: .venv/test-ready ## any selection of pytest: make test-one T=tests/ops/test_mix.py
 	$(BIN)/pytest $(T)

@@ -296,6 +296,7 @@ def test_print_takes_names_with_brackets_literally(healthy: Path) -> None:
     assert "[bold]x.png" in text
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not beside the repository")
 def test_camvid_is_healthy_but_for_a_mask_that_is_shifted() -> None:
     diagnosis = examine(CAMVID)

@@ -223,6 +223,7 @@ def test_dataset_without_masks_is_refused(tmp_path: Path) -> None:
         draw_partition(_folder(tmp_path, num_masks=0), None, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid is not beside the repository")
 def test_camvid_share_of_one_in_thirty_keeps_every_class() -> None:
     folder = read_folder(CAMVID)
