@@ -144,7 +144,7 @@ def _run(
     """Runs what the table lacks, and adds its rows; returns the names of the runs that failed, with the reason."""
     standing = {row.run for row in table.rows()}
     missing = [each for each in planned if each.key not in standing]
-    missing.sort(key=lambda each: (each.cost.order, each.cell.labels == ALL))
+    missing.sort(key=lambda each: (each.cell.labels == ALL, each.cost.order))  # the gains stand first
     say(console, f"{len(planned)} runs, of which {len(planned) - len(missing)} stand already.")
     failures: dict[str, str] = {}
     done = count(1)

@@ -188,13 +188,13 @@ def _recipe_or_error(study: Study, method: type[Method], arm: Arm) -> Recipe | U
 
 
 def cells_of(study: Study, rows: Sequence[Row]) -> Iterator[Cell]:
-    """Every run: each row with each set of masks and seed, and last the baseline with all masks."""
-    wanted = [(row, chosen) for row in rows for chosen in study.labels]
-    if ALL not in {chosen.text for chosen in study.labels}:
-        wanted += [(row, LabelSet(ALL, 0, 0)) for row in rows[:1]]
-    for row, chosen in wanted:
-        for seed in study.seeds:
-            yield Cell(row, chosen.text, seed, f"{row.name}-{chosen.name}-{seed}".replace(" ", "-"))
+    """Every run: each row with each set of masks and seed, and the baseline with all masks."""
+    everything = LabelSet(ALL, 0, 0)
+    for row in rows:
+        reference = [everything] if row is rows[0] and ALL not in {chosen.text for chosen in study.labels} else []
+        for chosen in (*study.labels, *reference):
+            for seed in study.seeds:
+                yield Cell(row, chosen.text, seed, f"{row.name}-{chosen.name}-{seed}".replace(" ", "-"))
 
 
 def _methods(names: Sequence[str]) -> tuple[tuple[type[Method], ...], type[Method]]:
