@@ -24,9 +24,16 @@ def test_one_image_costs_what_the_paper_says_within_two_percent() -> None:
     assert counter.get_total_flops() / 1e9 == pytest.approx(372.04, rel=0.02)
 
 
-def test_a_crop_of_321_has_a_grid_of_41() -> None:
+@pytest.mark.parametrize(("arch", "dim", "cell"), [("deeplabv2", 2048, 8), ("deeplabv3plus_full", 256, 4)])
+def test_logits_of_a_crop_of_321_lie_where_their_cells_look(arch: str, dim: int, cell: int) -> None:
+    cells = 320 // cell + 1
     with torch.device("meta"):
-        assert random_net("resnet50").eval()(torch.empty(1, 3, 321, 321)).features.shape == (1, 2048, 41, 41)
+        net = build_net(NetConfig(arch=arch, encoder="resnet50", weights="none"), num_classes=2).eval()
+        assert net(torch.empty(1, 3, 321, 321)).features.shape == (1, dim, cells, cells)
+    one_in_a_cell = torch.zeros(1, 2, cells, cells)
+    one_in_a_cell[0, 0, 5, cells - 2] = 1
+    row, column = divmod(int(net.at_size(one_in_a_cell, (321, 321))[0, 0].argmax()), 321)
+    assert (row, column) == (5 * cell, 320 - cell)
 
 
 def test_every_block_of_a_stage_has_the_dilation_of_the_stage() -> None:

@@ -172,7 +172,7 @@ def test_a_checkpoint_of_alonso_et_al_computes_what_its_network_computes(
     tensors.heads(96, num_classes)
     named = {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
     net = small_net(save(checkpoint(named, pretraining, dataset), tmp_path / "best_model.pth"), arch, num_classes)
-    assert_computes(net, original, torch.rand(1, 3, 320, 64), mean, bgr=coco, divided_by=255)
+    assert_computes(net, original, torch.rand(1, 3, 321, 70), mean, bgr=coco, divided_by=255)
 
 
 def test_a_checkpoint_of_alonso_et_al_without_its_heads_is_still_theirs(tmp_path: Path) -> None:

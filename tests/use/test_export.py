@@ -15,13 +15,14 @@ from PIL import Image
 from torch import nn
 
 import fewmask
+from fewmask.data.classes import Classes
 from fewmask.errors import UserError
 from fewmask.models.build import ARCHITECTURES, NetConfig, build_net
 from fewmask.use.deployed import Deployed, probabilities
 from fewmask.use.export.core import with_pools_of_any_size
 from fewmask.use.export.export import export_run
 from fewmask.use.export.files import write_smp
-from fewmask.use.export.onnx import AGREEMENT
+from fewmask.use.export.onnx import AGREEMENT, write_onnx
 from fewmask.use.onnx_network import OnnxNetwork
 from fewmask.use.raster.source import WholeSource
 from fewmask.use.streaming import Plan, Way, predict_in_tiles
@@ -67,6 +68,19 @@ def test_an_onnx_file_gives_the_same_at_any_size_and_number_of_images(
     assert "int8: mIoU on val " in lines[2]
     labels = OnnxNetwork(path.with_name("model_int8.onnx")).run("labels", SCENE[None])
     assert labels.shape == (1, 83, 131)
+
+
+@needs_onnx
+@pytest.mark.slow
+@pytest.mark.parametrize("caffe", [False, True])
+def test_an_onnx_file_of_a_network_that_pads_nothing_gives_the_same(caffe: bool, tmp_path: Path) -> None:
+    net = build_net(NetConfig(arch="deeplabv2", encoder="resnet18", weights="none"), len(NAMES))
+    net.network.set_extra_state(torch.tensor(caffe))
+    deployed = Deployed(net, None, Classes(names=NAMES)).eval()
+    write_onnx(deployed, "deeplabv2", tmp_path / "model.onnx")
+    for scene in (SCENE, SCENE[:9, :11]):  # larger and smaller than what it was traced with
+        found = OnnxNetwork(tmp_path / "model.onnx").run("probabilities", scene[None])[0]
+        assert np.abs(found - probabilities(deployed, torch.from_numpy(scene).permute(2, 0, 1)).numpy()).max() < 1e-5
 
 
 @needs_onnx
@@ -162,7 +176,7 @@ def test_a_torch_program_gives_the_same_on_resized_images(run: Path, tmp_path: P
 def test_smp_loads_the_network_without_fewmask(arch: str, encoder: str, options: Any, tmp_path: Path) -> None:
     config = NetConfig(arch=arch, encoder=encoder, weights="none", options=options)
     net = build_net(config, 3).eval()
-    classes = fewmask_classes()
+    classes = Classes(names=NAMES[:3])
     write_smp(Deployed(net, None, classes), config, tmp_path)
     facts = json.loads((tmp_path / "fewmask.json").read_text())
     network = smp.from_pretrained(tmp_path).eval()
@@ -170,12 +184,6 @@ def test_smp_loads_the_network_without_fewmask(arch: str, encoder: str, options:
     mean, std = (torch.tensor(facts[name]).view(3, 1, 1) for name in ("mean", "std"))
     with torch.no_grad():
         assert torch.allclose(network((images - mean) / std), net(images).logits, atol=1e-4)
-
-
-def fewmask_classes() -> Any:
-    from fewmask.data.classes import Classes
-
-    return Classes(names=NAMES[:3])
 
 
 def test_what_cannot_be_exported_is_one_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fewmask.models.deeplabv2 import DeepLabV2
+from fewmask.models.deeplabv3plus import DeepLabV3Plus
 
 
 def cut_at_the_classifier(network: Any) -> None:
@@ -25,7 +26,7 @@ def input_stride(network: Any) -> int:
     """The number that the input's sides must be multiples of, so that every level of the network fits the next."""
     stride = int(network.encoder.output_stride)
     decoder = network.decoder
-    if isinstance(network, DeepLabV2) and network.caffe:  # it has only one level, and its pooling rounds up
+    if _is_of_the_papers(network):
         return 1
     if isinstance(decoder, PANDecoder):  # it halves the last map of the encoder three times
         return 8 * stride
@@ -33,6 +34,17 @@ def input_stride(network: Any) -> int:
         coarsest = decoder.decoder.reassemble_blocks[-1].upsample
         return stride * coarsest.stride[0] if isinstance(coarsest, nn.Conv2d) else stride
     return stride
+
+
+def _is_of_the_papers(network: Any) -> bool:
+    """Whether this is one of the papers' DeepLabs over a ResNet, which take an image of any size as it is.
+
+    Their convolutions pad every level alike, and the decoder brings one level to the size of another. So a crop of 321
+    pixels has the 41 cells of the papers, and upsampling with aligned corners leaves cell i at pixel 8 i, where it
+    looks.
+    """
+    is_resnet = hasattr(getattr(network.encoder, "model", network.encoder), "layer4")
+    return is_resnet and isinstance(network, DeepLabV2 | DeepLabV3Plus)
 
 
 def normalizes_one_pixel(decoder: nn.Module) -> bool:

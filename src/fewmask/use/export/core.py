@@ -77,21 +77,22 @@ def with_pools_of_any_size(network: Any) -> Any:
 
 def example(net: SegNet) -> Tensor:
     """Images to trace with: two, of sides that differ."""
-    device = net.mean.device
-    return torch.zeros(2, 3, 4 * net.stride, 6 * net.stride, device=device)
+    cell = max(net.stride, int(net.network.encoder.output_stride))
+    return torch.zeros(2, 3, 4 * cell, 6 * cell, device=net.mean.device)
 
 
 def dynamic_shapes(net: SegNet) -> tuple[dict[int, Any], ...]:
-    """Any number of images, and sides of any multiple of the network's stride."""
+    """Any number of images, and sides of any multiple of the network's stride.
+
+    Where images are not padded, torch.export finds the sizes itself: it cannot prove that every size gives cells.
+    """
     stride, dim = net.stride, torch.export.Dim
     longest = 2**15 // stride
-    return (
-        {
-            0: dim("batch", min=1, max=1024),
-            2: stride * dim("rows", min=1, max=longest),
-            3: stride * dim("columns", min=1, max=longest),
-        },
-    )
+    sides = {
+        axis: stride * dim(name, min=1, max=longest) if stride > 1 else dim.DYNAMIC
+        for axis, name in ((2, "rows"), (3, "columns"))
+    }
+    return ({0: dim("batch", min=1, max=1024), **sides},)
 
 
 @contextmanager
