@@ -191,7 +191,7 @@ def test_what_cannot_be_exported_is_one_line(run: Path, tmp_path: Path, capsys: 
     assert_mistake(command(capsys, "export", run, "--format", "smp", "--int8"), "int8 is for --format onnx")
     config = NetConfig(arch="deeplabv2", encoder="resnet18", weights="none")
     with pytest.raises(UserError, match="deeplabv2 is no architecture of segmentation_models_pytorch"):
-        write_smp(Deployed(build_net(config, 3), None, fewmask_classes()), config, tmp_path)
+        write_smp(Deployed(build_net(config, 3), None, Classes(names=NAMES[:3])), config, tmp_path)
 
 
 def test_safetensors_hold_the_weights_and_the_description(run: Path, tmp_path: Path) -> None:
