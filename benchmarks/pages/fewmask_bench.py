@@ -1,5 +1,6 @@
 """Every method on three data sets: the comparisons of benchmarks/fewmask_bench.py."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from fewmask.study.compare.costs import Key, read_costs
@@ -8,13 +9,14 @@ from fewmask.study.compare.summary import Line, summarize
 from fewmask.study.compare.tables import markdown, titled_tables
 from pages import rows as results
 from pages.rows import Values, load
+from pages.text import signed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STUDY, BASELINE, SCORED = "fewmask_bench", "supervised", "test"
-SEARCH = "search"
-"""The study of rows of one draw at half of the usual resolution, by which a default is looked for."""
+SEARCH, CONFIRM = "search", "confirm"
+"""The studies at half of the usual resolution: draws by which a default is looked for, and draws that confirm it."""
 NO_ROWS = "No rows stand yet."
 _NAMES = {"camvid": "CamVid", "idd_lite": "IDD-Lite", "neu_seg": "NEU-Seg"}
 
@@ -45,11 +47,24 @@ class Compared(NamedTuple):
 
 
 def values() -> Values:
-    searched = [compared.section(pictures=False) for compared in comparisons(SEARCH)]
-    return {
-        "comparisons": "\n\n".join(compared.section() for compared in comparisons()) or NO_ROWS,
-        "search": "\n\n".join(searched) or NO_ROWS,
-    }
+    texts = {"comparisons": "\n\n".join(compared.section() for compared in comparisons()) or NO_ROWS}
+    for study in (SEARCH, CONFIRM):
+        found = comparisons(study)
+        texts[study] = "\n\n".join(compared.section(pictures=False) for compared in found) or NO_ROWS
+        for compared in found:
+            texts |= {f"{study}_{compared.key.data}_{name}": text for name, text in _gains(compared.lines).items()}
+    return texts
+
+
+def _gains(lines: Sequence[Line]) -> dict[str, str]:
+    """What each method gave beside the baseline with the same masks: by method and split, and `METHOD_minutes`."""
+    minutes = {line.labels: line.minutes for line in lines if line.row == BASELINE}
+    texts: dict[str, str] = {}
+    for line in lines:
+        texts |= {f"{line.row}_{split}": signed(found) for split, found in line.gains.items()}
+        if line.row != BASELINE and line.labels in minutes:
+            texts[f"{line.row}_times"] = f"{line.minutes / minutes[line.labels]:.1f}"
+    return texts
 
 
 def comparisons(study: str = STUDY) -> list[Compared]:
