@@ -42,7 +42,7 @@ METHOD_SETTINGS: dict[str, dict[str, Any]] = {
     },
 }
 """For so short a run: one view of each image, a teacher of the last ten steps, and a bank that fills early.
-Both methods vary the colors of their images alike; without that, the supervised network is worse at night."""
+All methods vary the colors of labeled images alike; without that, the supervised network is worse at night."""
 STORY = (
     f"{MASKS} masks drawn by day, and {UNLABELED_IMAGES} photos without masks, from dusk to night. "
     "Can a network learn to see at night?"
@@ -124,7 +124,7 @@ def demo_recipe(data: Path, method: str, steps: int | None = None, seed: int = 0
             "weights": WEIGHTS,
             "options": {"decoder_pyramid_channels": 128, "decoder_segmentation_channels": 64},
         },
-        "method": {"name": method} | METHOD_SETTINGS.get(method, {}),
+        "method": {"name": method} | METHOD_SETTINGS.get(method, {"weak": _COLOR}),
         "training": {
             "steps": steps or STEPS,
             "labeled_batch": 4,
