@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from fewmask.methods import DEFAULT
 from fewmask.recipe import read_recipe
 from toy import (
     HEIGHT,
@@ -351,8 +352,11 @@ def test_folder_trains_without_a_recipe(tmp_path: Path, dataset: Path, capsys: C
     cpu = ("--set", "training.device=cpu")
     answer = command(capsys, "train", dataset, "--out", tmp_path / "run", *net, *shape, *ONE_STEP, *cpu)
     assert answer.code == 0
-    assert answer.out.startswith("Preset small, because the device is a CPU: data.largest_crop=256")
-    assert "class_bank: 4 labeled and 6 unlabeled images" in answer.out
+    assert answer.out.startswith(
+        f"Method {DEFAULT}: in the mean of three data sets it gained most. --method takes another.\nPreset small, "
+    )
+    assert "Preset small, because the device is a CPU: data.largest_crop=256" in answer.out
+    assert f"{DEFAULT}: 4 labeled and 6 unlabeled images" in answer.out
     assert answer.err == ""
 
 

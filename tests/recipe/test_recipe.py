@@ -7,7 +7,7 @@ import yaml
 
 from fewmask.augment import STRONG
 from fewmask.errors import UserError
-from fewmask.methods import METHODS, ContrastConfig
+from fewmask.methods import DEFAULT, METHODS, ContrastConfig
 from fewmask.methods.parts.pretraining import DISTORTION
 from fewmask.recipe import (
     Recipe,
@@ -218,7 +218,7 @@ def test_a_path_is_taken_where_a_text_names_a_file() -> None:
 
 
 def test_folder_gets_the_default_recipe() -> None:
-    assert recipe_for(Path("toy")) == make_recipe(SMALLEST)
+    assert recipe_for(Path("toy")) == make_recipe(SMALLEST | {"method": DEFAULT})
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import yaml
 from rich.console import Console
 
 from fewmask.errors import UserError
+from fewmask.methods import DEFAULT
 from fewmask.models.build import NetConfig
 from fewmask.recipe import DataConfig, TrainingConfig
 from fewmask.recipe.presets import PRESETS
@@ -28,14 +29,16 @@ def test_a_folder_without_a_gpu_has_the_small_preset_under_what_is_set(dataset: 
     assert recipe.net.encoder == small["net.encoder"]
     assert recipe.data.largest_crop == small["data.largest_crop"]
     assert recipe.training.steps == 7
-    assert said.startswith("Preset small, because the device is a CPU: net.encoder=mobilenetv2_100 data.largest")
+    lines = said.splitlines()
+    assert lines[0] == f"Method {DEFAULT}: in the mean of three data sets it gained most. --method takes another."
+    assert lines[1].startswith("Preset small, because the device is a CPU: net.encoder=mobilenetv2_100 data.largest")
     assert "training.steps" not in said
     assert said.endswith("--preset base or --preset large takes another.\n")
 
 
 def test_a_folder_with_a_gpu_has_the_defaults(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preset_module, "choose_device", lambda wanted, where: "cuda")
-    recipe, said = chosen(dataset, {})
+    recipe, said = chosen(dataset, {"method.name": "cutmix"})
     assert (recipe.net, recipe.training, said) == (NetConfig(), TrainingConfig(), "")
 
 

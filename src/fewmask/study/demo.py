@@ -12,7 +12,7 @@ from fewmask.data.folder import Folder, read_folder
 from fewmask.data.images import read_image
 from fewmask.data.masks import read_mask
 from fewmask.errors import UserError
-from fewmask.methods import DEFAULT
+from fewmask.methods import DEMO
 from fewmask.models.lite0 import weights_from_pip
 from fewmask.recipe import Recipe, make_recipe
 from fewmask.recipe.blocks import method_named
@@ -26,7 +26,7 @@ from fewmask.use.tables import print_columns
 MASKS, UNLABELED_IMAGES, TEST_IMAGES = 8, 200, 60
 SCENE_SIZE = (80, 120)
 STEPS = 160
-METHOD = DEFAULT
+METHOD = DEMO
 BASELINE = str(method_named(METHOD).baseline)
 METHODS = (BASELINE, METHOD)
 ENCODER, WEIGHTS = "tf_efficientnet_lite0", "pip"
