@@ -27,6 +27,7 @@ def values() -> Values:
         "step_ratio": f"{_rate(supervised) / _rate(bank):.1f}",
         "ahead": str(sum(ours[draw] > without[draw] for draw in ours)),
         "gain": signed(gain_over(bank, supervised, "test")),
+        "augseg_gain": signed(gain_over(named["augseg"], supervised, "test")),
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fewmask.methods import DEMO
 from fewmask.recipe import make_recipe
 from fewmask.training import likeness
 from fewmask.training.build import new_method
@@ -24,7 +25,7 @@ def remarks(root: Path, labels: Any = None, net: dict[str, Any] | None = None) -
     data = {"root": str(root), "labels": labels, "crop": 64}
     recipe = make_recipe({"data": data, "net": net or NET, "method": "fixmatch"})
     found = prepare_data(recipe)
-    return compare_images(new_method(recipe, found).student, found)
+    return compare_images(new_method(recipe, found).student, found, recipe.method.name)
 
 
 @pytest.fixture
@@ -55,6 +56,7 @@ def test_images_of_one_kind_give_no_word_and_stripes_give_one_line(
     told = " ".join((answer.out + answer.err).split())
     assert "The unlabeled images look unlike the labeled ones, most of all" in told
     assert "Such images help if those that you will predict are like them" in told
+    assert f"`--baseline` compares, and `--method {DEMO}` gained from such images in the demo." in told
 
 
 def test_two_labeled_images_say_too_little(root: Path) -> None:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from fewmask.data.batch import to_unit
 from fewmask.data.store import Store
+from fewmask.methods import DEMO
 from fewmask.models.modes import in_eval_mode
 from fewmask.models.segnet import SegNet
 from fewmask.ops.energy_distance import unlikeness
@@ -23,12 +24,13 @@ _LONGEST_SIDE = 128  # pixels; larger images are shrunk
 _TOO_FAR, _MORE_THAN_CHANCE = 0.05, 1.5
 
 
-def compare_images(net: SegNet, data: TrainingData) -> tuple[str, ...]:
+def compare_images(net: SegNet, data: TrainingData, method: str) -> tuple[str, ...]:
     """A remark if the unlabeled images are of another kind than the labeled ones, as the network sees them.
 
     An image is the mean of the encoder's last map, in eval mode. The remark comes if the energy distance of the two
     sets of vectors is above 0.05 and above 1.5 times what random divisions of all vectors give. Fewer than 3 labeled
     images give no remark. Images of another kind are noticed if they are about half of the unlabeled images, or more.
+    To a run of another `method` the remark names the one of the demo, which gained from such images there.
     """
     if data.unlabeled is None or len(data.labeled) < _FEWEST_LABELED or len(data.unlabeled) < 2:
         return ()
@@ -38,11 +40,13 @@ def compare_images(net: SegNet, data: TrainingData) -> tuple[str, ...]:
     distance, by_chance = unlikeness(labeled, unlabeled)
     if not distance > max(_TOO_FAR, _MORE_THAN_CHANCE * by_chance):
         return ()
+    other = "" if method == DEMO else f", and `--method {DEMO}` gained from such images in the demo"
     farthest = places[int(torch.cdist(unlabeled, labeled).mean(dim=1).argmax())]
     return (
         f"The unlabeled images look unlike the labeled ones, most of all {data.partition.unlabeled[farthest]}: their "
         f"features are {distance:.2f} apart, and {by_chance:.2f} would be chance. Such images help if those that you "
-        "will predict are like them. Otherwise they can cost accuracy: take them out. `--baseline` compares.",
+        "will predict are like them. Otherwise they can cost accuracy: take them out. `--baseline` compares"
+        f"{other}.",
     )
 
 

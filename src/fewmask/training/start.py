@@ -181,7 +181,7 @@ def _run_trainer(
     so_far: list[ValScore] = []
     if fabric.is_global_zero:
         if start == Position():
-            for remark in compare_images(method.student, data):
+            for remark in compare_images(method.student, data, recipe.method.name):
                 say(console, remark, "yellow")
         names = data.classes.names
         so_far = val_scores_so_far(run, recipe, trainer.done, lambda text: say(console, text, "yellow"))
