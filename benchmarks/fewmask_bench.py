@@ -13,6 +13,7 @@ stopped at any point and given again. `--seeds 3 4 5` makes draws of 12 masks th
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,7 +89,7 @@ def planned(name: str, encoder: str, weights: str, args: argparse.Namespace) -> 
         "training.learning_rate": 1e-3,
         **parse_settings(args.set),
     }
-    labels = [str(path) if (path := root / "splits" / text).is_dir() else text for text in args.lists or chosen.lists]
+    labels = [_labels(root / "splits" / text, args.seeds) for text in args.lists or chosen.lists]
 
     def study(steps: int) -> Study:
         own = settings | {"training.steps": steps}
@@ -97,6 +98,12 @@ def planned(name: str, encoder: str, weights: str, args: argparse.Namespace) -> 
 
     num_unlabeled = study(1).labels[0].num_unlabeled
     return study(max(1, round(args.passes * num_unlabeled / args.batch)))
+
+
+def _labels(folder: Path, seeds: Sequence[int]) -> str:
+    """The folder of lists if it has one for every seed, else its name, which is then a number of masks to draw."""
+    has_all = all((folder / f"seed{seed}.txt").exists() for seed in seeds)
+    return str(folder) if has_all else folder.name
 
 
 def _weights(args: argparse.Namespace) -> list[tuple[str, str]]:
