@@ -64,7 +64,7 @@ METHODS: tuple[type[Method], ...] = (
 )
 
 DEFAULT = AugSeg.name
-"""The method of a run that names none: with 12 masks it gained on three data sets in the mean."""
+"""The method of a run that names none: see docs/results/search.md for what it gave."""
 
 DEMO = ClassBankMethod.name
 """The method of the demo, whose images without masks are of another kind than its masks."""
