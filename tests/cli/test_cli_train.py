@@ -353,7 +353,7 @@ def test_folder_trains_without_a_recipe(tmp_path: Path, dataset: Path, capsys: C
     answer = command(capsys, "train", dataset, "--out", tmp_path / "run", *net, *shape, *ONE_STEP, *cpu)
     assert answer.code == 0
     assert answer.out.startswith(
-        f"Method {DEFAULT}, the default. --method takes another, and --baseline says what it gives here.\nPreset small, "
+        f"Method {DEFAULT}, the default. --method takes another, and --baseline says what it gives.\nPreset small, "
     )
     assert "Preset small, because the device is a CPU: data.largest_crop=256" in answer.out
     assert f"{DEFAULT}: 4 labeled and 6 unlabeled images" in answer.out

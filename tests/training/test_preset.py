@@ -30,7 +30,7 @@ def test_a_folder_without_a_gpu_has_the_small_preset_under_what_is_set(dataset: 
     assert recipe.data.largest_crop == small["data.largest_crop"]
     assert recipe.training.steps == 7
     lines = said.splitlines()
-    assert lines[0] == f"Method {DEFAULT}, the default. --method takes another, and --baseline says what it gives here."
+    assert lines[0] == f"Method {DEFAULT}, the default. --method takes another, and --baseline says what it gives."
     assert lines[1].startswith("Preset small, because the device is a CPU: net.encoder=mobilenetv2_100 data.largest")
     assert "training.steps" not in said
     assert said.endswith("--preset base or --preset large takes another.\n")

@@ -35,7 +35,7 @@ def recipe_to_train(
     if not is_file and not changes.keys() & {"method", "method.name"}:
         say(
             console,
-            f"Method {recipe.method.name}, the default. --method takes another, and --baseline says what it gives here.",
+            f"Method {recipe.method.name}, the default. --method takes another, and --baseline says what it gives.",
         )
     reason = ""
     if preset is None:
