@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 STUDY, BASELINE, SCORED = "fewmask_bench", "supervised", "test"
 SEARCH, CONFIRM = "search", "confirm"
-"""The studies at half of the usual resolution: draws by which a default is looked for, and draws that confirm it."""
+"""The studies at half of the usual resolution: draws by which a default is looked for, and draws that test it."""
 NO_ROWS = "No rows stand yet."
 _NAMES = {"camvid": "CamVid", "idd_lite": "IDD-Lite", "neu_seg": "NEU-Seg"}
 
@@ -57,7 +57,7 @@ def values() -> Values:
 
 
 def _gains(lines: Sequence[Line]) -> dict[str, str]:
-    """What each method gave beside the baseline with the same masks: by method and split, and `METHOD_minutes`."""
+    """What each method gave beside the baseline with the same masks: by method and split, and `METHOD_times` the minutes."""
     minutes = {line.labels: line.minutes for line in lines if line.row == BASELINE}
     texts: dict[str, str] = {}
     for line in lines:

@@ -22,7 +22,7 @@ from fewmask.models.released import released_heads, released_network
 from fewmask.models.segnet import SegNet
 from fewmask.models.weights import load_released_heads
 
-pytestmark = pytest.mark.slow  # networks of ResNet-101
+pytestmark = pytest.mark.slow  # half a minute in all
 
 VOC_MEAN = (122.67891434, 116.66876762, 104.00698793)
 CITYSCAPES_MEAN = (73.15835921, 82.90891754, 72.39239876)

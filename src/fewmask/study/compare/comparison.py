@@ -59,7 +59,7 @@ def compare(
     console: Console | None = None,
     origin: Callable[[], tuple[str, str]] = command_and_release,
 ) -> Comparison:
-    """Runs what is missing, cheapest first, and writes the tables and the pictures.
+    """Runs what is missing, cheapest first but all masks last, and writes the tables and the pictures.
 
     It may be stopped or killed at any point. Called again, it goes on: finished runs are skipped, and a run that was
     begun goes on from its newest checkpoint.
