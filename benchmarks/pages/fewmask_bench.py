@@ -57,7 +57,7 @@ def values() -> Values:
 
 
 def _gains(lines: Sequence[Line]) -> dict[str, str]:
-    """What each method gave beside the baseline with the same masks: by method and split, and `METHOD_times` the minutes."""
+    """What each method gave beside the baseline: by method and split, and `METHOD_times` as many minutes."""
     minutes = {line.labels: line.minutes for line in lines if line.row == BASELINE}
     texts: dict[str, str] = {}
     for line in lines:
