@@ -7,8 +7,8 @@ import pytest
 
 from fewmask.report.bootstrap import Intervals, intervals, iou, resampled
 from fewmask.report.chart import HEIGHT, TOP, Scale, chart
-from fewmask.report.measure import HITS, PREDICTED, TRUTH
 from fewmask.run.metrics import Curve
+from fewmask.run.tallies import HITS, PREDICTED, TRUTH
 
 
 def counts(hits: list[list[int]], truth: list[list[int]], predicted: list[list[int]]) -> np.ndarray:

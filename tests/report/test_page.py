@@ -62,6 +62,22 @@ def test_the_answer_gives_the_scores_that_evaluate_gives(reported: Reported, pag
         assert f'<td class="number score">{100 * iou:.1f}</td>' in reported.text
 
 
+def test_what_evaluate_has_counted_is_not_counted_anew_and_gives_the_same_page(
+    reported: Reported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Path(shutil.copytree(reported.run, tmp_path / "run"))
+    pages = []
+    for counts_stand in (True, False):
+        with monkeypatch.context() as patch:
+            if counts_stand:
+                patch.setattr(report, "tally", lambda *_: pytest.fail("it counts anew"))
+            text = write_report([run], tmp_path / "report.html", device="cpu").read_text()
+        pages.append(re.sub(r"\d+ \w+ \d+, \d\d:\d\d UTC|\d+ ms", "", text))
+        for file in run.rglob("tally_val.npz"):
+            file.unlink()
+    assert pages[0] == pages[1]
+
+
 def test_of_several_runs_of_one_recipe_the_page_gives_the_mean_and_its_interval_over_the_runs(
     reported: Reported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

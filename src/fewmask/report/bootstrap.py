@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fewmask.report.measure import HITS, PREDICTED, TRUTH
+from fewmask.run.tallies import HITS, PREDICTED, TRUTH
 
 RESAMPLES = 1000
 LEVEL = 0.95

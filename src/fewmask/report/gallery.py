@@ -9,8 +9,8 @@ from fewmask.data.classes import Classes
 from fewmask.data.folder import Sample
 from fewmask.report.bootstrap import iou
 from fewmask.report.entries import Entry
-from fewmask.report.measure import HITS, TRUTH, Tally
 from fewmask.report.pictures import Layer, layers, look
+from fewmask.run.tallies import HITS, TRUTH, Tally
 
 
 class Card(NamedTuple):

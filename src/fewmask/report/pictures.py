@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Iterator, Sequence
+from itertools import tee
 from typing import NamedTuple
 
 import numpy as np
@@ -51,10 +52,11 @@ class Seen(NamedTuple):
 def look(entries: Sequence[Entry], samples: Sequence[Sample], classes: Classes) -> Iterator[Seen]:
     """What the shipped network of every run makes of the samples, which have masks; raises UserError as stores do."""
     store = FileStore(samples, classes)
-    for place in range(len(store)):
-        image, truth = store.picture(place)
+    networks = {str(place): entry.model.networks[entry.model.shipped] for place, entry in enumerate(entries)}
+    pictures, again = tee(store.picture(place) for place in range(len(store)))
+    predicted = labels_and_confidence(networks, (picture.image for picture in pictures))
+    for found, (image, truth) in zip(predicted, again, strict=True):
         assert truth is not None
-        found = [labels_and_confidence(entry.model.networks[entry.model.shipped], image) for entry in entries]
         height, width = truth.shape
         small = _fitting(height, width, _SIDES[0])
         yield Seen(
@@ -62,9 +64,11 @@ def look(entries: Sequence[Entry], samples: Sequence[Sample], classes: Classes) 
                 Image.fromarray(image.permute(1, 2, 0).numpy()).resize(small, Image.Resampling.LANCZOS, reducing_gap=3)
             ),
             _nearest(truth.numpy(), small),
-            [_nearest(labels.cpu().numpy(), small) for labels, _ in found],
+            [_nearest(each.labels.cpu().numpy(), small) for each in found.values()],
             np.asarray(
-                Image.fromarray((255 * found[0][1]).byte().cpu().numpy()).resize(small, Image.Resampling.BILINEAR)
+                Image.fromarray((255 * found["0"].confidence).byte().cpu().numpy()).resize(
+                    small, Image.Resampling.BILINEAR
+                )
             ),
         )
 

@@ -4,14 +4,13 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from fewmask.data.classes import Classes
-from fewmask.data.folder import Sample
+from fewmask.data.folder import Folder, Sample
 from fewmask.errors import UserError, in_command
 from fewmask.recipe.folders import target_folder
 from fewmask.report.answer import answer, in_percent
@@ -23,7 +22,6 @@ from fewmask.report.facts import cost, setting_blocks, trained
 from fewmask.report.findings import Findings, findings_of
 from fewmask.report.gallery import gallery
 from fewmask.report.looks import looks_of
-from fewmask.report.measure import Tally, tally
 from fewmask.report.page import render
 from fewmask.report.tables import (
     MATRIX,
@@ -38,9 +36,11 @@ from fewmask.report.tables import (
 from fewmask.run.atomic import part_name, write_text
 from fewmask.run.folder import RunFolder
 from fewmask.run.scores import standing_scores
+from fewmask.run.tallies import Tally, standing_tallies
 from fewmask.say import say
 from fewmask.use.evaluate import no_tick, score
 from fewmask.use.ranks import own_share
+from fewmask.use.tally import tally
 
 IMAGES = 50  # in the gallery
 _MOST_EXAMINED = 2000  # images; beyond, the doctor reads them only if asked to
@@ -80,9 +80,7 @@ def write_report(
     folder = target_folder(entries[0].recipe.data)
     splits = {"train": folder.train, "val": folder.val, "test": folder.test}
     samples = [sample for sample in splits[split] if sample.mask is not None]
-    begin = perf_counter()
-    tallies = _tallies(entries, samples, folder.classes, tick)
-    seconds = perf_counter() - begin
+    tallies = _tallies(entries, folder, split, samples, tick)
     shipped = [found[entry.model.shipped] for entry, found in zip(entries, tallies, strict=True)]
     if not shipped[0].confusion.any():
         raise UserError(f"no mask of {split} holds a labeled pixel", folder.root, "Score another split: --split test.")
@@ -94,8 +92,8 @@ def write_report(
         "split": split,
         "num_images": len(samples),
         "doctor": _findings(entries[0], doctor),
-        "scoring_ms": 1000 * seconds / len(samples) / sum(map(len, tallies)),
-        "device": str(entries[0].model.networks[entries[0].model.shipped].net.mean.device),
+        "scoring_ms": 1000 * shipped[0].seconds,
+        "device": shipped[0].device,
     }
     page = render(context | _layers(entries) | _journaled(entries) | _when())
     try:
@@ -136,16 +134,26 @@ def _layers(entries: Sequence[Entry]) -> dict[str, Any]:
 
 
 def _tallies(
-    entries: Sequence[Entry], samples: Sequence[Sample], classes: Classes, tick: Callable[[int], None]
+    entries: Sequence[Entry], folder: Folder, split: str, samples: Sequence[Sample], tick: Callable[[int], None]
 ) -> list[dict[str, Tally]]:
-    """The counts of every network of every entry; each image is read once."""
-    networks = {
+    """The counts of every network of every entry: those that its run keeps if they still stand, else counted now."""
+    found = [standing_tallies(entry.run, split, samples) if _is_of(entry, folder) else None for entry in entries]
+    lacking = {
         f"{place}/{name}": network
-        for place, entry in enumerate(entries)
+        for place, (entry, known) in enumerate(zip(entries, found, strict=True))
+        if known is None
         for name, network in entry.model.networks.items()
     }
-    found = tally(networks, samples, classes, tick)
-    return [{name: found[f"{place}/{name}"] for name in entry.model.networks} for place, entry in enumerate(entries)]
+    counted = tally(lacking, samples, folder.classes, tick) if lacking else {}
+    return [
+        {name: counted[f"{place}/{name}"] for name in entry.model.networks} if known is None else known
+        for place, (entry, known) in enumerate(zip(entries, found, strict=True))
+    ]
+
+
+def _is_of(entry: Entry, folder: Folder) -> bool:
+    """Whether the run is of the data in this folder."""
+    return Path(entry.recipe.data.root).resolve() == folder.root.resolve()
 
 
 def _scorer(

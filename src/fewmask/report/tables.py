@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fewmask.report.answer import in_percent
 from fewmask.report.bootstrap import Interval, Intervals
-from fewmask.report.measure import BINS, COUNT, RIGHT, TRUTH, Tally
+from fewmask.run.tallies import BINS, COUNT, RIGHT, TRUTH, Tally
 
 SURE = 0.9
 MATRIX = 32

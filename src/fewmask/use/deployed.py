@@ -1,7 +1,8 @@
 """A network as it is used: it takes images of any size and returns class probabilities at their size."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from fewmask.shapes import ByteImage, ByteLabel, Float32, Images, UInt8
 from fewmask.use.device import enough_memory
 
 Probabilities = Float32[Tensor, "b k h w"]
+_Read = TypeVar("_Read")
 
 _LOGITS = 2**26
 """The largest number of logits at full size at once; they take 256 MiB.
@@ -73,18 +75,13 @@ def probabilities(deployed: Deployed, image: ByteImage) -> Float32[Tensor, "k h 
         return deployed(image[None])[0]  # type: ignore[no-any-return]
 
 
-@torch.inference_mode()
-def labels_and_confidence(deployed: Deployed, image: ByteImage) -> tuple[ByteLabel, Float32[Tensor, "h w"]]:
-    """The most probable class of each pixel of an image, and its probability, on the network's device.
+class Labeled(NamedTuple):
+    """The most probable class of each pixel of an image, and its probability in [0, 1], on the network's device."""
 
-    The labels are those of `predicted_labels`.
-    """
-    with _ready(deployed):
-        logits = deployed.logits(image[None])[0]
-        return logits.argmax(dim=0).byte(), logits.softmax(dim=0).amax(dim=0)
+    labels: ByteLabel
+    confidence: Float32[Tensor, "h w"]
 
 
-@torch.inference_mode()
 def predicted_labels(
     networks: Mapping[str, Deployed], images: Iterable[ByteImage], batch: int = 8
 ) -> Iterator[dict[str, ByteLabel]]:
@@ -93,17 +90,36 @@ def predicted_labels(
     Neighbors of one size go through together, at most `batch` of them. Labels are taken from the logits, because the
     softmax would only round away their order.
     """
+    return _predicted(networks, images, batch, _labels)
+
+
+def labels_and_confidence(
+    networks: Mapping[str, Deployed], images: Iterable[ByteImage], batch: int = 8
+) -> Iterator[dict[str, Labeled]]:
+    """Yields what `predicted_labels` does, with the probability of each label."""
+    return _predicted(
+        networks, images, batch, lambda logits: Labeled(_labels(logits), logits.softmax(dim=0).amax(dim=0))
+    )
+
+
+@torch.inference_mode()
+def _predicted(
+    networks: Mapping[str, Deployed], images: Iterable[ByteImage], batch: int, read: Callable[[Tensor], _Read]
+) -> Iterator[dict[str, _Read]]:
+    """What `read` makes of the logits [k h w] of each image, by network."""
     num_classes = max(deployed.net.num_classes for deployed in networks.values())
     for group in _runs_of_equal_size(images, batch, _LOGITS // num_classes):
         together = torch.stack(group)
-        answers = {name: _labels(deployed, together) for name, deployed in networks.items()}
+        answers: dict[str, list[_Read]] = {}
+        for name, deployed in networks.items():
+            with _ready(deployed):
+                answers[name] = [read(logits) for logits in deployed.logits(together)]
         for index in range(len(group)):
-            yield {name: labels[index] for name, labels in answers.items()}
+            yield {name: found[index] for name, found in answers.items()}
 
 
-def _labels(deployed: Deployed, images: UInt8[Tensor, "b 3 h w"]) -> UInt8[Tensor, "b h w"]:
-    with _ready(deployed):
-        return deployed.logits(images).argmax(dim=1).byte()
+def _labels(logits: Float32[Tensor, "k h w"]) -> ByteLabel:
+    return logits.argmax(dim=0).byte()
 
 
 @contextmanager

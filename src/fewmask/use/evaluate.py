@@ -16,10 +16,12 @@ from fewmask.recipe import Recipe
 from fewmask.recipe.folders import target_folder
 from fewmask.run.folder import RunFolder, check_data_is_there
 from fewmask.run.scores import write_scores
+from fewmask.run.tallies import Tally, write_tallies
 from fewmask.run.validation import selected_val_score
 from fewmask.shapes import IGNORE, Confusion
 from fewmask.use.deployed import Deployed, predicted_labels
 from fewmask.use.scores import Scores, scores_of
+from fewmask.use.tally import tally
 
 Tick = Callable[[int], None]
 """A function that is called after every image with the number of all images."""
@@ -62,7 +64,8 @@ def evaluate(
     shipped = recipe.networks[0]
     check_same_classes(networks[shipped].classes, folder)
     selected = selected_val_score(run, recipe)
-    scores = {name: found.as_json() for name, found in score(networks, samples, folder.classes, tick).items()}
+    tallies = tally(networks, samples, folder.classes, tick)
+    scores = {name: found.as_json() for name, found in _scores(tallies, folder.classes).items()}
     result = {
         **scores[shipped],
         "split": split,
@@ -74,6 +77,7 @@ def evaluate(
     }
     if data is None:
         try:
+            write_tallies(run, split, samples, tallies)
             write_scores(run, split, result)
         except OSError as error:
             reason = f"the scores could not be written ({error.strerror})"
@@ -104,9 +108,12 @@ def labeled_samples(splits: Mapping[str, tuple[Sample, ...]], split: str, root: 
 def score(
     networks: Mapping[str, Deployed], samples: Sequence[Sample], classes: Classes, tick: Tick = no_tick
 ) -> dict[str, Scores]:
-    """Scores of every network over all samples; the arguments are those of `confusions`."""
-    found = confusions(networks, samples, classes, tick)
-    return {name: scores_of(confusion, classes.names) for name, confusion in found.items()}
+    """Scores of every network over all samples; the arguments are those of `tally`."""
+    return _scores(tally(networks, samples, classes, tick), classes)
+
+
+def _scores(tallies: Mapping[str, Tally], classes: Classes) -> dict[str, Scores]:
+    return {name: scores_of(torch.from_numpy(found.confusion), classes.names) for name, found in tallies.items()}
 
 
 def confusions(
