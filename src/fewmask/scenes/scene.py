@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 import yaml
+from numpy.typing import NDArray
 from PIL import Image
 
 from fewmask.errors import UserError, choices
 from fewmask.scenes.canvas import SCENE_CLASSES, Array, Canvas
 from fewmask.scenes.layout import draw_plan, furnish, place_camera
 from fewmask.scenes.light import STYLES, draw_light, expose, photograph
-from fewmask.shapes import ByteImage, ByteLabel
 
 __all__ = ["SCENE_CLASSES", "SCENE_COLORS", "STYLES", "draw_scene", "write_scenes"]
 
@@ -40,8 +39,10 @@ SCENES_PER_PROCESS = 32
 """A process takes a few seconds to start; for fewer scenes it is not worth it."""
 
 
-def draw_scene(seed: int, style: str = "day", height: int = 128, width: int = 192) -> tuple[ByteImage, ByteLabel]:
-    """The picture and the classes of scene number `seed`; the classes are the same in every style."""
+def draw_scene(
+    seed: int, style: str = "day", height: int = 128, width: int = 192
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The picture [h w 3] and the classes [h w] of scene number `seed`; the classes are the same in every style."""
     if style not in STYLES:
         raise UserError(f"scene style is {style!r}", fix=f"Choose one of {choices(style, STYLES)}.")
     plan, weather = np.random.default_rng([seed, 0]), np.random.default_rng([seed, 1])
@@ -52,8 +53,8 @@ def draw_scene(seed: int, style: str = "day", height: int = 128, width: int = 19
     radiance = expose(canvas, light, weather)
     blocks = (height, OVERSAMPLING, width, OVERSAMPLING)
     picture = photograph(_average(radiance.reshape(*blocks, 3)), light, weather)
-    image = torch.from_numpy((picture * 255 + 0.5).astype(np.uint8).transpose(2, 0, 1).copy())
-    return image, torch.from_numpy(_majority(canvas.thing.reshape(blocks), canvas.depth.reshape(blocks)))
+    image = (picture * 255 + 0.5).astype(np.uint8)
+    return image, _majority(canvas.thing.reshape(blocks), canvas.depth.reshape(blocks)).astype(np.uint8, copy=False)
 
 
 def write_scenes(
@@ -123,9 +124,9 @@ class _Job(NamedTuple):
 def _draw_and_save(job: _Job) -> None:
     image, label = draw_scene(job.seed, job.style, *job.size)
     name = f"{job.number:04d}.png"
-    _save(Image.fromarray(image.permute(1, 2, 0).numpy()), job.folder / "images" / name)
+    _save(Image.fromarray(image), job.folder / "images" / name)
     if job.has_mask:
-        mask = Image.fromarray(label.numpy())
+        mask = Image.fromarray(label)
         mask.putpalette([level for color in SCENE_COLORS for level in color])
         _save(mask, job.folder / "masks" / name)
 
