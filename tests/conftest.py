@@ -10,6 +10,11 @@ import jaxtyping
 import pytest
 import torch
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # it will need them, and under the hook Python would compile them anew
+    import kornia.augmentation  # noqa: F401
+    import lightning_fabric  # noqa: F401
+    import segmentation_models_pytorch  # noqa: F401
+
 CHECKED = ("ops", "models", "data", "augment", "methods")
 jaxtyping.install_import_hook([f"fewmask.{room}" for room in CHECKED], "lazy_checks.checked")
 
@@ -38,8 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
-    """Draws that a test does not seed itself repeat all the same."""
-    torch.manual_seed(4)
+    """Draws that a test does not seed itself repeat all the same. (`torch.manual_seed` takes a millisecond.)"""
+    torch.default_generator.manual_seed(4)
 
 
 @pytest.fixture(scope="session")

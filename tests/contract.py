@@ -17,6 +17,7 @@ from fewmask.data.batch import Batch, Labeled, Unlabeled
 from fewmask.methods import ContrastConfig, Method, Now, Pretraining, Stage, Tools
 from fewmask.models.build import NetConfig
 from fewmask.ops import groups
+from fewmask.ops.draw import seed_draws
 from fewmask.recipe import TrainingConfig
 from fewmask.shapes import IGNORE
 from fewmask.training import static
@@ -73,7 +74,7 @@ def train(method: Method, batch: Batch, num_steps: int) -> Iterator[dict[str, fl
         begin(method, stage, batch)
         steps = round(stage.share * num_steps)
         for step in range(steps):
-            torch.manual_seed(step)
+            seed_draws(step, torch.device("cpu"))
             losses = trainer.step(method.now(step, steps, stage.name), batch).losses
             yield {name: loss.item() for name, loss in losses.items()}
 

@@ -226,6 +226,7 @@ def test_progress_reaches_its_end(healthy: Path) -> None:
     assert progress.tasks[0].total == 9
 
 
+@pytest.mark.slow
 def test_other_processes_find_the_same_in_the_same_order(healthy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for index in (0, 3, 4):
         (healthy / f"train/images/{index}.png").write_bytes(b"")

@@ -39,6 +39,8 @@ if __name__ == "__main__":
         print(type(error).__name__)
 """
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:

@@ -109,9 +109,15 @@ def taken(ten_steps: Course, method_type: Any) -> list[Taken]:
 
 
 @pytest.fixture
-def method(ten_steps: Course) -> Any:
-    """Past all that a method does only at first."""
-    return copy.deepcopy(ten_steps.method)
+def trained(ten_steps: Course) -> Any:
+    """The method past all that it does only at first. Tests share it, and only look at it."""
+    return ten_steps.method
+
+
+@pytest.fixture
+def method(trained: Any) -> Any:
+    """A copy of it for one test."""
+    return copy.deepcopy(trained)
 
 
 @pytest.fixture
@@ -144,16 +150,16 @@ def test_own_settings_are_of_the_labeled_term_and_change_the_defaults(method_typ
     assert all(getattr(block, key) != getattr(method_type.Config(), key) for key in method_type.own)
 
 
-def test_stages_share_the_run(method: Any) -> None:
-    assert sum(stage.share for stage in method.stages()) == pytest.approx(1)
-    assert len({stage.name for stage in method.stages()}) == len(method.stages())
+def test_stages_share_the_run(trained: Any) -> None:
+    assert sum(stage.share for stage in trained.stages()) == pytest.approx(1)
+    assert len({stage.name for stage in trained.stages()}) == len(trained.stages())
 
 
-def test_networks_are_those_that_the_settings_name_the_shipped_one_first(method: Any) -> None:
-    networks = method.networks()
-    assert tuple(networks) == method.needs(method.config).networks
+def test_networks_are_those_that_the_settings_name_the_shipped_one_first(trained: Any) -> None:
+    networks = trained.networks()
+    assert tuple(networks) == trained.needs(trained.config).networks
     assert len({id(network) for network in networks.values()}) == len(networks)
-    assert any(network is method.student for network in networks.values())
+    assert any(network is trained.student for network in networks.values())
 
 
 def test_a_method_is_compared_with_a_baseline_that_is_one(method_type: Any) -> None:
@@ -164,19 +170,19 @@ def test_a_method_is_compared_with_a_baseline_that_is_one(method_type: Any) -> N
         assert names[method_type.baseline].baseline is None
 
 
-def test_phases_rise_and_lie_within_the_stage(method: Any) -> None:
-    for stage in method.stages():
-        found = method.phases(stage.name, 100)
+def test_phases_rise_and_lie_within_the_stage(trained: Any) -> None:
+    for stage in trained.stages():
+        found = trained.phases(stage.name, 100)
         assert found == sorted(found)
         assert all(0 <= step <= 100 for step in found)
 
 
-def test_replicated_buffers_and_alarms_name_what_there_is(method: Any, taken: list[Taken]) -> None:
-    buffers = dict(method.named_buffers())
-    assert all(name in buffers for name in method.replicated_buffers())
+def test_replicated_buffers_and_alarms_name_what_there_is(trained: Any, taken: list[Taken]) -> None:
+    buffers = dict(trained.named_buffers())
+    assert all(name in buffers for name in trained.replicated_buffers())
     curves = taken[-1].step.watch
-    for alarm in method.alarms():
-        assert curves[alarm.curve].shape == (method.tools.num_classes,)
+    for alarm in trained.alarms():
+        assert curves[alarm.curve].shape == (trained.tools.num_classes,)
         assert alarm.low < 1 < alarm.high
         for sentence in (alarm.below, alarm.above):
             assert "car" in sentence.format(name="car", value=2.0)
@@ -203,11 +209,11 @@ def test_losses_are_finite_at_every_step(ten_steps: Course) -> None:
         assert all(map(math.isfinite, losses.values())), losses
 
 
-def test_what_is_watched_is_finite_and_a_scalar_or_one_value_per_class(method: Any, taken: list[Taken]) -> None:
+def test_what_is_watched_is_finite_and_a_scalar_or_one_value_per_class(trained: Any, taken: list[Taken]) -> None:
     for step, _ in taken:
         for name, value in step.watch.items():
             assert value.isfinite().all(), name
-            assert value.shape in ((), (method.tools.num_classes,)), name
+            assert value.shape in ((), (trained.tools.num_classes,)), name
             assert not value.requires_grad, name
 
 
@@ -217,20 +223,20 @@ def test_every_loss_term_reaches_a_weight_on_its_own(taken: list[Taken]) -> None
             assert any(gradient is not None and gradient.any() for gradient in of_parameters.values()), loss
 
 
-def test_every_parameter_gets_a_finite_gradient_once_the_method_has_settled(method: Any, taken: list[Taken]) -> None:
+def test_every_parameter_gets_a_finite_gradient_once_the_method_has_settled(trained: Any, taken: list[Taken]) -> None:
     pairs = [pair for _, found in taken for of_loss in found.values() for pair in of_loss.items()]
     reached = [(name, gradient) for name, gradient in pairs if gradient is not None]
     assert all(gradient.isfinite().all() for _, gradient in reached)
     assert {name for name, _ in reached} == {
-        name for name, parameter in method.named_parameters() if parameter.requires_grad
+        name for name, parameter in trained.named_parameters() if parameter.requires_grad
     }
 
 
-def test_parameter_groups_hold_what_trains_once_and_nothing_of_the_teacher(method: Any) -> None:
-    grouped = [id(parameter) for group in method.parameter_groups() for parameter in group.parameters]
+def test_parameter_groups_hold_what_trains_once_and_nothing_of_the_teacher(trained: Any) -> None:
+    grouped = [id(parameter) for group in trained.parameter_groups() for parameter in group.parameters]
     assert len(grouped) == len(set(grouped))
-    assert set(grouped) == {id(parameter) for parameter in method.parameters() if parameter.requires_grad}
-    for teacher in teachers(method):
+    assert set(grouped) == {id(parameter) for parameter in trained.parameters() if parameter.requires_grad}
+    for teacher in teachers(trained):
         assert not set(grouped) & {id(parameter) for parameter in teacher.parameters()}
 
 
@@ -280,8 +286,8 @@ def test_a_state_dict_carries_everything_on(method: Any, method_type: Any, tiny_
     )
 
 
-def test_no_tensor_is_kept_under_two_names(method: Any) -> None:
-    tensors = method.state_dict(keep_vars=True)
+def test_no_tensor_is_kept_under_two_names(trained: Any) -> None:
+    tensors = trained.state_dict(keep_vars=True)
     assert len({id(tensor) for tensor in tensors.values()}) == len(tensors)
 
 

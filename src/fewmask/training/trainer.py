@@ -15,7 +15,7 @@ from fewmask.data.batch import Batch, Unlabeled
 from fewmask.data.pool import PicturePool
 from fewmask.methods import Method, Now, Stage, Step
 from fewmask.models.ranks import average_over_ranks, norm_statistics
-from fewmask.ops.draw import Purpose, seed_at
+from fewmask.ops.draw import Purpose, seed_at, seed_draws
 from fewmask.recipe import TrainingConfig
 from fewmask.run.checkpoint import Position
 from fewmask.training.batches import reading
@@ -169,7 +169,7 @@ class Trainer:
                 read = [next(batches).to(self.fabric.device) for _ in range(self.training.accumulate)]
                 self.waited = time.perf_counter() - before
                 place = (self.training.seed, self.position.stage, step, self.fabric.global_rank)
-                torch.manual_seed(seed_at(Purpose.STEP, *place))
+                seed_draws(seed_at(Purpose.STEP, *place), self.fabric.device)
                 self.rate = set_rates(self.optimizers, stage.rate * (1 - step / steps) ** self.training.poly_power)
                 now = self.method.now(step, steps, stage.name)
                 result = self.take(now, *read)

@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from fewmask.data.batch import Batch, Unlabeled
 from fewmask.data.loader import Draws, StepBatches
 from fewmask.data.pool import PicturePool
-from fewmask.ops.draw import Purpose, seed_at
+from fewmask.ops.draw import Purpose, seed_at, seed_draws
 from fewmask.recipe import Recipe
 from fewmask.training.build import new_method
 from fewmask.training.capture import WARM_UP, CapturedSteps, can_capture
@@ -77,7 +77,7 @@ def _try_stage(trainer: Trainer, data: TrainingData, index: int, steps: int, eac
     starts = sorted({0, *(start for start in method.phases(stage.name, steps) if start < steps)})
     for phase, start in enumerate(starts):
         for _ in range(each + (_EAGER - 1 if index == phase == 0 else 0)):
-            torch.manual_seed(seed_at(Purpose.STEP, training.seed, index, start, 0))
+            seed_draws(seed_at(Purpose.STEP, training.seed, index, start, 0), trainer.fabric.device)
             set_rates(trainer.optimizers, stage.rate)
             trainer.take(method.now(start, steps, stage.name), *read)
 
