@@ -331,6 +331,7 @@ def test_masks_of_other_classes_in_a_public_dataset_are_to_be_got_again(cityscap
     assert error.fix.startswith("Unpack leftImg8bit_trainvaltest.zip")
 
 
+@pytest.mark.slow
 def test_a_public_dataset_trains(cityscapes: Path) -> None:
     settings: dict[str, Any] = {f"net.{key}": value for key, value in NET.items()}
     settings |= {f"training.{key}": value for key, value in TRAINING.items()} | {"training.steps": 2}

@@ -228,6 +228,7 @@ def shares_of_rare(store: MemoryStore, balance: Balance | None) -> tuple[float, 
     return is_last.double().mean().item(), has_rare.double().mean().item()
 
 
+@pytest.mark.slow
 def test_balanced_crops_are_drawn_for_every_class_that_has_labels_alike(rare: MemoryStore) -> None:
     """By class: the rare one in half of the crops, and its image also in an eighth of the others."""
     assert shares_of_rare(rare, None)[0] == 1 / 8

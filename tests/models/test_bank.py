@@ -65,6 +65,7 @@ def held(bank: ClassBank, label: int) -> list[float]:
     return sorted(bank.rows[label, : bank.filled[label], 0].tolist())
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(pushes=st.lists(PUSH, min_size=1, max_size=8), first_ranked_stay=st.booleans())
 def test_many_pushes_equal_a_queue_per_class(

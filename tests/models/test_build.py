@@ -37,11 +37,13 @@ def test_the_nearest_encoders_are_named_once() -> None:
     assert len(set(nearest)) == len(nearest)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_every_architecture_takes_any_size_and_trains_all_its_weights(arch: str) -> None:
     assert_trains_at_any_size(random_net(arch, "test_vit" if arch == "dpt" else "test_resnet"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arch", "encoder", "options"),
     [
@@ -73,6 +75,7 @@ def test_options_reach_the_architecture_and_timm() -> None:
     assert type(net.network.encoder.model.conv_stem) is timm.layers.Conv2dSame
 
 
+@pytest.mark.slow
 def test_normalization_is_that_of_timms_weights_unless_given() -> None:
     assert random_net("dpt", "test_vit").mean.flatten().tolist() == pytest.approx([0.5] * 3)
     assert random_net("fpn", "resnet18").mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])

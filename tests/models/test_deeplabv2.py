@@ -16,6 +16,7 @@ def random_net(encoder: str, **settings: Any) -> SegNet:
     return build_net(NetConfig(arch="deeplabv2", encoder=encoder, weights="none", **settings), num_classes=19)
 
 
+@pytest.mark.slow
 def test_one_image_costs_what_the_paper_says_within_two_percent() -> None:
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         logits, features = random_net("resnet101").eval()(torch.empty(1, 3, 512, 512))
@@ -24,6 +25,7 @@ def test_one_image_costs_what_the_paper_says_within_two_percent() -> None:
     assert counter.get_total_flops() / 1e9 == pytest.approx(372.04, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arch", "dim", "cell"), [("deeplabv2", 2048, 8), ("deeplabv3plus_full", 256, 4)])
 def test_logits_of_a_crop_of_321_lie_where_their_cells_look(arch: str, dim: int, cell: int) -> None:
     cells = 320 // cell + 1

@@ -100,6 +100,7 @@ def test_clean_and_perturbed_maps_pass_the_decoder_as_one_batch(net: SegNet) -> 
         torch.testing.assert_close(both[3:], net.decode(perturbed), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_tokens_of_a_vision_transformer_travel_beside_the_maps() -> None:
     torch.manual_seed(0)
     net = build_net(NetConfig(arch="dpt", encoder="test_vit", weights="none"), num_classes=5).eval()

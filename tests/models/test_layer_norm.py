@@ -32,6 +32,7 @@ def test_float64_stays() -> None:
     assert layer(torch.randn(3, 8, dtype=torch.float64)).dtype == torch.float64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arch", "encoder"), [("segformer", "mit_b0"), ("upernet", "convnext_atto")])
 def test_networks_are_built_with_them(arch: str, encoder: str) -> None:
     net = build_net(NetConfig(arch=arch, encoder=encoder, weights="none"), 3).eval()

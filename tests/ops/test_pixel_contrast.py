@@ -161,6 +161,7 @@ def test_value_and_gradients_equal_the_double_sum(
     check_against_the_literal(loss, labels, None, partners, temperature, size, seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "batch"])
 @given(labels=maps, distorted_labels=st.lists(pixels, min_size=3, max_size=3), seed=st.integers(0, 1000))
 def test_the_copies_may_have_labels_of_their_own(
@@ -240,6 +241,7 @@ def test_bfloat16_is_rounded_once_and_then_computed_in_float32(loss: str) -> Non
         assert value == blockwise(loss, *exact)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_matrix_of_all_pairs_is_never_there(loss: str) -> None:
     labels = torch.randint(0, 20, (1, 65, 65))
