@@ -8,12 +8,13 @@ import yaml
 
 from fewmask.study.statistics import t_quantile
 from pages.rows import BENCHMARKS, Rows, Values, by_draw, gain_over, load, mean, measurements, select
-from pages.text import draws_table, score, signed, table
+from pages.text import DATA_SETS, draws_table, score, signed, table
 
 RECIPES = BENCHMARKS.parent / "recipes" / "ablations"
 PSEUDO = ("pseudo", "pseudo_entropy", "pseudo_contrast", "all")
 WITHOUT_PSEUDO = ("supervised", "entropy", "contrast", "entropy_contrast")
 EARLIER = ("4096", "256 in 4 clusters")
+CURVES = ("gradient", "near", "far", "concentration", "attended")
 
 
 def values() -> Values:
@@ -50,8 +51,23 @@ def values() -> Values:
         "contrast_adds": signed(gain_over(losses["all"], losses["pseudo_entropy"], "test")),
         "contrast_alone": signed(gain_over(losses["contrast"], losses["supervised"], "test")),
         "pseudo_gain": signed(gain_over(losses["pseudo"], losses["supervised"], "test")),
+        "contrast": _contrast(rows),
         **_chance(rows, first),
     }
+
+
+def _contrast(rows: Rows) -> str:
+    """A table for each data set: scores of each way to make the contrast count, and what the contrast did."""
+    curves = {(each["data"], each["row"]): each for each in measurements("contrast_curves")}
+    tables = []
+    for data, title in DATA_SETS.items():
+        settings = _study(select(rows, data=data), "contrast")
+        if settings:
+            columns = {
+                name: {row: curves[data, row][name] for row in settings if (data, row) in curves} for name in CURVES
+            }
+            tables.append(f"### {title}\n\n" + draws_table(settings, "no contrast", columns))
+    return "\n\n".join(tables)
 
 
 def _study(rows: Rows, name: str) -> dict[str, Rows]:

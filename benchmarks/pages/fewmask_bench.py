@@ -9,7 +9,7 @@ from fewmask.study.compare.summary import Line, summarize
 from fewmask.study.compare.tables import markdown, titled_tables
 from pages import rows as results
 from pages.rows import Values, load
-from pages.text import signed
+from pages.text import DATA_SETS, signed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,7 +18,6 @@ STUDY, BASELINE, SCORED = "fewmask_bench", "supervised", "test"
 SEARCH, CONFIRM = "search", "confirm"
 """The studies at half of the usual resolution: draws by which a default is looked for, and draws that test it."""
 NO_ROWS = "No rows stand yet."
-_NAMES = {"camvid": "CamVid", "idd_lite": "IDD-Lite", "neu_seg": "NEU-Seg"}
 
 
 class Compared(NamedTuple):
@@ -36,11 +35,11 @@ class Compared(NamedTuple):
         """The pictures by their kind."""
         return {"labels": over_labels(self.lines, BASELINE, SCORED), "gains": gains(self.lines, SCORED)}
 
-    def section(self, *, pictures: bool = True) -> str:
-        """The tables under a heading, and the pictures."""
+    def section(self, *, pictures: bool = True, level: int = 2) -> str:
+        """The tables under a heading of this level, and the pictures."""
         key = self.key
         budget = "" if key.budget == "steps" else f", an equal number of {key.budget}"
-        title = f"## {_NAMES.get(key.data, key.data)}, {key.network}, {key.baseline_steps} steps{budget}"
+        title = f"{'#' * level} {DATA_SETS.get(key.data, key.data)}, {key.network}, {key.baseline_steps} steps{budget}"
         drawn = [f"![{kind}](../{self.picture(kind)})" for kind in ("labels", "gains")] if pictures else []
         tables = [f"{title}.\n\n{markdown(cells)}" for title, cells in titled_tables(self.lines, SCORED)]
         return "\n\n".join([title, *drawn, *tables])
@@ -50,7 +49,8 @@ def values() -> Values:
     texts = {"comparisons": "\n\n".join(compared.section() for compared in comparisons()) or NO_ROWS}
     for study in (SEARCH, CONFIRM):
         found = comparisons(study)
-        texts[study] = "\n\n".join(compared.section(pictures=False) for compared in found) or NO_ROWS
+        level = 2 if study == SEARCH else 3
+        texts[study] = "\n\n".join(compared.section(pictures=False, level=level) for compared in found) or NO_ROWS
         for compared in found:
             texts |= {f"{study}_{compared.key.data}_{name}": text for name, text in _gains(compared.lines).items()}
     return texts

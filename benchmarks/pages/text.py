@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from fewmask.study.statistics import Estimate
 from pages.rows import Rows, by_draw, gain_over, has, mean
 
+DATA_SETS = {"camvid": "CamVid", "idd_lite": "IDD-Lite", "neu_seg": "NEU-Seg"}
+"""What pages call the data sets."""
+
 
 def signed(value: Estimate) -> str:
     """`+0.9 (+0.6 to +1.3)`: the mean and its 95 % interval; of a single draw, the difference alone."""

@@ -36,7 +36,7 @@ def train(
     Args:
         source: a dataset folder, or a recipe .yaml file.
         out: the run folder to make; the folder must not hold a run.
-        method: a name such as `supervised`; a wrong name lists them all. None: the recipe's method, or class_bank.
+        method: a name such as `supervised`; a wrong name lists them all. None: the recipe's, or the default.
         labels: which masks to use: `1/30`, a count, or a file of names. None: the recipe's choice, or every mask.
         pretrain: `label_contrast` puts a stage of it before the method; the number of steps in all stays the same.
         settings: any setting of the recipe by its path or in its block: `{"training.steps": 2000}`, or

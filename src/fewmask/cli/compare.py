@@ -20,11 +20,15 @@ def compare(
     seeds: Annotated[int, typer.Option(min=1, help="How many draws of the masks, each with a seed of its own.")] = 3,
     first_seed: Annotated[int, typer.Option(min=0, help="The seed of the first draw.")] = 0,
     budget: Annotated[
-        str, typer.Option(help="What all have as much of as the baseline: steps, forwards or minutes.")
+        str, typer.Option(help="What is equal for all runs: steps, forwards (passes with gradient) or minutes.")
     ] = "steps",
     arm: Annotated[
         str, typer.Option(help="harness: the same settings for all; own: those of each paper; or both.")
     ] = "harness",
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Network, crops and steps: small, base or large. Default for a folder: small on a CPU."),
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="How many runs go side by side.")] = 1,
     devices: Annotated[str, typer.Option(help="What these run on in turn: numbers of GPUs, cpu or mps.")] = "",
     cluster: Annotated[str | None, typer.Option(help="Send the runs to a cluster: slurm, or local to try it.")] = None,
@@ -57,6 +61,8 @@ def compare(
         parse_settings(settings or []),
         arms=arms[arm],
         budget=budgets[budget],
+        preset="base" if preset is None and cluster is not None else preset,
+        console=screen,
     )
     try:
         done = compare(study, StudyFolder(out), launcher, screen)

@@ -13,7 +13,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the scenes, the two runs, picture and report.")] = Path("demo"),
     steps: Annotated[int | None, typer.Option(min=1, help="Training steps of each method.")] = None,
 ) -> None:
-    """Draw streets; train with 8 masks of the day and 200 photos from dusk to night, and with the masks alone."""
+    """Draw streets; train on 8 masks of the day alone, and with 200 photos from dusk to night too; compare."""
     from fewmask.report import write_report
     from fewmask.study.demo import METHODS, run_demo
     from fewmask.training.stopping import Interrupted

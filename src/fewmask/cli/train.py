@@ -15,14 +15,18 @@ def train(
         Path | None, typer.Argument(metavar="DATA|RECIPE", help="A dataset folder, or a recipe file.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder to make; it must not hold a run.")] = None,
-    method: Annotated[str | None, typer.Option(help="The method to train with; a wrong name lists them.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="The method; a wrong name lists them, and the first line says which was taken.")
+    ] = None,
     pretrain: Annotated[str | None, typer.Option(help="The pre-training before the method: label_contrast.")] = None,
     labels: Annotated[str | None, typer.Option(help="Which masks to use: 1/30, a count, or a file of names.")] = None,
     split_seed: Annotated[int | None, typer.Option(help="The seed of the random draw of masks.")] = None,
     precision: Annotated[str | None, typer.Option(help="The precision: auto, 32, bf16 or 16.")] = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="Network, crops and steps: small, base or large. A folder without a GPU has small."),
+        typer.Option(
+            help="Network, crops and steps: small, base or large. Default for a folder: small on a CPU, else base."
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,

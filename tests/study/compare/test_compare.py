@@ -14,10 +14,13 @@ from safetensors.torch import load_file
 from comparing import Finished, Here, compared, planned
 from fewmask.errors import UserError
 from fewmask.run.folder import RunFolder
+from fewmask.study import compare as study_compare
+from fewmask.study.compare import Comparison, Study
 from fewmask.study.compare.folder import JobFolder, StudyFolder
 from fewmask.study.compare.launchers import Cluster, Processes
 from fewmask.study.compare.plan import rows_of
 from fewmask.study.results import ResultTable
+from fewmask.training import preset as preset_module
 from fewmask.training.start import train_recipe
 from toy import Child, assert_mistake, command, write_recipe
 
@@ -245,3 +248,23 @@ def test_a_folder_has_a_list_for_every_seed(tmp_path: Path, dataset: Path) -> No
     assert len(rows_of(study)) == 2
     with pytest.raises(UserError, match="there is no list for seed 1"):
         planned(tmp_path, dataset, ["cutmix"], labels=[str(lists)], seeds=range(2))
+
+
+@pytest.mark.parametrize(
+    ("words", "encoder"),
+    [((), "mobilenetv2_100"), (("--preset", "base"), "resnet50"), (("--cluster", "local"), "resnet50")],
+)
+def test_a_folder_without_a_gpu_is_compared_with_the_small_preset_unless_a_cluster_has_one(
+    words: tuple[str, ...], encoder: str, tmp_path: Path, dataset: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("submitit")
+    asked: list[Study] = []
+
+    def noted(study: Study, *others: Any) -> Comparison:
+        asked.append(study)
+        return Comparison([], {})
+
+    monkeypatch.setattr(study_compare, "compare", noted)
+    monkeypatch.setattr(preset_module, "choose_device", lambda wanted, where: "cpu")
+    command(capsys, "compare", dataset, "--methods", "cutmix", "--labels", "2", "--out", tmp_path / "study", *words)
+    assert asked[0].baseline.net.encoder == encoder

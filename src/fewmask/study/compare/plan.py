@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
+from rich.console import Console
+
 from fewmask.data.partition import FORMS
 from fewmask.errors import UserError, choices
 from fewmask.methods import DEFAULT, METHODS, Method
@@ -15,6 +17,7 @@ from fewmask.study.compare.label_sets import ALL, LabelSet, data_settings, label
 from fewmask.study.key import Run, run_of
 from fewmask.training.check_data import check_scored
 from fewmask.training.device import num_processes
+from fewmask.training.preset import recipe_to_train
 
 Budget = Literal["steps", "forwards", "minutes"]
 """What every run has as much of as the baseline of `training.steps` steps: steps, passes with gradient of an image
@@ -116,6 +119,8 @@ def plan_study(
     budget: Budget = BUDGETS[0],
     name: str = "compare",
     data: str = "",
+    preset: str | None = "",
+    console: Console | None = None,
 ) -> Study:
     """Checks what is asked for, before anything is trained.
 
@@ -129,6 +134,8 @@ def plan_study(
         budget: what all runs have as much of as the baseline.
         name: the name of the study in its rows.
         data: the name of the data set in its rows; empty: that of its folder.
+        preset: a preset for what nothing else states; empty: none; None: the one that `recipe_to_train` takes.
+        console: where to say which preset was taken.
 
     Raises:
         UserError: a method, a set of masks or a setting that does not exist, or no masks to score on.
@@ -140,7 +147,8 @@ def plan_study(
     changes = {path: value for path, value in settings.items() if path.startswith("method.")}
     check_known([baseline, *compared], changes)
     common = {path: value for path, value in settings.items() if path not in changes}
-    recipe = recipe_for(source, {"training.feature_picture": False} | common | {"method": baseline.name})
+    fixed = {"training.feature_picture": False} | common | {"method": baseline.name}
+    recipe = recipe_for(source, fixed) if preset == "" else recipe_to_train(source, fixed, preset, console)
     if recipe.training.select != "last":
         fix = "Leave training.select out: a method that is scored more often would gain by it."
         raise UserError("a comparison takes the last step of every run", "training.select", fix)
