@@ -16,6 +16,7 @@ from pathlib import Path
 
 from fewmask.run.folder import RunFolder
 from fewmask.run.metrics import Metrics, read_metrics
+from fewmask.study.key import run_of
 from table import ROOT, Table
 
 CURVES = {
@@ -32,12 +33,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+")
     args = parser.parse_args()
-    table = Table(ROOT / "benchmarks" / "contrast_curves.csv", ("data", "row", "draw"))
+    table = Table(ROOT / "benchmarks" / "contrast_curves.csv", ("data", "row", "draw", "steps", "network"))
     for path in args.runs:
         run, named = RunFolder(path), _NAMED.match(path.name)
         if named is None or not run.is_finished:
             continue
-        key = {"data": run.recipe().data.root.name, "row": named["row"].replace("_", " "), "draw": named["draw"]}
+        made = run_of(run.recipe(), "contrast", run.recipe().data.root.name)
+        key = {"data": made.data, "row": named["row"].replace("_", " "), "draw": named["draw"]}
+        key |= {"steps": made.steps, "network": made.network}
         if not table.holds(**key):
             metrics = read_metrics(run)
             table.append(key | {name: _mean(metrics, curve) for name, curve in CURVES.items()})

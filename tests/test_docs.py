@@ -60,6 +60,16 @@ def test_every_term_of_the_documented_method_reaches_a_weight(documented: Any, t
             assert any(found is not None and found.any() for found in gradients(method, loss).values()), name
 
 
+def test_a_collapse_of_the_documented_methods_pseudo_labels_raises_its_alarm(documented: Any, tiny_net: Any) -> None:
+    batch = toy_batch(documented)
+    method = settled(build(documented, tiny_net), batch)
+    (alarm,) = method.alarms()
+    method.frequency.pseudo.zero_()
+    with torch.no_grad():
+        method.net.network.segmentation_head[0].bias[1] += 1000
+    assert method.step(batch, last_steps(method)[-1]).watch[alarm.curve].argmax() == 1
+
+
 def test_a_step_of_the_documented_method_never_waits_for_the_device(documented: Any, tiny_net: Any) -> None:
     batch = toy_batch(documented)
     method = settled(build(documented, tiny_net), batch)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 STUDY, BASELINE, SCORED = "fewmask_bench", "supervised", "test"
 SEARCH, CONFIRM = "search", "confirm"
 """The studies at half of the usual resolution: draws by which a default is looked for, and draws that test it."""
+FEW, ENCODER = "12", "tf_efficientnet_lite0"
+"""Which of their runs the page for users has gains of."""
 NO_ROWS = "No rows stand yet."
 
 
@@ -52,7 +54,9 @@ def values() -> Values:
         level = 2 if study == SEARCH else 3
         texts[study] = "\n\n".join(compared.section(pictures=False, level=level) for compared in found) or NO_ROWS
         for compared in found:
-            texts |= {f"{study}_{compared.key.data}_{name}": text for name, text in _gains(compared.lines).items()}
+            few = [line for line in compared.lines if line.labels == FEW]
+            if compared.key.network.endswith(ENCODER):
+                texts |= {f"{study}_{compared.key.data}_{name}": text for name, text in _gains(few).items()}
     return texts
 
 

@@ -74,8 +74,8 @@ def test_the_term_equals_a_plain_twin_that_mixes_soft_maps(make: Any, batch: Any
     confidence, labels = released_mix(mask, soft).max(dim=1)
     share = (confidence[exists] >= threshold).float().mean().item()
     each = F.cross_entropy(method.student(released_mix(mask, images)).logits, labels, reduction="none")
-    assert found["confidence"] == pytest.approx(share, abs=0.005)
-    assert found["pseudo"] == pytest.approx(0.5 * found["confidence"] * each[exists].mean().item(), rel=1e-3)
+    assert found["sure"] == pytest.approx(share, abs=0.005)
+    assert found["pseudo"] == pytest.approx(0.5 * found["sure"] * each[exists].mean().item(), rel=1e-3)
 
 
 def test_pasted_pixels_carry_the_labels_of_their_image_and_the_rest_its_own(make: Any, batch: Any) -> None:
@@ -111,10 +111,10 @@ def test_color_changes_the_images_and_nothing_of_their_labels(make: Any, batch: 
 def test_the_share_of_sure_pixels_scales_the_term(make: Any, batch: Any) -> None:
     middle = teacher_maps(make(), batch.unlabeled.images).amax(dim=1).median().item()
     whole, part, none = (step(make(confidence_threshold=threshold), batch) for threshold in (0.0, middle, 1.0))
-    assert whole["confidence"] == 1
-    assert 0 < part["confidence"] < 1
-    assert part["pseudo"] == pytest.approx(part["confidence"] * whole["pseudo"], rel=1e-5)
-    assert none["pseudo"] == none["confidence"] == 0
+    assert whole["sure"] == 1
+    assert 0 < part["sure"] < 1
+    assert part["pseudo"] == pytest.approx(part["sure"] * whole["pseudo"], rel=1e-5)
+    assert none["pseudo"] == none["sure"] == 0
 
 
 def test_class_weights_are_for_the_labeled_term_alone(make: Any, batch: Any) -> None:

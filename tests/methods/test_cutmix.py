@@ -77,8 +77,8 @@ def test_the_term_equals_a_plain_twin(make: Any, batch: Any, mask: Any) -> None:
     share = (wanted.amax(dim=1) >= threshold).float().mean().item()
     distances = ((predicted - wanted) ** 2).sum(dim=1)
     assert 0.1 < share < 0.9
-    assert found["confidence"] == pytest.approx(share, abs=0.005)
-    expected = 0.5 * found["confidence"] * (distances[counted].sum() / counted.numel()).item()
+    assert found["sure"] == pytest.approx(share, abs=0.005)
+    expected = 0.5 * found["sure"] * (distances[counted].sum() / counted.numel()).item()
     assert found["consistency"] == pytest.approx(expected, rel=1e-3)
 
 
@@ -113,10 +113,10 @@ def test_cutmix_shows_half_of_the_neighbor_and_counts_where_either_is_an_image(m
 def test_the_share_of_sure_pixels_scales_the_term(make: Any, batch: Any, mask: Any) -> None:
     middle = teacher_logits(make(), batch.unlabeled.images).softmax(dim=1).amax(dim=1).median().item()
     whole, part, none = (step(make(mask=mask, confidence_threshold=each), batch) for each in (0.0, middle, 1.0))
-    assert whole["confidence"] == 1
-    assert 0 < part["confidence"] < 1
-    assert part["consistency"] == pytest.approx(part["confidence"] * whole["consistency"], rel=1e-5)
-    assert none["consistency"] == none["confidence"] == 0
+    assert whole["sure"] == 1
+    assert 0 < part["sure"] < 1
+    assert part["consistency"] == pytest.approx(part["sure"] * whole["consistency"], rel=1e-5)
+    assert none["consistency"] == none["sure"] == 0
 
 
 def test_cutout_holds_what_the_contract_asks_of_the_default(make: Any, batch: Any) -> None:

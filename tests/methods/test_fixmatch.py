@@ -33,4 +33,4 @@ def test_both_terms_equal_plain_loops(tiny_net: NetConfig) -> None:
     expected = plain_cross_entropy(method.net(strong.images).logits, strong.labels, strong.confidence, threshold)
     assert losses["pseudo"].item() == pytest.approx(expected / 2, rel=1e-4)
     assert losses["sup"].item() == pytest.approx(plain_cross_entropy(both[:2], batch.labeled.labels) / 2, rel=1e-4)
-    assert 0.1 < watch["confidence"] < 0.9
+    assert 0.1 < watch["sure"] < 0.9

@@ -11,6 +11,7 @@ from contract import OFF, SETTLED, build, critics, gradients, toy_batch
 from fewmask.methods import S4GAN
 from fewmask.models.build import NetConfig
 from fewmask.shapes import IGNORE
+from fewmask.use.export.core import Core
 
 
 @pytest.fixture
@@ -149,6 +150,9 @@ def test_a_class_that_the_classifier_does_not_see_is_no_prediction_but_class_0(t
     assert torch.equal(logits[:, [0, 1, 3]], plain[:, [0, 1, 3]])
     assert not logits.softmax(dim=1)[:, 2].any()
     assert trained.softmax(dim=1)[:, 2].all()
+    cells = method.net.cells(images)  # as prediction reads them, and as an exported file computes them
+    torch.testing.assert_close(method.net.at_size(cells, (32, 48)), logits)
+    torch.testing.assert_close(Core(method.net)(method.net.prepared(images)), cells)
 
 
 def test_with_mlmt_every_parameter_learns_and_only_the_gate_follows(tiny_net: NetConfig, batch: Any) -> None:

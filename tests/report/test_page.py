@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ import fewmask
 from fewmask.data.classes import Classes
 from fewmask.report import report, write_report
 from fewmask.report.answer import signed
+from fewmask.report.entries import Entry
 from fewmask.report.facts import setting_blocks
 from fewmask.report.gallery import chosen_ranks
 from fewmask.report.pictures import Seen, layers
@@ -76,6 +79,20 @@ def test_what_evaluate_has_counted_is_not_counted_anew_and_gives_the_same_page(
         for file in run.rglob("tally_val.npz"):
             file.unlink()
     assert pages[0] == pages[1]
+
+
+@pytest.mark.parametrize(
+    ("networks", "maker"),
+    [
+        (("student",), "student"),
+        (("student", "teacher"), "teacher"),
+        (("teacher", "student"), "teacher"),
+        (("left", "right"), "right"),
+    ],
+)
+def test_pseudo_labels_are_those_of_the_teacher_also_where_it_predicts(networks: tuple[str, ...], maker: str) -> None:
+    model: Any = SimpleNamespace(networks=dict.fromkeys(networks), shipped=networks[0])
+    assert Entry("", model).teacher == maker
 
 
 def test_of_several_runs_of_one_recipe_the_page_gives_the_mean_and_its_interval_over_the_runs(

@@ -30,7 +30,7 @@ def compare(
         typer.Option(help="Network, crops and steps: small, base or large. Default for a folder: small on a CPU."),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="How many runs go side by side.")] = 1,
-    devices: Annotated[str, typer.Option(help="What these run on in turn: numbers of GPUs, cpu or mps.")] = "",
+    devices: Annotated[str, typer.Option(help="What these run on in turn: numbers of GPUs, or cpu.")] = "",
     cluster: Annotated[str | None, typer.Option(help="Send the runs to a cluster: slurm, or local to try it.")] = None,
     cluster_settings: Annotated[
         list[str] | None,

@@ -14,7 +14,9 @@ from fewmask.say import say
 
 
 def settings(
-    method: Annotated[str | None, typer.Argument(help="The method whose settings are listed; a wrong name lists all methods.")] = None,
+    method: Annotated[
+        str | None, typer.Argument(help="The method whose settings are listed; a wrong name lists all methods.")
+    ] = None,
 ) -> None:
     """List every setting of a recipe with its default, in the form for --set, and its purpose."""
     # `make tables` writes this file from the recipe and the methods: importing them takes several seconds.

@@ -77,7 +77,7 @@ class ClassMix(MeanTeacher):
         pseudo = cross_entropy(self.net(mixed.images).logits, mixed.labels)
         return Step(
             {"sup": sup, "pseudo": self.config.pseudo_weight * confident * pseudo},
-            {"confidence": confident, EXCESS: excess_of(mixed.labels, self.frequency)},
+            {"sure": confident, EXCESS: excess_of(mixed.labels, self.frequency)},
         )
 
     @torch.no_grad()

@@ -134,7 +134,7 @@ class CorrMatch(Supervised):
             "correlation": config.correlation_weight / 4 * (of_strong + of_weak),
         }
         watch = {
-            "confidence": sure_weak.sum() / weak.valid.sum().clamp(min=1),
+            "sure": sure_weak.sum() / weak.valid.sum().clamp(min=1),
             "threshold": self.threshold.clone(),
             "propagated": (counted & ~sure_strong).sum() / strong.valid.sum().clamp(min=1),
             EXCESS: excess_of(weak.labels, self.frequency),

@@ -80,7 +80,7 @@ class CutMix(MeanTeacher):
         pseudo_labels = cut.probabilities.argmax(dim=1).masked_fill(~cut.counts, IGNORE)
         return Step(
             {"sup": sup, "consistency": self.config.consistency_weight * confident * consistency},
-            {"confidence": confident, EXCESS: excess_of(pseudo_labels, self.frequency)},
+            {"sure": confident, EXCESS: excess_of(pseudo_labels, self.frequency)},
         )
 
     @torch.no_grad()

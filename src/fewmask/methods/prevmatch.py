@@ -78,6 +78,9 @@ class PrevMatch(Thresholded):
     def alarms(self) -> list[Alarm]:
         return [collapse_alarm()]
 
+    def replicated_buffers(self) -> list[str]:
+        return ["past.rows"]
+
     def phases(self, stage: str, steps: int) -> list[int]:
         """The step from which there is a past state."""
         return [-(-steps // self.config.num_kept)]

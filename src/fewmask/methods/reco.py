@@ -129,7 +129,7 @@ class ReCo(MeanTeacher):
         }
         if config.contrast_weight > 0:
             losses["contrast"] = config.contrast_weight * self._contrast(labeled_output, strong_output, labeled, strong)
-        return Step(losses, {"confidence": sure.mean(), EXCESS: excess_of(strong.labels, self.frequency)})
+        return Step(losses, {"sure": sure.mean(), EXCESS: excess_of(strong.labels, self.frequency)})
 
     @torch.no_grad()
     def _strong(self, unlabeled: Unlabeled) -> View:

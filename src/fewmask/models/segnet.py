@@ -87,10 +87,15 @@ class SegNet(nn.Module):
     def forward(self, images: Images) -> SegOutput:
         height, width = images.shape[-2:]
         features = self.features(images)
-        logits = self.classify(features, (height, width))
-        if self.gate is not None and not self.training:
-            logits = self.gate(self.prepared(images), logits)
-        return SegOutput(logits, features)
+        return SegOutput(self._gated(images, self.classify(features, (height, width))), features)
+
+    def cells(self, images: Images) -> Float[Tensor, "b k hs ws"]:
+        """The logits on the grid of the features; `at_size` of them are the logits of `forward`."""
+        return self._gated(images, self.classify_cells(self.features(images)))
+
+    def _gated(self, images: Images, logits: Float[Tensor, "b k hs ws"]) -> Float[Tensor, "b k hs ws"]:
+        """What the gate lets pass of logits on any grid."""
+        return logits if self.gate is None or self.training else self.gate(self.prepared(images), logits)
 
     def features(self, images: Images) -> Features:
         """The features that the classification layer reads, of the padded images."""

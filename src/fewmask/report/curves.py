@@ -46,6 +46,7 @@ _KNOWN = {
     "attention_near": Watched("Attention, near", "the mean attention of pixels near to their class's rows."),
     "attention_far": Watched("Attention, far", "the mean attention of pixels far from their class's rows."),
     "confidence": Watched("Confidence", "the mean confidence of the pseudo-labels"),
+    "sure": Watched("Sure", "the share of the unlabeled pixels of whose class the teacher is sure"),
     "kept": Watched("Pseudo-labels kept", "the share of pixels whose pseudo-label counts"),
     "threshold": Watched("Threshold", "the confidence from which a pseudo-label counts"),
     "pseudo_labeled": Watched("Pixels with a pseudo-label", "the share of pixels that has one"),

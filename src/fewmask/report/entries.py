@@ -59,9 +59,9 @@ class Entry:
 
     @property
     def teacher(self) -> str:
-        """The network whose predictions are nearest to pseudo-labels: the second one, else the only one."""
+        """The network whose predictions are nearest to pseudo-labels: the teacher, else the second or the only one."""
         others = [name for name in self.model.networks if name != self.model.shipped]
-        return others[0] if others else self.model.shipped
+        return "teacher" if "teacher" in self.model.networks else others[0] if others else self.model.shipped
 
 
 def read_entries(runs: Sequence[Path], device: str) -> list[Entry]:

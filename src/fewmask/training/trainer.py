@@ -110,8 +110,8 @@ class Trainer:
                 self.fabric.backward(loss if self.scaler is None else self.scaler.scale(loss))
             steps.append(step)
         self._update()
+        average_over_ranks(self._statistics)  # before the method copies them
         self.method.close(now)
-        average_over_ranks(self._statistics)
         return _mean(steps)
 
     def run(self, data: TrainingData) -> None:

@@ -69,7 +69,9 @@ class Model:
         return predict_one(self.network, image)
 
     def evaluate(self, split: str, tick: Tick = no_tick, data: Path | None = None) -> dict[str, Any]:
-        """Scores of every network on `val`, `test` or `train` at full label size; the run keeps scores on its own data.
+        """Scores of every network on a split at full label size; the run keeps scores on its own data.
+
+        The splits are `val`, `test`, `train` and `unlabeled`: the train images whose masks the run did not learn from.
 
         Returns:
             `{"miou", "per_class", "pixel_accuracy"}` of the network that predicts, `split`, `images` (their number),

@@ -63,7 +63,7 @@ class TorchNetwork:
         levels = torch.from_numpy(images).permute(0, 3, 1, 2).to(net.mean.device, non_blocking=True)
         with in_eval_mode(net), enough_memory(_FIX):
             if grid is None:
-                return net.classify_cells(net.features(to_unit(levels, levels.device))).float()
+                return net.cells(to_unit(levels, levels.device)).float()
             if tuple(views) == PLAIN:
                 scores = net(to_unit(levels, levels.device)).logits.float()
             else:

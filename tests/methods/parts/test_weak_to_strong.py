@@ -71,5 +71,5 @@ def test_padding_has_no_label_and_no_part_in_the_curves() -> None:
     frequency = ClassFrequency(2, num_labeled=1, num_unlabeled=0)
     frequency.observe(torch.tensor([[[0, 1, 1, 1]]]))
     found = curves(weak, 0.9, frequency)
-    assert found["confidence"] == 1
+    assert found["sure"] == 1
     assert found["pseudo_excess"].tolist() == pytest.approx([4.0, 1e-6 / 0.75])

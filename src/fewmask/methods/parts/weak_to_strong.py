@@ -135,6 +135,6 @@ def curves(weak: View, threshold: Threshold, frequency: ClassFrequency) -> dict[
     sure = weak.valid & is_sure(weak, threshold)
     found = {} if isinstance(threshold, float) else {"threshold": threshold}
     return found | {
-        "confidence": sure.sum() / weak.valid.sum().clamp(min=1),
+        "sure": sure.sum() / weak.valid.sum().clamp(min=1),
         EXCESS: excess_of(weak.labels, frequency),
     }

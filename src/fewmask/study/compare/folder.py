@@ -98,18 +98,27 @@ class StudyFolder:
         """
         if not self.study_file.exists() and self._holds_something():
             raise UserError("there is something that is no comparison", self.path, _ANOTHER)
+        lock = FileLock(self.path / ".lock", timeout=2)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.path / ".lock", timeout=2):
-                if self.study_file.exists():
-                    self._check_same(settings)
-                else:
-                    write_text(self.study_file, yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True))
-                yield
+            lock.acquire()
         except Timeout:
             raise UserError("another command works on this comparison", self.path, "Wait for it.") from None
         except OSError as error:
-            raise UserError(f"cannot write there ({error.strerror})", self.path, _ANOTHER) from None
+            raise self._cannot_write(error) from None
+        with lock:
+            if self.study_file.exists():
+                self._check_same(settings)
+            else:
+                text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
+                try:
+                    write_text(self.study_file, text)
+                except OSError as error:
+                    raise self._cannot_write(error) from None
+            yield
+
+    def _cannot_write(self, error: OSError) -> UserError:
+        return UserError(f"cannot write there ({error.strerror})", self.path, _ANOTHER)
 
     def _holds_something(self) -> bool:
         """Whether there is a file, or a folder that holds more than what a killed command left."""

@@ -52,15 +52,14 @@ class Processes:
 
     Args:
         jobs: how many run side by side.
-        devices: what they run on in turn: numbers of GPUs, `cpu` or `mps`; empty: what `training.device` says.
+        devices: what they run on in turn: numbers of GPUs, or `cpu`; empty: what `training.device` says.
     """
 
     def __init__(self, jobs: int, devices: Sequence[str] = ()) -> None:
         for device in devices:
-            if not device.isdecimal() and device not in ("cpu", "mps"):
-                raise UserError(
-                    f"there is no device {device!r}", "--devices", "Write numbers of GPUs, cpu or mps: 0,1."
-                )
+            if not device.isdecimal() and device != "cpu":
+                fix = "Write numbers of GPUs, or cpu: 0,1. A Mac trains with --set training.device=mps."
+                raise UserError(f"there is no device {device!r} to choose", "--devices", fix)
         self.jobs = jobs
         self._threads = max(1, _num_threads() // jobs)
         self._devices = [device for device, _ in zip(cycle(devices or [""]), range(jobs), strict=False)]

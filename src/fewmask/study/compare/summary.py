@@ -115,12 +115,14 @@ def _gain(rows: Sequence[ResultRow], baseline: Sequence[ResultRow], split: str) 
 
 
 def _gap(rows: Sequence[ResultRow], baseline: Sequence[ResultRow], best: Sequence[ResultRow], split: str) -> float:
-    ours, theirs, most = (by_draw(each, split) for each in (rows, baseline, best))
-    shared = ours.keys() & theirs.keys()
-    if not shared or not most:
+    """Over the draws whose seeds the runs with all masks have too."""
+    ours, theirs = (by_draw(each, split) for each in (rows, baseline))
+    most = {seed: score for (_, seed), score in by_draw(best, split).items()}
+    shared = [draw for draw in ours.keys() & theirs.keys() if draw[1] in most]
+    if not shared:
         return math.nan
     mean_ours, mean_theirs = (fmean(scores[draw] for draw in shared) for scores in (ours, theirs))
-    return share_of_gap(mean_ours, mean_theirs, fmean(most.values()))
+    return share_of_gap(mean_ours, mean_theirs, fmean(most[seed] for _, seed in shared))
 
 
 def _classes(rows: Sequence[ResultRow], split: str) -> dict[str, float | None]:

@@ -15,7 +15,7 @@ from fewmask.models.segnet import SegNet
 
 
 class Core(nn.Module):
-    """Encoder, decoder and classification layer of a `SegNet`.
+    """Encoder, decoder, classification layer and gate of a `SegNet`.
 
     What comes before and after (resizing, normalization, padding, upsampling) has sizes that depend on the image, so a
     format states it in its own words.
@@ -24,6 +24,7 @@ class Core(nn.Module):
     def __init__(self, net: SegNet) -> None:
         super().__init__()
         self.network: Any = with_pools_of_any_size(net.network)
+        self.gate = None if net.gate is None else with_pools_of_any_size(net.gate)
 
     def forward(self, padded: Tensor) -> Tensor:
         """Logits [b k hs ws] of images [b 3 h w] that are normalized and padded to the network's stride."""
@@ -32,7 +33,7 @@ class Core(nn.Module):
         logits: Tensor = self.network.segmentation_head(
             self.network.decoder(list(maps), *([] if tokens is None else [tokens]))
         )
-        return logits
+        return logits if self.gate is None else self.gate(padded, logits)
 
 
 class _Pool(nn.Module):

@@ -23,7 +23,8 @@ _FORM = "fewmask_model"
 def write_safetensors(deployed: Deployed, config: NetConfig, path: Path) -> None:
     """Writes the weights, with the network, the classes and the size of training in the header of the file.
 
-    `Deployed` of a network that `build_net` makes of the header and that loads the weights is this network again.
+    `Deployed` of a network that `build_net` makes of the header and that loads the weights is this network again. Where
+    the method of the run fits the network to itself (`Method.fitted`), the network has to be fitted likewise.
     """
     facts = {"net": json.loads(config.model_dump_json()), **description(deployed)}
     tensors = {name: tensor.contiguous() for name, tensor in deployed.net.state_dict().items()}
@@ -75,6 +76,11 @@ def write_smp(deployed: Deployed, config: NetConfig, folder: Path) -> None:
     fix = "Export it as --format onnx, torch or safetensors."
     if config.arch.lower() not in smp.MODEL_ARCHITECTURES_MAPPING:
         raise UserError(f"{config.arch} is no architecture of segmentation_models_pytorch", "--format smp", fix)
+    if deployed.net.gate is not None:
+        what = (
+            f"{named} drops the classes that its image classifier does not see, and segmentation_models_pytorch cannot"
+        )
+        raise UserError(what, "--format smp", fix)
     network = _as_published(config, len(deployed.classes))
     if not _takes_weights(network, deployed):
         what = f"{named} has layers that segmentation_models_pytorch builds otherwise"
