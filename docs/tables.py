@@ -67,7 +67,7 @@ TABLES: dict[str, Callable[[], str]] = {"methods": methods_table, "needs": needs
 
 
 def first_sentence(method: type[Method]) -> str:
-    """Of its docstring, without the full stop."""
+    """The first sentence of its docstring, without the full stop."""
     text = " ".join((method.__doc__ or "").split("\n\n")[0].split())
     return text.partition(". ")[0].rstrip(".")
 

@@ -74,7 +74,7 @@ class Course(NamedTuple):
     method: Any
     losses: list[dict[str, float]]
     errors: list[float]
-    """Of the labeled images, before and after."""
+    """The student's cross-entropy on the labeled images, before and after."""
 
 
 @pytest.fixture(scope="module")

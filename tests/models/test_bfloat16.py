@@ -70,7 +70,7 @@ def calls(net: nn.Module, images: Tensor) -> list[tuple[str, nn.Module, Tensor, 
 
 
 def gradients(layer: nn.Module, maps: Tensor, slope: Tensor, precision: str) -> tuple[Tensor, ...]:
-    """Of the input and the parameters."""
+    """The gradients of the input and the parameters."""
     maps = (maps.float() if precision == "32" else maps).clone().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         output = layer(maps)

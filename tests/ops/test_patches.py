@@ -14,7 +14,7 @@ NUM_CLASSES = 3
 
 
 def literal_disparity(one: Tensor, other: Tensor) -> float:
-    """Of two patches of labels whose side is a multiple of 4: half L1 distances of the histograms of their parts."""
+    """Half L1 distances of the histograms of the parts of two patches of labels whose side is a multiple of 4."""
     levels: list[float] = []
     for parts in (1, 2, 4):
         side, distances = len(one) // parts, []

@@ -19,7 +19,7 @@ def recipe_with(method: str, texts: list[str]) -> Recipe:
 
 
 def paths_in(block: Mapping[str, Any], prefix: str = "") -> set[str]:
-    """Of all values; `net.options` holds what a network takes, and is one."""
+    """The paths of all values; `net.options` holds what a network takes, and is one."""
     found = set()
     for key, value in block.items():
         found |= paths_in(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {prefix + key}

@@ -87,7 +87,7 @@ def named_after_another(name: str, images: Mapping[str, Path]) -> bool:
 
 
 def masks_among(images: Mapping[str, Path]) -> dict[str, str]:
-    """Of files in one folder, those that are named after another one of them as its mask; by name, the other's name."""
+    """The files of one folder that are named after another one of them as its mask; by name, the other's name."""
     bare = {name: re.sub(_MASK_ENDING, "", re.sub(_MASK_BEGINNING, "", name)) for name in images}
     return {name: image for name, image in bare.items() if name != image and image in images and bare[image] == image}
 

@@ -93,7 +93,7 @@ def balanced_class_weights(counts: PerClass) -> PerClass:
 
 
 def _median(counts: PerClass, occurs: Bool[Tensor, " k"]) -> Scalar:
-    """Of the counts of the classes that occur, midway between the middle two; infinite where no class occurs."""
+    """The median count of the classes that occur, midway between the middle two; infinite where no class occurs."""
     rising, number = counts.masked_fill(~occurs, torch.inf).sort().values, occurs.sum()
     middle = torch.stack([(number - 1).clamp(min=0) // 2, number // 2]).clamp(max=len(counts) - 1)
     low, high = rising[middle].unbind()

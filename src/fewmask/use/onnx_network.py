@@ -23,7 +23,7 @@ from fewmask.use.prediction import Prediction
 from fewmask.use.scaling import Side
 
 FORMAT = "1"
-"""Of the metadata; a file of another format is refused."""
+"""The format of the metadata; a file of another one is refused."""
 _SMALLEST = 1e-30  # of a probability, so that its logarithm is finite
 _ANEW = "Give a file that `fewmask export` wrote."
 

@@ -67,7 +67,8 @@ def test_gains_pair_draws_and_the_gap_is_that_to_all_masks_with_the_same_seeds(t
     def row(name: str, labels: str, seed: int, score: float) -> ResultRow:
         run = run_of(recipe, "study", "data")._replace(method=name, labels=labels, draw=str(seed), seed=seed)
         scores = {Place("test", "student"): score, Place("test", "student", "box"): score + 1}
-        return ResultRow(run, name, "student", scores, RowCost(60, 1.0, 0.0, 2.0), Origin("", "", "", ""))
+        seconds = 180 if name == "other" else 60
+        return ResultRow(run, name, "student", scores, RowCost(seconds, 1.0, 0.0, 2.0), Origin("", "", "", ""))
 
     rows = [row("supervised", "1/30", 0, 40.0), row("supervised", "1/30", 1, 44.0), row("supervised", "all", 0, 46.0)]
     rows += [row("other", "1/30", 1, 47.0), row("other", "1/30", 0, 41.0)]
@@ -77,4 +78,6 @@ def test_gains_pair_draws_and_the_gap_is_that_to_all_masks_with_the_same_seeds(t
     assert other.gap["test"] == pytest.approx(1 / 6)  # of seed 0, which the run with all masks has too
     assert other.classes["test"] == {"box": 45.0}
     assert everything.gains == {}
-    assert (other.minutes, other.memory_gib, other.passes) == (1, 2.0, None)
+    assert (other.minutes, other.memory_gib, other.passes) == (3, 2.0, None)
+    assert other.point_minutes == {"test": (3 - 1) / 2}
+    assert baseline.point_minutes == {}

@@ -25,6 +25,7 @@ class Line(NamedTuple):
         classes: mean IoU by split and class; None for a class that the split does not hold.
         steps: the steps of a run.
         minutes: mean time of a run.
+        point_minutes: what a point of mIoU costs in minutes beyond those of the baseline, by split, where it is ahead.
         memory_gib: the highest peak; None if it was not measured.
         passes: passes of an image with and without gradient; None if they were not counted.
     """
@@ -38,6 +39,7 @@ class Line(NamedTuple):
     classes: dict[str, dict[str, float | None]]
     steps: int
     minutes: float
+    point_minutes: dict[str, float]
     memory_gib: float | None
     passes: tuple[float, float] | None
 
@@ -65,6 +67,8 @@ def summarize(
         base = groups.get((labels, baseline), []) if name != baseline else []
         splits = list(dict.fromkeys(place.split for row in own for place in row.scores))
         miou = {split: _mean(own, split) for split in splits}
+        gains = {split: value for split in splits if (value := _gain(own, base, split)) is not None}
+        more = _minutes(own) - _minutes(base) if base else math.nan
         cost = costs.get(name)
         lines.append(
             Line(
@@ -72,11 +76,12 @@ def summarize(
                 labels=labels,
                 num_masks=num_masks.get(labels) or int(labels),
                 miou={split: value for split, value in miou.items() if value is not None},
-                gains={split: value for split in splits if (value := _gain(own, base, split)) is not None},
+                gains=gains,
                 gap={split: _gap(own, base, best, split) for split in splits if base and best},
                 classes={split: _classes(own, split) for split in splits},
                 steps=own[-1].run.steps,
-                minutes=fmean(row.cost.seconds for row in own) / 60,
+                minutes=_minutes(own),
+                point_minutes={split: more / found.mean for split, found in gains.items() if found.mean > 0},
                 memory_gib=max((row.cost.memory_gib for row in own if row.cost.memory_gib), default=None),
                 passes=None if cost is None or cost.failure else (cost.with_gradient, cost.without_gradient),
             )
@@ -112,6 +117,10 @@ def _mean(rows: Sequence[ResultRow], split: str) -> Estimate | None:
 def _gain(rows: Sequence[ResultRow], baseline: Sequence[ResultRow], split: str) -> Estimate | None:
     ours, theirs = by_draw(rows, split), by_draw(baseline, split)
     return gain(ours, theirs) if ours.keys() & theirs.keys() else None
+
+
+def _minutes(rows: Sequence[ResultRow]) -> float:
+    return fmean(row.cost.seconds for row in rows) / 60
 
 
 def _gap(rows: Sequence[ResultRow], baseline: Sequence[ResultRow], best: Sequence[ResultRow], split: str) -> float:

@@ -19,7 +19,8 @@ _NAMES = {"unlabeled": "own images"}
 _SPLITS = ("test", "val", "unlabeled")
 _CSV = (
     *("method", "labels", "masks", "split", "draws", "miou", "low", "high", "gain", "gain_low", "gain_high"),
-    *("share_of_gap", "steps", "minutes", "memory_gib", "passes_with_gradient", "passes_without_gradient"),
+    *("share_of_gap", "steps", "minutes", "minutes_a_point", "memory_gib"),
+    *("passes_with_gradient", "passes_without_gradient"),
 )
 
 
@@ -50,7 +51,7 @@ def _score_line(line: Line, scored: str, others: Sequence[str]) -> list[str]:
 
 def cost_table(lines: Sequence[Line], scored: str) -> list[list[str]]:
     """The header and a line for each method and set of masks: what one run cost."""
-    header = ["method", "masks", "draws", "steps", "minutes", "GiB", "passes with", "without gradient"]
+    header = ["method", "masks", "draws", "steps", "minutes", "a point", "GiB", "passes with", "without gradient"]
     return [header, *(_cost_line(line, scored) for line in lines)]
 
 
@@ -62,6 +63,7 @@ def _cost_line(line: Line, scored: str) -> list[str]:
         "" if own is None else str(own.num_draws),
         str(line.steps),
         f"{line.minutes:.1f}",
+        f"{line.point_minutes[scored]:.1f}" if scored in line.point_minutes else "",
         "" if line.memory_gib is None else f"{line.memory_gib:.1f}",
         *("" if line.passes is None else f"{passes:.0f}" for passes in line.passes or (0, 0)),
     ]
@@ -118,7 +120,11 @@ def titled_tables(lines: Sequence[Line], scored: str) -> list[tuple[str, list[li
             score_table(lines, scored),
         ),
         (f"IoU of every class on {scored}", class_table(lines, scored)),
-        ("The cost of a run. A pass is that of one image through a network", cost_table(lines, scored)),
+        (
+            "The cost of a run. *A point* is what a point of mIoU beyond the baseline costs in minutes beyond the "
+            "baseline's. A pass is that of one image through a network",
+            cost_table(lines, scored),
+        ),
     ]
 
 
@@ -134,7 +140,8 @@ def _csv_lines(lines: Sequence[Line], names: Sequence[str]) -> Iterator[list[str
             gain = line.gains.get(split, Estimate(math.nan, math.nan, math.nan, 0))
             passes = line.passes or (math.nan, math.nan)
             memory = math.nan if line.memory_gib is None else line.memory_gib
-            numbers = (line.gap.get(split, math.nan), line.steps, line.minutes, memory, *passes)
+            point = line.point_minutes.get(split, math.nan)
+            numbers = (line.gap.get(split, math.nan), line.steps, line.minutes, point, memory, *passes)
             yield [
                 *(line.row, line.labels, str(line.num_masks), split, str(own.num_draws)),
                 *(_number(value) for value in (*own[:3], *gain[:3], *numbers)),

@@ -82,7 +82,7 @@ _WEIGHTS = """
       fewmask_total_AXIS = ReduceSum (fewmask_raw_AXIS, fewmask_last_axis)
       fewmask_weights_AXIS = Div (fewmask_raw_AXIS, fewmask_total_AXIS)
 """
-"""Of a bilinear filter with antialiasing, as Pillow and torch have it; ONNX's own Resize differs at the borders."""
+"""The weights of a bilinear filter with antialiasing, as in Pillow and torch; ONNX's Resize differs at the borders."""
 _AFTER = """
 after (float[batch, k, cell_rows, cell_columns] cells) =>
   (float[batch, k, height, width] probabilities, uint8[batch, height, width] labels) {

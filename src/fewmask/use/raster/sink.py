@@ -15,7 +15,7 @@ from fewmask.run.atomic import part_name
 from fewmask.use.raster.png import SIGNATURE, chunk
 
 _LEVEL = 3
-"""Of zlib, 1 to 9. Level 6 takes twice as long for masks that are hardly smaller."""
+"""The level of zlib, 1 to 9. Level 6 takes twice as long for masks that are hardly smaller."""
 _BUFFER = 2**20
 
 
