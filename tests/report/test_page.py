@@ -76,7 +76,7 @@ def test_what_evaluate_has_counted_is_not_counted_anew_and_gives_the_same_page(
                 patch.setattr(report, "tally", lambda *_: pytest.fail("it counts anew"))
             text = write_report([run], tmp_path / "report.html", device="cpu").read_text()
         pages.append(re.sub(r"\d+ \w+ \d+, \d\d:\d\d UTC|\d+ ms", "", text))
-        for file in run.rglob("tally_val.npz"):
+        for file in run.rglob("tallies/val.safetensors"):
             file.unlink()
     assert pages[0] == pages[1]
 

@@ -1,4 +1,4 @@
-"""tally_SPLIT.npz goes to a run and back, and stands as long as the files that it was counted from."""
+"""tallies/SPLIT.safetensors goes to a run and back, and stands as long as the files that it was counted from."""
 
 import os
 from pathlib import Path

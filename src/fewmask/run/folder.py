@@ -17,7 +17,7 @@ RUN/  recipe.yaml              every setting of the run, defaults included; its 
       NETWORK.safetensors      the weights of each network; a finished run has all of them
       report.html              the page about the finished run (report/report.py)
       scores_SPLIT.json        the scores of the finished run on val, test or train (run/scores.py)
-      tally_SPLIT.npz          the counts of pixels that these scores and a report follow from (run/tallies.py)
+      tallies/                 the counts of pixels that these scores and a report follow from (run/tallies.py)
       baseline/                the run folder of the supervised baseline, if one was trained
       folds/                   the runs of a cross-validation (run/folds.py)
       .lock                    held by the process that trains here
@@ -91,7 +91,7 @@ class RunFolder:
 
     def tally_file(self, split: str) -> Path:
         """The file of the counts of pixels on a split."""
-        return self.path / f"tally_{split}.npz"
+        return self.path / "tallies" / f"{split}.safetensors"
 
     @property
     def baseline(self) -> "RunFolder":

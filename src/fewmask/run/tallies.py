@@ -1,15 +1,16 @@
-"""tally_SPLIT.npz: what a finished run's networks made of every image of a split, as counts of pixels.
+"""tallies/SPLIT.safetensors: what a finished run's networks made of every image of a split, as counts of pixels.
 
 All scores follow from these counts, and so does every figure of a report.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from io import BytesIO
-from typing import Any, NamedTuple
-from zipfile import BadZipFile
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from fewmask.data.folder import Sample
 from fewmask.run.atomic import write_bytes
@@ -18,6 +19,7 @@ from fewmask.run.folder import RunFolder
 BINS = 20  # of the confidence in [0, 1]
 HITS, TRUTH, PREDICTED = range(3)
 COUNT, RIGHT = range(2)
+_COUNTS = ("images", "confusion", "sureness")
 
 
 class Tally(NamedTuple):
@@ -41,12 +43,11 @@ class Tally(NamedTuple):
 
 def write_tallies(run: RunFolder, split: str, samples: Sequence[Sample], tallies: Mapping[str, Tally]) -> None:
     """Keeps the counts of the networks over these samples; raises OSError if they cannot be written."""
-    fields: dict[str, Any] = {
-        f"{name}/{field}": value for name, tally in tallies.items() for field, value in tally._asdict().items()
-    }
-    content = BytesIO()
-    np.savez_compressed(content, samples=_names(samples), networks=list(tallies), **fields)
-    write_bytes(run.tally_file(split), content.getvalue())
+    counts = {f"{name}/{field}": getattr(tally, field) for name, tally in tallies.items() for field in _COUNTS}
+    measured = {name: (tally.seconds, tally.device) for name, tally in tallies.items()}
+    path = run.tally_file(split)
+    path.parent.mkdir(exist_ok=True)
+    write_bytes(path, save(counts, {"samples": json.dumps(_names(samples)), "measured": json.dumps(measured)}))
 
 
 def standing_tallies(run: RunFolder, split: str, samples: Sequence[Sample]) -> dict[str, Tally] | None:
@@ -57,17 +58,16 @@ def standing_tallies(run: RunFolder, split: str, samples: Sequence[Sample]) -> d
     path = run.tally_file(split)
     try:
         written = path.stat().st_mtime_ns
-        with path.open("rb") as file, np.load(file) as kept:
-            if kept["samples"].tolist() != _names(samples) or _changed(samples, written):
+        with safe_open(path, "numpy") as file:
+            known = {name: json.loads(text) for name, text in file.metadata().items()}
+            if known["samples"] != _names(samples) or _changed(samples, written):
                 return None
-            return {name: _tally(kept, name) for name in kept["networks"].tolist()}
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            return {
+                name: Tally(*(file.get_tensor(f"{name}/{field}") for field in _COUNTS), *measured)
+                for name, measured in known["measured"].items()
+            }
+    except (OSError, SafetensorError, ValueError, KeyError, AttributeError, TypeError):
         return None
-
-
-def _tally(kept: Mapping[str, NDArray[Any]], name: str) -> Tally:
-    images, confusion, sureness, seconds, device = (kept[f"{name}/{field}"] for field in Tally._fields)
-    return Tally(images, confusion, sureness, float(seconds), str(device))
 
 
 def _names(samples: Sequence[Sample]) -> list[str]:
