@@ -308,6 +308,20 @@ def test_the_first_ten_losses_equal_the_golden_file(
         assert found == pytest.approx(expected, rel=1e-3, abs=1e-6), f"step {step}"
 
 
+@pytest.mark.slow
+def test_classes_without_any_label_do_not_stop_the_others_from_learning(
+    method_type: Any, tiny_net: NetConfig, batch: Any
+) -> None:
+    labels = batch.labeled.labels
+    batch = batch._replace(
+        labeled=batch.labeled._replace(labels=labels.masked_fill((labels > 1) & (labels != IGNORE), 0))
+    )
+    method = build(method_type, tiny_net)
+    for losses in train(method, batch, 10):
+        assert all(map(math.isfinite, losses.values())), losses
+    assert all(tensor.isfinite().all() for tensor in method.state_dict().values())
+
+
 def test_images_without_any_label_or_valid_pixel_give_finite_losses_and_gradients(method: Any, batch: Any) -> None:
     for now in last_steps(method):
         losses = method.step(without_labels(batch), now).losses
