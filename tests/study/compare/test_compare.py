@@ -195,6 +195,13 @@ MISTAKES = [
 ]
 
 
+def test_a_list_as_long_as_another_set_is_large_is_refused(tmp_path: Path, dataset: Path) -> None:
+    names = tmp_path / "chosen.txt"
+    names.write_text("".join(f"{mask.stem}\n" for mask in sorted((dataset / "train" / "masks").iterdir())[:2]))
+    with pytest.raises(UserError, match=r"--labels: two sets are called 2 in the rows"):
+        planned(tmp_path, dataset, ["cutmix"], labels=["2", str(names)])
+
+
 @pytest.mark.parametrize(("flags", "what", "fix"), MISTAKES, ids=[what[:40] for _, what, _ in MISTAKES])
 def test_a_mistake_is_one_line_before_anything_is_made(
     flags: dict[str, str], what: str, fix: str, tmp_path: Path, dataset: Path, capsys: Capsys

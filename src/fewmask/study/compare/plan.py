@@ -172,6 +172,10 @@ def plan_study(
     names = [chosen.name for chosen in sets]
     if len(set(names)) < len(names):
         raise UserError(f"two sets of masks are called {max(names, key=names.count)}", "--labels", "Rename one.")
+    numbers = [str(chosen.num_masks) if Path(chosen.text).exists() else chosen.text for chosen in sets]
+    if len(set(numbers)) < len(numbers):
+        what = f"two sets are called {max(numbers, key=numbers.count)} in the rows, where lists go by their length"
+        raise UserError(what, "--labels", "Compare them in two folders.")
     name_of_data = data or recipe.data.root.resolve().name
     return Study(name, name_of_data, recipe, changes, compared, sets, tuple(seeds), tuple(arms), budget, scored)
 
