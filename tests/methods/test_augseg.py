@@ -1,6 +1,7 @@
 """AugSeg: the trust in an image, who gives boxes to whom, the loss against plain loops, and the copied teacher."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -75,3 +76,24 @@ def test_the_teacher_is_a_copy_in_the_first_share_of_the_run(tiny_net: NetConfig
             parameter.data.fill_(student)
         method.after_update(method.now(step, 100))
         assert all((parameter == expected).all() for parameter in method.teacher.parameters())
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_rare_labeled_classes_are_pasted_before_colors_and_boxes(
+    probability: float, tiny_net: NetConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = toy_batch(AugSeg)
+    method = build(AugSeg, tiny_net, weak=OFF, rare_paste_probability=probability)
+    method.step(batch, SETTLED)  # counts the classes of the labels
+    mixed, seen = method._mixed, []
+
+    def noted(weak: View, *others: Any) -> View:
+        seen.append(weak)
+        return mixed(weak, *others)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(method, "_mixed", noted)
+    method.step(batch, SETTLED)
+    pasted = seen[0].confidence == 1
+    assert pasted.any() == (probability > 0)
+    counts = batch.labeled.labels.flatten().bincount(minlength=4)
+    assert not (seen[0].labels[pasted] == counts.argmax()).any()

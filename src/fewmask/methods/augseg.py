@@ -24,7 +24,15 @@ from fewmask.methods.course import Step
 from fewmask.methods.parts.auto_threshold import ThresholdConfig, Thresholded, finds_threshold
 from fewmask.methods.parts.collapse import collapse_alarm
 from fewmask.methods.parts.mean_teacher import MeanTeacher, MeanTeacherConfig
-from fewmask.methods.parts.weak_to_strong import OWN, curves, pseudo_labeled, sure_cross_entropy, weak_view
+from fewmask.methods.parts.weak_to_strong import (
+    OWN,
+    RarePasteConfig,
+    curves,
+    pseudo_labeled,
+    rare_paste,
+    sure_cross_entropy,
+    weak_view,
+)
 from fewmask.methods.plan import Now
 from fewmask.models.teacher import average_momentum
 from fewmask.shapes import Logits, Valid
@@ -41,7 +49,7 @@ _COLORS: list[ColorStep] = [
 ]
 
 
-class AugSegConfig(MeanTeacherConfig, ThresholdConfig):
+class AugSegConfig(MeanTeacherConfig, RarePasteConfig, ThresholdConfig):
     """The color changes, the boxes, and which pixels of the mixed images teach."""
 
     name: str = "augseg"
@@ -87,8 +95,9 @@ class AugSeg(Thresholded, MeanTeacher):
         with torch.no_grad():
             logits = self.teacher(weak.images).logits
         weak = pseudo_labeled(weak, logits)
+        pasted = take(rare_paste(config, batch, labeled, self.frequency), weak)
         mixed = self._mixed(
-            weak, trust(logits, weak.valid), View(*(maps[: len(batch.target.images)] for maps in labeled))
+            pasted, trust(logits, weak.valid), View(*(maps[: len(batch.target.images)] for maps in labeled))
         )
         both = self.net(torch.cat([labeled.images, mixed.images])).logits
         labeled_logits, mixed_logits = both.split([len(labeled.images), len(mixed.images)])

@@ -17,6 +17,7 @@ from fewmask.augment import Augmentation, Probability, View, augment_unlabeled
 from fewmask.augment.mix import CopyClasses, CutMix, Pasting
 from fewmask.augment.steps import Step, take
 from fewmask.data.batch import Batch, Unlabeled
+from fewmask.methods.base import MethodConfig
 from fewmask.methods.parts.auto_threshold import Threshold, ThresholdConfig, is_sure
 from fewmask.methods.parts.collapse import EXCESS, excess_of
 from fewmask.methods.parts.pseudo import most_likely
@@ -66,13 +67,17 @@ class StrongViewConfig(SupervisedConfig):
     """Probability that a strong view receives a box of its neighbor in the batch, which covers 2 % to 40 %."""
 
 
-class WeakToStrongConfig(StrongViewConfig, ThresholdConfig):
-    """How strong views are made, what is pasted into them, and which of their pixels teach."""
+class RarePasteConfig(MethodConfig):
+    """What is pasted into unlabeled images."""
 
     rare_paste_probability: Probability = 0.0
     """Probability that the labeled pixels of the rarest class, with their labels, are pasted into a strong view [OURS].
     A class c that is rarer than the median has this times sqrt(f_rarest / f_c); more frequent classes are never
     pasted."""
+
+
+class WeakToStrongConfig(StrongViewConfig, RarePasteConfig, ThresholdConfig):
+    """How strong views are made, what is pasted into them, and which of their pixels teach."""
 
 
 def weak_view(config: SupervisedConfig, unlabeled: Unlabeled) -> View:
@@ -93,7 +98,7 @@ def strong_view(config: StrongViewConfig, weak: View, pasted: Sequence[Step] = (
     return box(colored)
 
 
-def rare_paste(config: WeakToStrongConfig, batch: Batch, labeled: View, frequency: ClassFrequency) -> list[Step]:
+def rare_paste(config: RarePasteConfig, batch: Batch, labeled: View, frequency: ClassFrequency) -> list[Step]:
     """The step that pastes labeled pixels of rare classes, as `rare_paste_probability` says.
 
     Args:
