@@ -66,7 +66,7 @@ def _contrast(rows: Rows) -> str:
             columns = {
                 name: {row: curves[data, row][name] for row in settings if (data, row) in curves} for name in CURVES
             }
-            tables.append(f"### {title}\n\n" + draws_table(settings, "no contrast", columns))
+            tables.append(f"## {title}\n\n" + draws_table(settings, "no contrast", columns))
     return "\n\n".join(tables)
 
 
