@@ -51,8 +51,9 @@ pytestmark = pytest.mark.distributed
         (DMT, []),
         ("s4gan", []),
         ("ass", ["source=SOURCE"]),
+        ("prevmatch", []),
     ],
-    ids=["pretrain, class_bank", "label_contrast", "dmt", "s4gan", "ass"],
+    ids=["pretrain, class_bank", "label_contrast", "dmt", "s4gan", "ass", "prevmatch"],
 )
 def test_two_ranks_train_one_model(tmp_path: Path, dataset: Path, method: object, changes: list[str]) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, method, steps=6)
