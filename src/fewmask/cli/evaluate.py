@@ -12,7 +12,7 @@ from fewmask.cli.console import console, progress
 def evaluate(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     split: Annotated[
-        str, typer.Option(help="The split: val, test, train, or unlabeled: train images whose masks it hid.")
+        str, typer.Option(help="The split: val, test, train, or unlabeled: train images whose masks were hidden.")
     ] = "val",
     data: Annotated[Path | None, typer.Option(help="Another dataset folder with the same classes.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,

@@ -195,6 +195,15 @@ MISTAKES = [
 ]
 
 
+def test_a_folder_is_free_again_after_a_comparison(tmp_path: Path, dataset: Path) -> None:
+    settings = planned(tmp_path, dataset, ["cutmix"]).settings
+    first, second = (StudyFolder(tmp_path / "study").claimed(settings) for _ in range(2))
+    with first, pytest.raises(UserError, match="another command works"), second:
+        pass
+    with StudyFolder(tmp_path / "study").claimed(settings):
+        pass
+
+
 def test_a_list_as_long_as_another_set_is_large_is_refused(tmp_path: Path, dataset: Path) -> None:
     names = tmp_path / "chosen.txt"
     names.write_text("".join(f"{mask.stem}\n" for mask in sorted((dataset / "train" / "masks").iterdir())[:2]))

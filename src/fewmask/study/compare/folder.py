@@ -106,16 +106,20 @@ class StudyFolder:
             raise UserError("another command works on this comparison", self.path, "Wait for it.") from None
         except OSError as error:
             raise self._cannot_write(error) from None
-        with lock:
+        try:
             if self.study_file.exists():
                 self._check_same(settings)
             else:
-                text = yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True)
-                try:
-                    write_text(self.study_file, text)
-                except OSError as error:
-                    raise self._cannot_write(error) from None
+                self._write(settings)
             yield
+        finally:
+            lock.release()
+
+    def _write(self, settings: Mapping[str, Any]) -> None:
+        try:
+            write_text(self.study_file, yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True))
+        except OSError as error:
+            raise self._cannot_write(error) from None
 
     def _cannot_write(self, error: OSError) -> UserError:
         return UserError(f"cannot write there ({error.strerror})", self.path, _ANOTHER)

@@ -121,8 +121,8 @@ def titled_tables(lines: Sequence[Line], scored: str) -> list[tuple[str, list[li
         ),
         (f"IoU of every class on {scored}", class_table(lines, scored)),
         (
-            "The cost of a run. *A point* is what a point of mIoU beyond the baseline costs in minutes beyond the "
-            "baseline's. A pass is that of one image through a network",
+            "The cost of a run. The column of a point has the minutes that a point of mIoU costs, both beyond the "
+            "baseline. A pass is that of one image through a network",
             cost_table(lines, scored),
         ),
     ]
