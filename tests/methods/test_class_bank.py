@@ -566,6 +566,25 @@ def test_the_teachers_momentum_starts_by_the_length_of_the_run(
         torch.testing.assert_close(now, was + (1 - momentum), rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(("step", "momentum"), [(1, 0.5), (9, 0.9), (500, 0.98), (1000, 0.98)])
+def test_the_momentum_can_stay_where_it_is(make: Any, step: int, momentum: float) -> None:
+    """From the first steps on, in which the teacher is the plain average of the students so far."""
+    method = make(momentum_rises=False)
+    for parameter in method.learner.parameters():
+        parameter.data += 1.0
+    before = [parameter.clone() for parameter in method.average.parameters()]
+    method.after_update(method.now(step, 1000))
+    for now, was in zip(method.average.parameters(), before, strict=True):
+        torch.testing.assert_close(now, was + (1 - momentum), rtol=0, atol=1e-5)
+
+
+def test_the_teacher_may_predict(make: Any) -> None:
+    method = make(predictor="teacher")
+    assert list(method.networks()) == list(method.needs(method.config).networks) == ["teacher", "student"]
+    assert method.networks()["teacher"] is method.teacher
+    assert list(make().networks()) == ["student", "teacher"]
+
+
 def test_where_labels_are_sampled_comes_with_the_weights() -> None:
     """Caffe's layout, which is part of a state, pads no image; of 41 pixels its grid is another."""
     net = NetConfig(arch="deeplabv2", encoder="test_resnet", weights="none")

@@ -4,7 +4,7 @@ Alonso, Sabater, Ferstl, Montesano and Murillo, Semi-Supervised Semantic Segment
 Learning from a Class-wise Memory Bank, ICCV 2021, https://arxiv.org/abs/2104.13415.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -25,7 +25,7 @@ from fewmask.models.contrast_heads import ContrastHeads
 from fewmask.models.frequency import ClassFrequency
 from fewmask.models.modes import in_eval_mode
 from fewmask.models.segnet import SegNet, SegOutput
-from fewmask.models.teacher import Teacher, cosine_momentum
+from fewmask.models.teacher import Teacher, average_momentum, cosine_momentum
 from fewmask.models.weights import load_released_heads
 from fewmask.ops.losses import cross_entropy, entropy
 from fewmask.shapes import IGNORE
@@ -57,6 +57,10 @@ class ClassBankConfig(BankContrastConfig):
     teacher_momentum: float | None = Field(None, ge=0, lt=1)
     """Momentum at the start, from which it rises to 1. The paper's 0.995 averages 200 of 150000 steps. None: the same
     share of this run's steps, but at least 50 steps (0.98)."""
+    momentum_rises: bool = True
+    """Whether the momentum rises to 1, as in the paper. In a short run the teacher then ends behind the student."""
+    predictor: Literal["student", "teacher"] = "student"
+    """The network that is shipped and predicts. The paper tests the student; both are scored."""
     teacher_features: bool = True
     """Whether the bank holds the teacher's features; otherwise it holds the student's."""
 
@@ -94,7 +98,7 @@ class ClassBankMethod(Method):
 
     @classmethod
     def needs(cls, config: Any) -> Needs:
-        return Needs(networks=("student", "teacher"))
+        return Needs(networks=("student", "teacher") if config.predictor == "student" else ("teacher", "student"))
 
     @property
     def student(self) -> SegNet:
@@ -111,7 +115,8 @@ class ClassBankMethod(Method):
         return self.average.network  # type: ignore[return-value]
 
     def networks(self) -> dict[str, SegNet]:
-        return {"student": self.student, "teacher": self.teacher}
+        both = {"student": self.student, "teacher": self.teacher}
+        return {name: both[name] for name in self.needs(self.config).networks}
 
     def special_groups(self) -> list[Group]:
         heads = self.learner.heads
@@ -182,7 +187,11 @@ class ClassBankMethod(Method):
         start = self.config.teacher_momentum
         if start is None:
             start = 1 - 1 / max(50.0, 200 * now.steps / 150_000)
-        self.average.follow(self.learner, cosine_momentum(now.progress, now.steps, start))
+        if self.config.momentum_rises:
+            momentum = cosine_momentum(now.progress, now.steps, start)
+        else:
+            momentum = average_momentum(now.progress, now.steps).clamp(max=start)
+        self.average.follow(self.learner, momentum)
 
     @torch.no_grad()
     def _teacher_outputs(self, batch: Batch, fills_bank: bool) -> tuple[SegOutput, SegOutput | None]:

@@ -9,11 +9,13 @@ import torch
 
 from fewmask.data.batch import Batch, Labeled
 from fewmask.data.pool import Pool
-from fewmask.methods.base import Needs, Tools
+from fewmask.methods.base import Alarm, Needs, Tools
 from fewmask.methods.course import Step
+from fewmask.methods.parts.collapse import EXCESS, collapse_alarm, excess_of
 from fewmask.methods.parts.pretraining import STAGE, ContrastConfig, Pretraining
 from fewmask.methods.plan import Now, Stage
 from fewmask.methods.supervised import Supervised, SupervisedConfig
+from fewmask.models.frequency import ClassFrequency
 from fewmask.models.teacher import Teacher
 from fewmask.shapes import IGNORE
 
@@ -54,6 +56,8 @@ class LabelContrast(Supervised):
         super().__init__(config, tools)
         self.pretraining = Pretraining(config.contrast, self.net.feature_dim, tools.num_classes)
         self.labeler = Teacher(self.net) if config.pseudo_labels else None
+        if config.pseudo_labels:
+            self.shares = ClassFrequency(tools.num_classes, tools.num_labeled, tools.num_unlabeled)
 
     def stages(self) -> tuple[Stage, ...]:
         config = self.config.contrast
@@ -65,23 +69,34 @@ class LabelContrast(Supervised):
             for stage in one
         )
 
+    def alarms(self) -> list[Alarm]:
+        return [collapse_alarm()] if self.config.pseudo_labels else []
+
     def step(self, batch: Batch, now: Now) -> Step:
+        watch = {}
         if now.stage.endswith(AGAIN):
-            batch = self._with_pseudo_labels(batch)
+            pseudo = self._pseudo_labeled(batch)
+            self.shares.observe(batch.labeled.labels)
+            watch[EXCESS] = excess_of(pseudo.labels, self.shares)
+            batch = _among_labeled(batch, pseudo)
         if now.stage.startswith(STAGE):
-            return Step({"contrast": self.pretraining(self.net, batch.domains)}, {})
-        return super().step(batch, now)
+            return Step({"contrast": self.pretraining(self.net, batch.domains)}, watch)
+        return super().step(batch, now)._replace(watch=watch)
 
     def begin(self, stage: Stage, pool: Pool) -> None:
         if self.labeler is not None and stage.name == STAGE + AGAIN:
             self.labeler.follow(self.net, momentum=0.0)
 
     @torch.no_grad()
-    def _with_pseudo_labels(self, batch: Batch) -> Batch:
-        """The batch with its unlabeled images, pseudo-labeled, among the labeled images of the target."""
+    def _pseudo_labeled(self, batch: Batch) -> Labeled:
+        """The unlabeled images with their pseudo-labels."""
         assert self.labeler is not None
         assert batch.unlabeled is not None
         images, valid = batch.unlabeled
-        labels = self.labeler.network(images).logits.argmax(dim=1).masked_fill(~valid, IGNORE)
-        parts = (batch.target, Labeled(images, labels), batch.source)
-        return Batch(Labeled(*(torch.cat(maps) for maps in zip(*parts, strict=True))), None, batch.num_source)
+        return Labeled(images, self.labeler.network(images).logits.argmax(dim=1).masked_fill(~valid, IGNORE))
+
+
+def _among_labeled(batch: Batch, pseudo: Labeled) -> Batch:
+    """The batch with the pseudo-labeled images among the labeled images of the target."""
+    parts = (batch.target, pseudo, batch.source)
+    return Batch(Labeled(*(torch.cat(maps) for maps in zip(*parts, strict=True))), None, batch.num_source)
