@@ -8,7 +8,7 @@ of an unlabeled image counts in no loss. Scores are upsampled without aligned co
 Labeled and unlabeled images are augmented alike, by the weak augmentation.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -22,6 +22,7 @@ from fewmask.methods.course import Step
 from fewmask.methods.groups import Group
 from fewmask.methods.parts.adversary import critic_group, telling_apart
 from fewmask.methods.parts.collapse import EXCESS, collapse_alarm, excess_of
+from fewmask.methods.parts.own_views import own_views
 from fewmask.methods.plan import Now, first_step
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.discriminator import MapDiscriminator, held_constant, label_maps
@@ -60,6 +61,7 @@ class Adversarial(Supervised):
 
     paper = "Hung et al., BMVC 2018"
     Config = AdversarialConfig
+    own: ClassVar = {"weak": own_views(flips=False)}  # as its README runs it
     config: AdversarialConfig
 
     @classmethod

@@ -25,6 +25,7 @@ from fewmask.errors import UserError
 from fewmask.methods.base import Alarm, Needs, Tools
 from fewmask.methods.course import Step
 from fewmask.methods.parts.collapse import EXCESS, collapse_alarm, excess_of
+from fewmask.methods.parts.own_views import own_views
 from fewmask.methods.plan import Now, first_step
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.projection import MapProjector
@@ -81,6 +82,7 @@ class ContextConsistency(Supervised):
 
     paper = "Lai et al., CVPR 2021"
     Config = ContextConsistencyConfig
+    own: ClassVar = {"weak": own_views(scale_range=(0.5, 2.0))}
     toy: ClassVar = {"dim": 16, "hidden_dim": 16, "confidence_threshold": 0.3, "warmup_share": 0.2}
     config: ContextConsistencyConfig
 

@@ -18,6 +18,7 @@ from fewmask.data.pool import Pool
 from fewmask.methods.base import Alarm, Needs, Tools
 from fewmask.methods.course import Step
 from fewmask.methods.parts.collapse import collapse_alarm
+from fewmask.methods.parts.own_views import own_views
 from fewmask.methods.parts.rounds import learn_in_round, pool_thresholds
 from fewmask.methods.plan import Now, Stage
 from fewmask.methods.supervised import Supervised, SupervisedConfig
@@ -54,6 +55,7 @@ class CBC(Supervised):
 
     paper = "Feng et al., arXiv 2004.08514v1"
     Config = CBCConfig
+    own: ClassVar = {"weak": own_views(scale_range=(1.0, 2.0))}  # the authors later call this a bug
     toy: ClassVar = {"sample_every": 1}
     config: CBCConfig
     thresholds: Tensor

@@ -16,6 +16,7 @@ from fewmask.methods.base import Alarm, Needs
 from fewmask.methods.course import Step
 from fewmask.methods.parts.collapse import EXCESS, collapse_alarm, excess_of
 from fewmask.methods.parts.mean_teacher import MeanTeacher, MeanTeacherConfig
+from fewmask.methods.parts.own_views import own_views
 from fewmask.methods.parts.pseudo import most_likely
 from fewmask.methods.plan import Now
 from fewmask.ops.losses import cross_entropy
@@ -59,6 +60,7 @@ class ClassMix(MeanTeacher):
 
     paper = "Olsson et al., WACV 2021"
     Config = ClassMixConfig
+    own: ClassVar = {"weak": own_views(flips=False)}  # for Cityscapes; on Pascal VOC images are scaled by 0.5 to 1.6
     toy: ClassVar = {"confidence_threshold": 0.3}
     config: ClassMixConfig
 

@@ -18,6 +18,7 @@ from fewmask.methods.base import Alarm, Needs
 from fewmask.methods.course import Step
 from fewmask.methods.parts.collapse import EXCESS, collapse_alarm, excess_of
 from fewmask.methods.parts.mean_teacher import MeanTeacher, MeanTeacherConfig
+from fewmask.methods.parts.own_views import own_views
 from fewmask.methods.plan import Now
 from fewmask.ops.losses import squared_distance
 from fewmask.ops.mix import draw_box_mask, paste
@@ -60,6 +61,7 @@ class CutMix(MeanTeacher):
 
     paper = "French et al., BMVC 2020"
     Config = CutMixConfig
+    own: ClassVar = {"weak": own_views()}  # for Cityscapes; on Pascal VOC images are also scaled by 0.5 to 1.5
     toy: ClassVar = {"confidence_threshold": 0.3}
     config: CutMixConfig
 

@@ -17,6 +17,7 @@ from fewmask.data.pool import Pool
 from fewmask.methods.base import Alarm, Needs, Tools
 from fewmask.methods.course import Step
 from fewmask.methods.parts.collapse import collapse_alarm
+from fewmask.methods.parts.own_views import own_views
 from fewmask.methods.parts.rounds import learn_in_round, pool_thresholds
 from fewmask.methods.plan import Now, Stage
 from fewmask.methods.supervised import Supervised, SupervisedConfig
@@ -73,6 +74,7 @@ class DMT(Supervised):
 
     paper = "Feng et al., Pattern Recognition 2022"
     Config = DMTConfig
+    own: ClassVar = {"weak": own_views(scale_range=(0.5, 1.5))}
     toy: ClassVar = {"sample_every": 1, "num_phases": 2}
     config: DMTConfig
     thresholds: Tensor

@@ -29,6 +29,7 @@ from fewmask.methods.course import Step
 from fewmask.methods.groups import Group
 from fewmask.methods.parts.adversary import critic_group, telling_apart
 from fewmask.methods.parts.collapse import EXCESS, collapse_alarm, excess_of
+from fewmask.methods.parts.own_views import own_views
 from fewmask.methods.plan import Now
 from fewmask.methods.supervised import Supervised, SupervisedConfig
 from fewmask.models.discriminator import ImageDiscriminator, held_constant, label_maps
@@ -81,6 +82,7 @@ class S4GAN(Supervised):
 
     paper = "Mittal et al., TPAMI 2021"
     Config = S4GANConfig
+    own: ClassVar = {"weak": own_views()}  # for Cityscapes
     toy: ClassVar = {"threshold": 0.0}
     config: S4GANConfig
 

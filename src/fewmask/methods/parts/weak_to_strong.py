@@ -20,6 +20,7 @@ from fewmask.data.batch import Batch, Unlabeled
 from fewmask.methods.base import MethodConfig
 from fewmask.methods.parts.auto_threshold import Threshold, ThresholdConfig, is_sure
 from fewmask.methods.parts.collapse import EXCESS, excess_of
+from fewmask.methods.parts.own_views import own_views
 from fewmask.methods.parts.pseudo import most_likely
 from fewmask.methods.supervised import SupervisedConfig
 from fewmask.models.frequency import ClassFrequency
@@ -41,15 +42,7 @@ COLORS = Augmentation(
 )
 """The colors of a strong view."""
 
-OWN: dict[str, Any] = {
-    "class_balance": False,
-    "weak": {
-        "scale_probability": 1.0,
-        "scale_range": [0.5, 2.0],
-        "jitter_probability": 0.0,
-        "classmix_probability": 0.0,
-    },
-}
+OWN: dict[str, Any] = {"class_balance": False, "weak": own_views(scale_range=(0.5, 2.0))}
 """The labeled term of these papers: no class weights, and views that are scaled by 0.5 to 2, cropped and flipped."""
 
 _AREAS, _RATIOS = (0.02, 0.4), (0.3, 1 / 0.3)
