@@ -49,11 +49,9 @@ pytestmark = pytest.mark.distributed
         (CLASS_BANK, ["pretrain.dim=16"]),
         (LABEL_CONTRAST, []),
         (DMT, []),
-        ("s4gan", []),
         ("ass", ["source=SOURCE"]),
-        ("prevmatch", []),
     ],
-    ids=["pretrain, class_bank", "label_contrast", "dmt", "s4gan", "ass", "prevmatch"],
+    ids=["pretrain, class_bank", "label_contrast", "dmt", "ass"],
 )
 def test_two_ranks_train_one_model(tmp_path: Path, dataset: Path, method: object, changes: list[str]) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, method, steps=6)
