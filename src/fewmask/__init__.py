@@ -5,7 +5,7 @@ run = fewmask.train("DATA", "runs/mine", labels="1/30")
 labels = fewmask.load(run).predict("street.jpg").labels
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -84,16 +84,17 @@ def _with_report(run: "RunFolder") -> Path:
     return run.path
 
 
-def load(run: str | Path, device: str = "auto") -> "Model":
+def load(run: str | Path, device: str = "auto", also: Sequence[str | Path] = ()) -> "Model":
     """The trained model of a run folder, or of an exported .onnx file, with `.predict(image)`.
 
-    A model of a run folder also has `.evaluate("test")`. An .onnx file is loaded without torch.
+    A model of a run folder also has `.evaluate("test")`. With further run folders in `also`, the runs predict together,
+    by the mean of their probabilities. An .onnx file is loaded without torch, and alone.
     """
-    if Path(run).suffix.lower() == ".onnx":
+    if Path(run).suffix.lower() == ".onnx" and not also:
         from fewmask.use.onnx_network import OnnxNetwork
 
         return cast("Model", OnnxNetwork(Path(run), device))
     from fewmask.use.model import load as load_model
 
     with machine_faults_named():
-        return load_model(run, device)
+        return load_model(run, device, also=also)

@@ -249,6 +249,22 @@ def test_prediction_keeps_names_folders_and_sizes(run: Path, tmp_path: Path, cap
         assert (mask.mode, overlay.mode, confidence.mode) == ("P", "RGB", "L")
 
 
+def test_several_runs_predict_together_and_their_results_are_not_mixed_with_those_of_one(
+    run: Path, tmp_path: Path, dataset: Path, capsys: Capsys
+) -> None:
+    other = Path(shutil.copytree(run, tmp_path / "other"))
+    images, out = dataset / "test" / "images", tmp_path / "out"
+    assert command(capsys, "predict", run, images, "--also", other, "--out", out).code == 0
+    together = json.loads((out / "prediction.json").read_text())
+    assert len(together["model"].split()) == 2
+    assert_mistake(command(capsys, "predict", run, images, "--out", out), out, "--force")
+    table = command(capsys, "evaluate", run, "--also", other, "--split", "test").out
+    assert table.startswith("IoU on test, 3 images; the committee predicts\n")
+    file = tmp_path / "model.onnx"
+    assert_mistake(command(capsys, "predict", run, images, "--also", file, "--out", out), file, "predicts alone")
+    assert_mistake(command(capsys, "evaluate", run, "--also", run), "a run is named twice")
+
+
 def test_images_that_cannot_be_read_are_named_after_the_others_are_done(
     run: Path, tmp_path: Path, capsys: Capsys
 ) -> None:

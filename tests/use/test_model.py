@@ -2,17 +2,23 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
 import fewmask
+from fewmask.data.classes import Classes
 from fewmask.data.images import read_image
 from fewmask.errors import UserError
-from fewmask.use.deployed import probabilities
+from fewmask.models.build import build_net
+from fewmask.models.committee import Committee
+from fewmask.models.segnet import SegNet
+from fewmask.use.deployed import Deployed, probabilities
 from fewmask.use.model import Model
+from fewmask.use.predicting import predict_one
+from fewmask.use.torch_network import TorchNetwork
 from toy import NAMES, read, write_recipe
 
 
@@ -72,3 +78,70 @@ def test_a_run_without_the_weights_of_its_shipped_network_is_not_finished(model:
     (run / "student.safetensors").unlink()
     with pytest.raises(UserError, match=r"the training is not finished\. Finish it: fewmask train --resume"):
         fewmask.load(run)
+
+
+@pytest.fixture(scope="module")
+def pair(model: Model, tmp_path_factory: pytest.TempPathFactory, dataset: Path) -> Model:
+    """The model with a supervised run beside it."""
+    folder = tmp_path_factory.mktemp("also")
+    recipe = write_recipe(folder / "recipe.yaml", dataset, "supervised", seed=1)
+    return fewmask.load(model.run.path, also=[fewmask.train(recipe, folder / "run")])
+
+
+def test_runs_predict_together_by_the_mean_of_their_probabilities(model: Model, pair: Model, dataset: Path) -> None:
+    (second,) = pair.also
+    assert list(pair.networks) == ["committee", str(model.run.path), str(second.path)]
+    path = dataset / "test" / "images" / "test0.png"
+    image = torch.from_numpy(np.array(read(path))).permute(2, 0, 1)
+    together, first, other = (probabilities(network, image) for network in pair.networks.values())
+    assert torch.equal(first, probabilities(model.networks[model.shipped], image))
+    grid = 4 / 255  # the mean is taken on the networks' grid, from which each map is upsampled
+    assert (together - (first + other) / 2).abs().mean() < grid
+    prediction = pair.predict(path)
+    assert np.array_equal(prediction.labels, together.argmax(dim=0).numpy())
+    np.testing.assert_allclose(prediction.confidence, together.amax(dim=0).numpy(), atol=1e-5)
+
+
+def test_networks_on_several_grids_predict_what_their_committee_scores(tiny_net: Any, dataset: Path) -> None:
+    torch.manual_seed(0)
+    other = tiny_net.model_copy(update={"arch": "deeplabv3plus", "options": {}})
+    committee = Committee([build_net(net, len(NAMES)) for net in (tiny_net, other)])
+    deployed = Deployed(cast(SegNet, committee), 0.75, Classes(names=NAMES)).eval()
+    picture = np.array(read(dataset / "test" / "images" / "test0.png"))
+    prediction = predict_one(TorchNetwork(deployed), picture)
+    scored = probabilities(deployed, torch.from_numpy(picture).permute(2, 0, 1))
+    assert np.array_equal(prediction.labels, scored.argmax(dim=0).numpy())
+    np.testing.assert_allclose(prediction.confidence, scored.amax(dim=0).numpy(), atol=1e-5)
+
+
+def test_a_committee_is_scored_beside_its_members_and_keeps_no_scores(model: Model, pair: Model) -> None:
+    kept = {path.name: path.read_bytes() for path in model.run.path.iterdir() if path.is_file()}
+    scores = pair.evaluate("test")
+    assert (scores["predictor"], scores["selected"]) == ("committee", None)
+    assert scores["networks"] == list(pair.networks)
+    assert scores["miou"] == scores["committee"]["miou"]
+    alone = model.evaluate("val")
+    assert pair.evaluate("val")[str(model.run.path)] == alone["student"]
+    now = {path.name: path.read_bytes() for path in model.run.path.iterdir() if path.is_file()}
+    assert now | {"scores_val.json": b""} == kept | {"scores_val.json": b""}
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [({"data.resize": 0.5}, "sees images at another size"), (None, "named twice"), ("names", "has other classes")],
+)
+def test_runs_that_do_not_fit_together_are_refused_in_one_line(
+    model: Model, tmp_path: Path, dataset: Path, settings: Any, what: str
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(model.run.path, other)
+    if settings is None:
+        other = model.run.path
+    elif settings == "names":
+        classes = other / "dataset.yaml"
+        classes.write_text(classes.read_text().replace(NAMES[1], "lorry"))
+    else:
+        recipe = other / "recipe.yaml"
+        recipe.write_text(recipe.read_text().replace("resize: null", "resize: 0.5"))
+    with pytest.raises(UserError, match=what):
+        fewmask.load(model.run.path, also=[other])

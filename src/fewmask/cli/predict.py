@@ -13,6 +13,9 @@ def predict(
     model: Annotated[Path, typer.Argument(help="A run folder, or an exported .onnx file.")],
     images: Annotated[str, typer.Argument(help="An image, a folder, a pattern in quotes, or a .txt list of images.")],
     out: Annotated[Path, typer.Option(help="The folder for masks, overlays and confidence.")],
+    also: Annotated[
+        list[Path] | None, typer.Option(help="A further run folder; the runs predict together. It may be repeated.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Predict anew what is there, and overwrite it.")] = False,
     write: Annotated[
         str, typer.Option(help="What to write: masks, overlays, confidence, entropy, with commas between.")
@@ -39,7 +42,7 @@ def predict(
     share = own_share()
     kinds, views = kinds_of(write), views_of(tta, tta_scales)
     way = Way(tile, overlap, views)
-    network, record = open_network(model, device, share)
+    network, record = open_network(model, device, share, also or [])
     results = Results(out, kinds, network.classes)
     with progress() as bar:
         task = bar.add_task("predicting", total=None)

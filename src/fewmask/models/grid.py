@@ -51,6 +51,21 @@ def on_coarse_grid(
     return features[:, :, ::skip, ::skip], classes[:, ::skip, ::skip]
 
 
+def at_size(logits: Float[Tensor, "b k hs ws"], size: tuple[int, int], stride: int) -> Float[Tensor, "b k h w"]:
+    """Logits on any grid of a padded image, upsampled bilinearly to it with aligned corners, without the padding.
+
+    Args:
+        logits: on a grid of the image, which was padded to a multiple of `stride`.
+        size: height and width of the image.
+        stride: stride of the network.
+    """
+    height, width = size
+    padded = (round_up(height, stride), round_up(width, stride))
+    if logits.shape[-2:] != padded:
+        logits = F.interpolate(logits, padded, mode="bilinear", align_corners=True)
+    return logits[..., :height, :width]
+
+
 def pad(maps: Shaped[Tensor, "*b h w"], stride: int, fill: float | int) -> Shaped[Tensor, "*b hp wp"]:
     """The maps with `fill` at the bottom and at the right, so that both sides are multiples of the stride."""
     height, width = maps.shape[-2:]

@@ -10,13 +10,12 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fewmask.errors import UserError
 from fewmask.models.anatomy import cut_at_the_classifier, in_channels, input_stride, normalizes_one_pixel
 from fewmask.models.encoded import Encoded
-from fewmask.models.grid import pad, round_up
+from fewmask.models.grid import at_size, pad, round_up
 from fewmask.ops.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from fewmask.shapes import Features, Float, Images, Logits
 
@@ -162,11 +161,7 @@ class SegNet(nn.Module):
 
     def at_size(self, logits: Float[Tensor, "b k hs ws"], size: tuple[int, int]) -> Logits:
         """Upsamples logits on any grid of the padded image as `classify` does."""
-        height, width = size
-        padded = (round_up(height, self.stride), round_up(width, self.stride))
-        if logits.shape[-2:] != padded:
-            logits = F.interpolate(logits, padded, mode="bilinear", align_corners=True)
-        return logits[..., :height, :width]
+        return at_size(logits, size, self.stride)
 
     def classify_cells(self, features: Features) -> Float[Tensor, "b k hs ws"]:
         """Logits on the grid of the features, which may have been pooled."""

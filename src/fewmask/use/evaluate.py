@@ -35,20 +35,24 @@ def evaluate(
     run: RunFolder,
     recipe: Recipe,
     networks: Mapping[str, Deployed],
+    shipped: str,
     split: str,
     tick: Tick = no_tick,
     data: Path | None = None,
+    also: Sequence[RunFolder] = (),
 ) -> dict[str, Any]:
     """Scores of a run's networks on a split; scores on the run's own data are kept in its folder.
 
     Args:
-        run: the run; scores on its own data are kept in its folder.
-        recipe: the recipe of the run; it names the data and the network that the run ships.
+        run: the run; scores on its own data are kept in its folder, unless there are others.
+        recipe: the recipe of the run; it names the data.
         networks: the networks by name.
+        shipped: the name of the network that predicts.
         split: `val`, `test`, `train`, or `unlabeled`: the images of train that have masks, and whose masks the run did
             not learn from.
         tick: called after every image.
         data: another dataset folder with the same classes; None: the run's own data.
+        also: other runs that have a part in the prediction.
 
     Returns:
         The scores in the form of `Model.evaluate`.
@@ -58,12 +62,11 @@ def evaluate(
     folder = target_folder(recipe.data) if data is None else read_folder(data)
     splits = {"train": folder.train, "val": folder.val, "test": folder.test}
     if data is None:
-        learned = set(run.labeled_names())
+        learned = {name for part in (run, *also) for name in part.labeled_names()}
         splits["unlabeled"] = tuple(sample for sample in folder.train if sample.name not in learned)
     samples = labeled_samples(splits, split, folder.root)
-    shipped = recipe.networks[0]
     check_same_classes(networks[shipped].classes, folder)
-    selected = selected_val_score(run, recipe)
+    selected = None if also else selected_val_score(run, recipe)
     tallies = tally(networks, samples, folder.classes, tick)
     scores = {name: found.as_json() for name, found in _scores(tallies, folder.classes).items()}
     result = {
@@ -75,7 +78,7 @@ def evaluate(
         "networks": list(scores),
         **scores,
     }
-    if data is None:
+    if data is None and not also:
         try:
             write_tallies(run, split, samples, tallies)
             write_scores(run, split, result)

@@ -47,7 +47,7 @@ class TorchNetwork:
         with torch.inference_mode(), in_eval_mode(self.deployed.net):
             lengths = [self.stride * cells for cells in (2, 3)]
             blank = [torch.zeros(1, 3, length, length, device=self.deployed.net.mean.device) for length in lengths]
-            found = [self.deployed.net.features(images).shape[-1] for images in blank]
+            found = [self.deployed.net.cells(images).shape[-1] for images in blank]
         cells = found[1] - found[0]
         return cells if found[0] == 2 * cells else None
 
