@@ -1,4 +1,4 @@
-"""Time and memory of a prediction, and what test-time augmentation gives."""
+"""Time and memory of a prediction, and what test-time augmentation and a committee give."""
 
 from fewmask.study.statistics import Estimate
 from pages.rows import Values, measurements
@@ -8,7 +8,7 @@ VIEWS = ("flips", "flips and scales")
 
 
 def values() -> Values:
-    return {"time": _time(), "memory": _memory(), "tta": _tta(), "export": _export()}
+    return {"time": _time(), "memory": _memory(), "tta": _tta(), "committee": _committee(), "export": _export()}
 
 
 def _time() -> str:
@@ -61,3 +61,12 @@ def _tta() -> str:
 def _gain(row: dict[str, str]) -> str:
     mean, low, high = (float(row[name]) for name in ("gain", "gain_low", "gain_high"))
     return signed(Estimate(mean, low, high, int(row["images"])))
+
+
+def _committee() -> str:
+    rows = measurements("committee")
+    if not rows:
+        return "It has not been measured yet."
+    names = ("data", "masks", "method", "split", "alone", "mean_alone", "together")
+    lines = [[*(row[name] for name in names), f"{float(row['gain']):+.1f}"] for row in rows]
+    return table(["data", "masks", "method", "split", "members alone", "their mean", "together", "gain"], lines)
