@@ -8,7 +8,7 @@ VIEWS = ("flips", "flips and scales")
 
 
 def values() -> Values:
-    return {"time": _time(), "memory": _memory(), "tta": _tta(), "committee": _committee(), "export": _export()}
+    return {"time": _time(), "memory": _memory(), "tta": _tta(), "committee": _committee(), "export": _export()} | _seeds()
 
 
 def _time() -> str:
@@ -70,3 +70,15 @@ def _committee() -> str:
     names = ("data", "masks", "method", "split", "alone", "mean_alone", "together")
     lines = [[*(row[name] for name in names), f"{float(row['gain']):+.1f}"] for row in rows]
     return table(["data", "masks", "method", "split", "members alone", "their mean", "together", "gain"], lines)
+
+
+def _seeds() -> Values:
+    """What a committee gave on NEU-Seg by method, and how far the seeds of its members are apart on test."""
+    rows = {(row["method"], row["split"]): row for row in measurements("committee") if row["data"] == "neu_seg"}
+    values: Values = {}
+    for method in sorted({method for method, _ in rows}):
+        for split in ("test", "val"):
+            values[f"committee_{method}_{split}"] = f"{float(rows[method, split]['gain']):+.1f}"
+        alone = [float(value) for value in rows[method, "test"]["alone"].split()]
+        values[f"seeds_{method}"] = ", ".join(f"{value:.1f}" for value in sorted(alone))
+    return values
