@@ -8,7 +8,7 @@ VIEWS = ("flips", "flips and scales")
 
 
 def values() -> Values:
-    return {"time": _time(), "memory": _memory(), "tta": _tta(), "committee": _committee(), "export": _export()} | _seeds()
+    return {"time": _time(), "memory": _memory(), "tta": _tta(), "committee": _committee(), "export": _export(), **_seeds()}
 
 
 def _time() -> str:
@@ -75,7 +75,7 @@ def _committee() -> str:
 def _seeds() -> Values:
     """What a committee gave on NEU-Seg by method, and how far the seeds of its members are apart on test."""
     rows = {(row["method"], row["split"]): row for row in measurements("committee") if row["data"] == "neu_seg"}
-    values: Values = {}
+    values = {}
     for method in sorted({method for method, _ in rows}):
         for split in ("test", "val"):
             values[f"committee_{method}_{split}"] = f"{float(rows[method, split]['gain']):+.1f}"

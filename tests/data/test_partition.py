@@ -8,7 +8,7 @@ from PIL import Image
 
 from fewmask.data.classes import Classes
 from fewmask.data.folder import Folder, Sample, read_folder
-from fewmask.data.lists import list_summary
+from fewmask.data.lists import list_summary, listed_names
 from fewmask.data.masks import read_mask
 from fewmask.data.partition import COMMON_IMAGES, draw_partition
 from fewmask.errors import UserError
@@ -216,6 +216,12 @@ def test_wrong_lists_are_refused(tmp_path: Path, text: bytes, message: str) -> N
     (tmp_path / "list.txt").write_bytes(text)
     with pytest.raises(UserError, match=message):
         draw_partition(_folder(tmp_path), str(tmp_path / "list.txt"), 0)
+
+
+def test_a_list_for_a_split_without_images_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("img_01\n")
+    with pytest.raises(UserError, match="there is no val image that a list could name"):
+        listed_names(tmp_path / "list.txt", [], "val image")
 
 
 def test_dataset_without_masks_is_refused(tmp_path: Path) -> None:

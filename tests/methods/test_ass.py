@@ -108,13 +108,7 @@ def test_where_there_is_no_image_and_no_label_nothing_is_aligned(tiny_net: NetCo
     batch.unlabeled.valid.zero_()
     bare = batch._replace(labeled=Labeled(batch.labeled.images, torch.full_like(batch.labeled.labels, IGNORE)))
     losses = build(SemanticShift, tiny_net, **PLAIN).step(bare, SETTLED).losses
-    assert losses["disc_global"] > 0  # the source images are there
-    assert {name for name, loss in losses.items() if loss == 0} == {
-        "sup",
-        "adv_global",
-        "adv_semantic",
-        "disc_semantic",
-    }
+    assert all(loss == 0 for loss in losses.values())
 
 
 def test_the_discriminators_have_an_adam_of_their_own_whose_rate_is_not_the_recipes(tiny_net: NetConfig) -> None:

@@ -81,6 +81,17 @@ def test_excess_of_a_class_that_no_label_shows_is_finite_and_large() -> None:
     assert frequency.excess()[1].item() == pytest.approx(0.5e6)
 
 
+def test_several_batches_of_a_step_fade_as_one() -> None:
+    one, several = ClassFrequency(2, 1, 1), ClassFrequency(2, 1, 1, accumulate=4)
+    for frequency in (one, several):
+        frequency.observe_pseudo(labels(0, 0, 1))
+    one.observe_pseudo(labels(IGNORE))
+    for _ in range(4):
+        several.observe_pseudo(labels(IGNORE))
+    torch.testing.assert_close(one.pseudo, several.pseudo)
+    assert one.pseudo.sum() < 3
+
+
 def test_only_ignored_pixels_change_nothing() -> None:
     frequency = ClassFrequency(2, num_labeled=1, num_unlabeled=1)
     frequency.observe(labels(IGNORE))

@@ -1,6 +1,7 @@
 """The loop: stages, rates, seeds, and what stops it."""
 
 import csv
+import math
 import os
 import re
 import signal
@@ -14,10 +15,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
+from torch.amp.grad_scaler import GradScaler
 
+from contract import build, trainer_of
 from fewmask.data.batch import Unlabeled
 from fewmask.data.pool import PicturePool
-from fewmask.methods import ClassBankMethod
+from fewmask.methods import ClassBankMethod, Supervised
+from fewmask.models.build import NetConfig
 from fewmask.ops.draw import Purpose, seed_at
 from fewmask.recipe import Recipe, TrainingConfig, read_recipe
 from fewmask.run.checkpoint import latest_checkpoint
@@ -229,6 +233,16 @@ def test_loss_that_is_no_number_stops_the_run_in_one_line(tmp_path: Path, datase
         answer.err,
     )
     assert not (tmp_path / "run" / "student.safetensors").exists()
+
+
+def test_a_scaled_loss_that_fits_no_scale_is_no_longer_left_out(tiny_net: NetConfig) -> None:
+    trainer = trainer_of(build(Supervised, tiny_net))
+    losses = {"sup": torch.tensor(math.nan)}
+    assert trainer.checked(losses) == losses
+    trainer.scaler = GradScaler("cpu")
+    assert trainer.checked(losses) == {}
+    trainer.scaler = GradScaler("cpu", init_scale=0.5)
+    assert trainer.checked(losses) == losses
 
 
 def test_weights_that_are_no_numbers_do_not_replace_a_good_checkpoint(

@@ -69,6 +69,13 @@ def test_two_ranks_train_one_model(tmp_path: Path, dataset: Path, method: object
     assert all(any(torch.equal(tensor, other) for other in kept) for tensor in saved)
 
 
+def test_the_first_of_two_ranks_finds_the_sizes_that_fit_the_memory_of_both(tmp_path: Path, dataset: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, CLASS_BANK, steps=2, memory="auto")
+    first, second = train_by_ranks(tmp_path, recipe)
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+    assert (tmp_path / "0" / "stdout").read_text().count("training.memory=auto") == 1
+
+
 def test_two_ranks_that_see_equal_batches_train_the_model_of_one_rank(tmp_path: Path) -> None:
     image, labels = draw_scene(np.random.default_rng(0))
     for index in range(4):

@@ -184,6 +184,16 @@ def look(run: RunFolder, recipe: Recipe, stage: int = 0) -> dict[str, Tensor]:
     return load_file(run.features / "pictures.safetensors")
 
 
+def test_images_that_are_held_out_are_not_looked_at(tmp_path: Path, dataset: Path) -> None:
+    data = Path(shutil.copytree(dataset, tmp_path / "data"))
+    for split in ("val", "test"):
+        shutil.rmtree(data / split)
+    method = {"name": "fixmatch", "confidence_threshold": "auto"}
+    recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", data, method))
+    found = look(RunFolder(tmp_path / "run"), recipe)
+    assert sum(name.endswith("image") for name in found) == len(prepare_data(recipe).labeled) == 3, found.keys()
+
+
 def test_the_network_that_is_looked_at_is_the_student(tmp_path: Path, dataset: Path) -> None:
     method = {"name": "class_bank", "teacher_momentum": 0.99, "bank_slots": 4}
     recipe = read_recipe(write_recipe(tmp_path / "recipe.yaml", dataset, method, steps=3, feature_picture=True))

@@ -26,6 +26,8 @@ def listed_names(path: Path, samples: Sequence[Sample], kind: str) -> list[str]:
         UserError: the file is missing, not text or empty, or a line names none of the samples.
     """
     known = _known(samples)
+    if not known:
+        raise UserError(f"there is no {kind} that a list could name", path, "Add the images, or leave out the list.")
     found = {number: (line, _name_in(line, known)) for number, line in _lines(path, known).items()}
     if not found:
         raise UserError("the list of images is empty", path, _FORM)

@@ -28,7 +28,7 @@ from fewmask.models.discriminator import ClassVectorDiscriminator, MapDiscrimina
 from fewmask.models.grid import on_coarse_grid
 from fewmask.ops.class_means import class_means
 from fewmask.ops.losses import binary_cross_entropy
-from fewmask.shapes import Scalar
+from fewmask.shapes import IGNORE, Scalar
 
 SOURCE = 0.0
 """A discriminator's label of the source; its label of the target is 1."""
@@ -77,11 +77,11 @@ class SemanticShift(Joint):
         num_target = len(batch.target.images)
         labeled, unlabeled = self.net(view.images), self.net(batch.unlabeled.images)
 
-        in_image = self.map_discriminator.in_image
+        in_image = self.map_discriminator.in_image  # padding would tell the domains apart; a label is never there
         source_maps = labeled.logits[num_target:].float().softmax(dim=1)
         global_loss, map_loss = _adversarial(
             self.map_discriminator,
-            source=_Samples(source_maps, in_image(view.confidence[num_target:] > 0)),
+            source=_Samples(source_maps, in_image(view.labels[num_target:] != IGNORE)),
             target=_Samples(unlabeled.logits.float().softmax(dim=1), in_image(batch.unlabeled.valid)),
         )
         features, labels = on_coarse_grid(labeled.features, view.labels, self.net.stride, self.config.stride)

@@ -83,6 +83,8 @@ class Tools:
     """The recipe's optimizer, on which the shares of learning rates may depend."""
     background: int | None = None
     """The class that is named background, if there is one."""
+    accumulate: int = 1
+    """The number of batches of a step. A memory that fades from step to step fades by a part of it with every batch."""
 
     def build_net(self) -> SegNet:
         """A freshly initialized network; the same seed gives the same network."""

@@ -94,7 +94,7 @@ class ClassBankMethod(Method):
             ReleasedViews(**how.model_dump(), followed=config.followed, background=tools.background)
             for how in (config.weak, config.strong)
         )
-        self.frequency = ClassFrequency(tools.num_classes, tools.num_labeled, tools.num_unlabeled)
+        self.frequency = ClassFrequency(tools.num_classes, tools.num_labeled, tools.num_unlabeled, tools.accumulate)
 
     @classmethod
     def needs(cls, config: Any) -> Needs:

@@ -160,7 +160,7 @@ class CorrMatch(Supervised):
         best = best.scatter_reduce_(0, bins, weak.confidence.flatten().float(), "amax")[None, :num_classes]
         best = from_all_ranks(best).amax(dim=0)
         mean = best.sum() / (best > 0).sum().clamp(min=1)
-        momentum = self.config.threshold_momentum
+        momentum = self.config.threshold_momentum ** (1 / self.tools.accumulate)
         self.threshold.copy_(torch.where(mean > 0, momentum * self.threshold + (1 - momentum) * mean, self.threshold))
 
     @torch.no_grad()

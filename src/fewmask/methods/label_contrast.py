@@ -57,7 +57,7 @@ class LabelContrast(Supervised):
         self.pretraining = Pretraining(config.contrast, self.net.feature_dim, tools.num_classes)
         self.labeler = Teacher(self.net) if config.pseudo_labels else None
         if config.pseudo_labels:
-            self.shares = ClassFrequency(tools.num_classes, tools.num_labeled, tools.num_unlabeled)
+            self.shares = ClassFrequency(tools.num_classes, tools.num_labeled, tools.num_unlabeled, tools.accumulate)
 
     def stages(self) -> tuple[Stage, ...]:
         config = self.config.contrast

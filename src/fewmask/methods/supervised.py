@@ -41,7 +41,7 @@ class Supervised(Method):
         super().__init__(tools)
         self.config = config
         self.net = tools.build_net()
-        self.frequency = ClassFrequency(tools.num_classes, tools.num_labeled, num_unlabeled=0)
+        self.frequency = ClassFrequency(tools.num_classes, tools.num_labeled, 0, tools.accumulate)
 
     @property
     def student(self) -> SegNet:

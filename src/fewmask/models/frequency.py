@@ -26,13 +26,15 @@ class ClassFrequency(nn.Module):
         num_classes: k.
         num_labeled: number of labeled images, by which their class shares are weighted.
         num_unlabeled: number of unlabeled images, by which their class shares are weighted; 0 if a method has none.
+        accumulate: number of batches of a step.
     """
 
     labeled: Tensor
     pseudo: Tensor
 
-    def __init__(self, num_classes: int, num_labeled: int, num_unlabeled: int) -> None:
+    def __init__(self, num_classes: int, num_labeled: int, num_unlabeled: int, accumulate: int = 1) -> None:
         super().__init__()
+        self.decay = DECAY ** (1 / accumulate)
         self.num_labeled, self.num_unlabeled = num_labeled, num_unlabeled
         self.register_buffer("labeled", torch.zeros(num_classes, dtype=torch.float64))
         self.register_buffer("pseudo", torch.zeros(num_classes, dtype=torch.float64))
@@ -44,9 +46,9 @@ class ClassFrequency(nn.Module):
 
     @torch.no_grad()
     def observe_pseudo(self, pseudo_labels: Labels | RowClasses) -> None:
-        """Adds the pseudo-labels of one step and lets the older ones fade."""
+        """Adds the pseudo-labels of one batch and lets the older ones fade."""
         counts = summed_over_ranks(class_counts(pseudo_labels, len(self.pseudo)))
-        self.pseudo.mul_(DECAY).add_(counts)
+        self.pseudo.mul_(self.decay).add_(counts)
 
     def weights(self) -> PerClass:
         """alpha_c = sqrt(median / frequency) over all images, labeled and pseudo-labeled, as in section 4.2."""

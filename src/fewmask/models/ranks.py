@@ -1,9 +1,13 @@
 """Gathers rows, sums counts and averages statistics over the ranks of a run; with one rank, all stay as they are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor, distributed, nn
+
+_ALONE = ContextVar("alone", default=False)
 
 
 def num_ranks() -> int:
@@ -62,5 +66,20 @@ def take_from_first_rank(tensors: Iterable[Tensor]) -> None:
             distributed.broadcast(tensor, src=0)
 
 
+@contextmanager
+def as_one_rank() -> Iterator[None]:
+    """Inside, this process is the only one of its run, even if it is a rank of several: it waits for no other."""
+    token = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(token)
+
+
 def _several() -> bool:
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+    return (
+        not _ALONE.get()
+        and distributed.is_available()
+        and distributed.is_initialized()
+        and distributed.get_world_size() > 1
+    )

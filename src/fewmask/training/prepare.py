@@ -49,7 +49,7 @@ class TrainingData(NamedTuple):
         return self.folder.classes
 
     def tools(self, recipe: Recipe) -> Tools:
-        """What a method is built from: network, numbers of classes and images, and optimizer."""
+        """What a method is built from: network, numbers of classes, images and batches, and optimizer."""
         num_unlabeled = 0 if self.unlabeled is None else len(self.unlabeled)
         return Tools(
             recipe.net,
@@ -58,6 +58,7 @@ class TrainingData(NamedTuple):
             num_unlabeled,
             recipe.training.optimizer,
             self.classes.background,
+            recipe.training.accumulate,
         )
 
 

@@ -135,8 +135,12 @@ class Trainer:
             self._tell("on_end")
 
     def checked(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The losses that must be finite: none if the loss is scaled, because a step that overflows is left out."""
-        return losses if self.scaler is None else {}
+        """The losses that must be finite: none if the loss is scaled, because a step that overflows is left out.
+
+        Every such step halves the scale. A scale below 1 tells that none of many steps fitted, so none will.
+        """
+        may_overflow = self.scaler is not None and self.scaler.get_scale() >= 1
+        return {} if may_overflow else losses
 
     @contextmanager
     def pause(self) -> Iterator[None]:

@@ -46,20 +46,21 @@ class AutoThreshold(nn.Module):
 
     counts: Tensor  # [k bins 2]: all pixels, and the right ones
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, accumulate: int = 1) -> None:
         super().__init__()
+        self.decay = DECAY ** (1 / accumulate)
         self.register_buffer("counts", torch.zeros(num_classes, NUM_BINS, 2, dtype=torch.float64))
 
     @torch.no_grad()
     def observe(self, logits: Logits, labels: Labels) -> None:
-        """Adds the pixels of one step that have a label, and lets the older ones fade."""
+        """Adds the pixels of one batch that have a label, and lets the older ones fade."""
         num_classes = len(self.counts)
         confidence, predicted = logits.float().softmax(dim=1).max(dim=1)
         bins = predicted * NUM_BINS + (confidence * NUM_BINS).long().clamp(max=NUM_BINS - 1)
         num_bins = num_classes * NUM_BINS
         both = [bins.masked_fill(~counted, num_bins) for counted in (labels != IGNORE, predicted == labels)]
         new = torch.stack([class_counts(each, num_bins) for each in both], dim=1)
-        self.counts.mul_(DECAY).add_(summed_over_ranks(new).view_as(self.counts))
+        self.counts.mul_(self.decay).add_(summed_over_ranks(new).view_as(self.counts))
 
     def thresholds(self, precision: float) -> PerClass:
         """The thresholds of the classes, in [0, 1); the highest one where no confidence gives this precision.
@@ -79,7 +80,7 @@ class Thresholded(Supervised):
 
     def __init__(self, config: Any, tools: Tools) -> None:
         super().__init__(config, tools)
-        self.auto_threshold = AutoThreshold(tools.num_classes) if finds_threshold(config) else None
+        self.auto_threshold = AutoThreshold(tools.num_classes, tools.accumulate) if finds_threshold(config) else None
 
     def threshold(self, batch: Batch, labeler: SegNet) -> Threshold:
         """The threshold of this step; `labeler` makes the pseudo-labels, and is looked at in eval mode."""

@@ -11,6 +11,7 @@ from fewmask.data.ram import free_ram
 from fewmask.data.store import MemoryStore, every_picture
 from fewmask.errors import UserError
 from fewmask.faults import memory_is_full
+from fewmask.models.ranks import as_one_rank
 from fewmask.recipe import Recipe, changed_settings
 from fewmask.say import say
 from fewmask.training.device import lone_fabric, num_local_processes
@@ -38,7 +39,8 @@ def fitted(recipe: Recipe, data: TrainingData, fabric: Fabric, console: Console)
     mistake: UserError | None = None
     if fabric.is_global_zero:
         try:
-            size, needed, free = _largest(recipe, data)
+            with as_one_rank():
+                size, needed, free = _largest(recipe, data)
             say(console, _told(recipe, data, size, needed, free))
         except UserError as error:
             mistake = error  # raised when the other ranks know, who would wait otherwise

@@ -103,12 +103,12 @@ def _chosen(data: TrainingData, recipe: Recipe) -> LookedAt:
     splits = {"test": data.folder.test, "val": data.folder.val, "labeled": data.partition.labeled}
     with_masks = {split: [sample for sample in samples if sample.mask] for split, samples in splits.items()}
     split, samples = next((split, samples) for split, samples in with_masks.items() if samples)
-    count = min(_SHOWN, len(samples))
-    own = split == "labeled"  # these may be of a source domain, with another encoding and size
+    own = split == "labeled"  # these may be of a source domain, with another encoding and size; some are held out
     store = data.labeled if own else FileStore(samples, data.classes, recipe.data.resize)
+    count = min(_SHOWN, len(store))
     pictures = []
     for index in range(count):
-        image, labels = store.picture(index * len(samples) // count)
+        image, labels = store.picture(index * len(store) // count)
         assert labels is not None
         pictures.append(Picture(_middle(image), _middle(labels)))
     return LookedAt(split, pictures)
