@@ -1,7 +1,10 @@
 """CPS: the cross terms against plain loops with and without CutMix, and two networks that differ."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from contract import OFF, SETTLED, build, gradients, toy_batch
 from fewmask.augment.mix import CutMix
@@ -50,6 +53,23 @@ def test_the_networks_differ_from_the_start_and_both_learn_and_are_scored(tiny_n
     for name, reached in (("sup", {"net"}), ("sup_peer", {"peer"}), ("cross", {"net", "peer"})):
         found = gradients(method, method.step(batch, SETTLED).losses[name])
         assert {key.split(".")[0] for key, gradient in found.items() if gradient is not None} == reached
+
+
+def test_the_networks_differ_where_the_weights_of_the_recipe_are_those_of_a_whole_network(
+    tiny_net: NetConfig, tmp_path: Path
+) -> None:
+    whole = build(CPS, tiny_net, seed=1).net
+    save_file(
+        {name: tensor.contiguous() for name, tensor in whole.state_dict().items()}, tmp_path / "whole.safetensors"
+    )
+    method = build(CPS, tiny_net.model_copy(update={"weights": str(tmp_path / "whole.safetensors")}))
+    own, theirs = (
+        {name: list(group) for name, group in net.parameter_groups().items()} for net in (method.net, method.peer)
+    )
+    assert all(map(torch.equal, own["encoder"], theirs["encoder"]))
+    assert all(map(torch.equal, own["classifier"], whole.parameter_groups()["classifier"]))
+    for part in ("decoder", "classifier"):
+        assert not all(map(torch.equal, own[part], theirs[part]))
 
 
 def test_cutmix_asks_for_two_images() -> None:

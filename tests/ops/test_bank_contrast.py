@@ -231,4 +231,6 @@ def test_attention_is_summed_over_pixels_nearer_than_the_mean_of_their_class_and
             expected[place, label] += weights[n]
             expected[place + 1, label] += 1
     assert expected[1, 0] > 0
-    torch.testing.assert_close(attention_sums(rows, classes, target, weights), expected)
+    for half in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            torch.testing.assert_close(attention_sums(rows, classes, target, weights), expected)

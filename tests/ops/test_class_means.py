@@ -2,7 +2,7 @@
 
 import torch
 
-from fewmask.ops.class_means import class_means
+from fewmask.ops.class_means import class_means, class_sums
 from fewmask.shapes import IGNORE
 from grad_of import grad_of
 
@@ -49,3 +49,11 @@ def test_autocast_rounds_nothing() -> None:
     expected, _ = class_means(features, labels, 3)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(class_means(features, labels, 3)[0], expected)
+
+
+def test_sums_over_rows_do_not_overflow_under_half_precision() -> None:
+    rows = torch.full((3, 2), 60_000.0)
+    member = torch.tensor([[True, False], [True, False], [False, False]])
+    with torch.autocast("cpu", torch.float16):
+        sums = class_sums(rows, member)
+    assert sums.tolist() == [[120_000.0, 120_000.0], [0.0, 0.0]]

@@ -37,3 +37,14 @@ def test_the_last_segment_counts_and_one_class_must_have_more_than_the_threshold
     assert found.tolist() == [[0, 0, 0, 1, 1, 1]]  # half of `half` is no more than half
     overlapping = torch.tensor([[first, [0, 0, 1, 1, 1, 1]]]).bool()
     assert propagated_labels(overlapping, labels, sure, torch.tensor(0.5), 2).tolist() == [[0, 0, 1, 1, 1, 1]]
+
+
+def test_half_precision_around_it_does_not_round_the_counts() -> None:
+    labels, sure = torch.zeros(1, 301, dtype=torch.int64), torch.ones(1, 301, dtype=torch.bool)
+    labels[0, 0] = 1  # 300 of 301 pixels are 0.9967; in bfloat16 both numbers are 300
+    segments = torch.ones(1, 1, 301, dtype=torch.bool)
+    for threshold, passes in ((0.996, True), (0.997, False)):
+        with torch.autocast("cpu", torch.bfloat16):
+            found = propagated_labels(segments, labels, sure, torch.tensor(threshold), 2)
+        assert bool((found == 0).all()) == passes
+        assert bool((found == IGNORE).all()) != passes

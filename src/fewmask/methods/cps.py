@@ -46,7 +46,8 @@ class CPSConfig(SupervisedConfig):
 class CPS(Supervised):
     """Two networks learn from labels, and each from the most likely classes of the other one.
 
-    Both networks start from the weights of the recipe and differ in the drawn weights of decoder and classifier. Both
+    Both networks start from the weights of the recipe and differ in the drawn weights of decoder and classifier. If the
+    recipe's weights have these too, the second network draws its own. Both
     are scored, and the first is shipped, as in the paper. Differences from the released code: pixels of labeled images
     that have no label teach nothing, and with cutmix an image is mixed with its neighbor, not with a second batch.
     """
@@ -65,6 +66,8 @@ class CPS(Supervised):
     def __init__(self, config: CPSConfig, tools: Tools) -> None:
         super().__init__(config, tools)
         self.peer = tools.build_net()
+        if all(map(torch.equal, self.net.parameters(), self.peer.parameters())):  # weights of all layers
+            _draw_anew(self.peer)
 
     def networks(self) -> dict[str, SegNet]:
         return {"student": self.net, "peer": self.peer}
@@ -108,3 +111,11 @@ class CPS(Supervised):
             ]
         images = pasted(weak).images
         return [net(images).logits for net in (self.net, self.peer)], labels
+
+
+def _draw_anew(net: SegNet) -> None:
+    """Draws the weights of decoder and classifier."""
+    for part in (net.network.decoder, net.network.segmentation_head):
+        for module in part.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()

@@ -31,6 +31,7 @@ from fewmask.methods.parts.pseudo import most_likely
 from fewmask.methods.plan import Now
 from fewmask.models.projection import ConvProjector
 from fewmask.models.segnet import SegOutput
+from fewmask.ops.class_means import class_sums
 from fewmask.ops.contrast import other_class_draws, regional_contrast
 from fewmask.ops.groups import membership
 from fewmask.ops.losses import cross_entropy
@@ -164,7 +165,7 @@ class ReCo(MeanTeacher):
         with torch.no_grad():
             member = membership(cells.classes, num_classes).bool()
             present, keys = member.any(dim=0), rows.float()
-            sums = member.T.to(keys) @ keys  # in the direction of the mean
+            sums = class_sums(keys, member)  # in the direction of the mean
             anchors = draw_rows(member & (cells.probabilities < config.strong_threshold), config.num_anchors)
             shape = (anchors.rows.shape[1], config.num_negatives)
             negatives = other_class_draws(cells.classes, sums, present, shape, config.temperature)

@@ -33,6 +33,7 @@ from fewmask.models.bank import ClassBank
 from fewmask.models.projection import ConvProjector
 from fewmask.models.segnet import SegOutput
 from fewmask.models.teacher import average_momentum
+from fewmask.ops.class_means import class_sums
 from fewmask.ops.contrast import contrast_with_drawn_keys
 from fewmask.ops.groups import membership
 from fewmask.ops.losses import cross_entropy
@@ -194,7 +195,7 @@ class U2PL(MeanTeacher):
 
             anchors = draw_rows(reliable & (cells.probabilities > config.anchor_probability), config.num_anchors)
             drawn = draw_with_repeats(self.bank.filled, (anchors.rows.shape[1], config.num_negatives))
-            sums = reliable.T.to(features) @ features  # in the direction of the mean
+            sums = class_sums(features, reliable)  # in the direction of the mean
         return contrast_with_drawn_keys(
             rows, anchors, sums, self.bank.rows, self.bank.filled, drawn, reliable.any(dim=0), config.temperature
         )

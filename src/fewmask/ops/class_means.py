@@ -1,4 +1,4 @@
-"""One feature vector per image and class: the mean over the pixels of that class."""
+"""One feature vector per class: the mean over its pixels in an image, or the sum over its rows."""
 
 import torch
 from einops import einsum
@@ -25,3 +25,14 @@ def class_means(
         count = member.sum(dim=(2, 3))
         sums = einsum(member, features, "b k h w, b d h w -> b k d")
         return sums / count.clamp(min=1)[:, :, None], count > 0
+
+
+def class_sums(rows: Float[Tensor, "n d"], member: Bool[Tensor, "n k"]) -> Float[Tensor, "k d"]:
+    """The sum of the rows of every class; under autocast too it has the type of the rows.
+
+    Args:
+        rows: [n d], float32 or float64.
+        member: [n k], whether a row is one of a class.
+    """
+    with torch.autocast(rows.device.type, enabled=False):
+        return member.T.to(rows) @ rows

@@ -34,9 +34,10 @@ def propagated_labels(
     inside = segments.float()
     classes = torch.arange(num_classes, device=labels.device)
     member = ((labels[:, :, None] == classes) & sure[:, :, None]).float()
-    counts = inside @ member
+    with torch.autocast(inside.device.type, enabled=False):  # half precision would round the counts
+        counts = inside @ member
     num_sure, (largest, label) = counts.sum(dim=2), counts.max(dim=2)
-    passes = (num_sure > 0) & (num_sure >= threshold * inside.sum(dim=2)) & (largest > threshold * num_sure)
+    passes = (num_sure > 0) & (num_sure >= threshold.float() * inside.sum(dim=2)) & (largest > threshold * num_sure)
     order = torch.arange(1, segments.shape[1] + 1, device=labels.device)
     last = (segments * (passes * order)[:, :, None]).amax(dim=1)
     return label.gather(1, (last - 1).clamp(min=0)).masked_fill(last == 0, IGNORE)

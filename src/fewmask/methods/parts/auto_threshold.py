@@ -35,8 +35,9 @@ class ThresholdConfig(SupervisedConfig):
     """Which pseudo-labels are sure enough to teach."""
 
     confidence_threshold: Probability | Literal["auto"] = 0.95
-    """A pixel teaches if its pseudo-label is at least this sure. The paper has 0.95 on Pascal VOC, 0 on Cityscapes.
-    `auto`: a threshold for every class, found on a sixth of the labeled images, which are not learned from [OURS]."""
+    """A pixel teaches if its pseudo-label is at least this sure. The papers have 0.95 on Pascal VOC. On Cityscapes
+    `unimatch_v2` and `pixcon` have 0.95 too, and the others 0. `auto`: a threshold for every class, found on a sixth of
+    the labeled images, which are not learned from [OURS]."""
     threshold_precision: Probability = 0.9
     """With `auto`: the share of the held-out pixels at or above a threshold that have to be right."""
 

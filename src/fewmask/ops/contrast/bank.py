@@ -122,17 +122,18 @@ def attention_sums(
     Returns:
         For each class the summed weight and the number of near pixels, then those of far pixels, in float32.
     """
-    num_classes = len(target.means)
-    rows = _at_least_float32(predictions)
-    member = membership(classes, num_classes).to(rows)
-    directions = target.means.to(rows)
-    cosines = einsum(rows, directions, "n d, k c d -> n k c").masked_fill(~target.exists, -torch.inf).amax(dim=2)
-    own = torch.where((member > 0) & target.exists.any(dim=1), cosines, 0.0).sum(dim=1) / _length(rows)
-    middle = own @ member / member.sum(dim=0).clamp(min=1)
-    near = member * (own > member @ middle)[:, None]
-    far = member - near
-    weights = weights.to(rows)
-    return torch.stack([weights @ near, near.sum(dim=0), weights @ far, far.sum(dim=0)]).float()
+    with torch.autocast(predictions.device.type, enabled=False):
+        num_classes = len(target.means)
+        rows = _at_least_float32(predictions)
+        member = membership(classes, num_classes).to(rows)
+        directions = target.means.to(rows)
+        cosines = einsum(rows, directions, "n d, k c d -> n k c").masked_fill(~target.exists, -torch.inf).amax(dim=2)
+        own = torch.where((member > 0) & target.exists.any(dim=1), cosines, 0.0).sum(dim=1) / _length(rows)
+        middle = own @ member / member.sum(dim=0).clamp(min=1)
+        near = member * (own > member @ middle)[:, None]
+        far = member - near
+        weights = weights.to(rows)
+        return torch.stack([weights @ near, near.sum(dim=0), weights @ far, far.sum(dim=0)]).float()
 
 
 class _UnitSums(torch.autograd.Function):

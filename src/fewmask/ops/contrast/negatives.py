@@ -155,7 +155,9 @@ def other_class_draws(
     num_classes = len(means)
     directions = unit(means)
     itself = torch.eye(num_classes, dtype=torch.bool, device=means.device)
-    logits = (directions @ directions.T / softness).masked_fill(itself | ~present, NEVER)
+    with torch.autocast(means.device.type, enabled=False):
+        similarity = directions @ directions.T
+    logits = (similarity / softness).masked_fill(itself | ~present, NEVER)
     upper = logits.softmax(dim=1).cumsum(dim=1)
     upper = upper / upper[:, -1:]
     ticket = torch.rand(num_classes, shape[0] * shape[1], device=means.device)
