@@ -50,6 +50,8 @@ def _labels(out: Path) -> list[Any]:
         ("ground, cat, dog", "images/train/a.png", ("masks/train/cat_a.png", "masks/train/dog_a.png")),
         ("ground, cat", "train/images/a.png", ("train/masks/a/0.png", "train/masks/a/1.png")),
         ("ground, cat", "train/a/images/a.png", ("train/a/masks/x.png", "train/a/masks/y.png")),
+        ("ground, cat", "train/a/photos/a.png", ("train/a/masks/x.png", "train/a/masks/y.png")),
+        ("ground, cat", "train/a/inputs/a.png", ("train/a/labels/x.png", "train/a/labels/y.png")),
     ],
 )
 def test_masks_of_an_image_are_merged(tmp_path: Path, names: str, image: str, masks: tuple[str, str]) -> None:
@@ -62,6 +64,22 @@ def test_masks_of_an_image_are_merged(tmp_path: Path, names: str, image: str, ma
     made = convert(root, tmp_path / "out")
     assert (made.num_images, made.num_masks) == (1, 1)
     assert _labels(tmp_path / "out") == [_truth(len(made.classes)).tolist()]
+
+
+def test_other_folders_beside_an_image_and_its_masks_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = tmp_path / "data/train/a"
+    _image(case / "images/a.png")
+    _area(case / "contours/x.png", DOG)
+    _area(case / "masks/x.png", CAT)
+    (tmp_path / "data/dataset.yaml").write_text("names: [ground, cat]\n")
+    listed = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda path: iter(sorted(listed(path))))  # lists contours first
+    convert(tmp_path / "data", tmp_path / "out")
+    expected = np.zeros(SIZE, np.uint8)
+    expected[CAT] = 1
+    assert _labels(tmp_path / "out") == [expected.tolist()]
 
 
 def test_tasks_of_label_studio_are_merged_by_their_export(tmp_path: Path) -> None:
@@ -107,7 +125,104 @@ def test_coco_gets_masks_and_classes_of_its_categories(tmp_path: Path, segment: 
     assert _labels(tmp_path / "out") == [_truth().tolist(), None]  # b has no annotation, and stays without a mask
 
 
-def test_yolo_polygons_get_masks(tmp_path: Path) -> None:
+def _coco(path: Path, files: dict[str, Any]) -> None:
+    """Writes a COCO file in which each image holds one cat, at the given place."""
+    segments = list(enumerate(files.values()))
+    content = {
+        "images": [{"id": number, "file_name": file} for number, file in enumerate(files)],
+        "annotations": [{"image_id": at, "category_id": 1, "segmentation": [_box(place)]} for at, place in segments],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("image", "file", "labels"),
+    [
+        ("{}/0.png", "0.png", "{}/_annotations.coco.json"),  # beside the file
+        ("{}/images/0.png", "0.png", "annotations/instances_{}2017.json"),  # in the folder of the split
+        ("images/{}/day/0.png", "0.png", "annotations/instances_{}2017.json"),
+        ("{}/images/0.png", "images/0.png", "annotations/{}.json"),
+        ("{}2017/0.png", "{}2017/0.png", "annotations/{}.json"),  # in the folder that the file names
+        ("pictures/{}2017/0.png", "{}2017/0.png", "annotations/{}.json"),
+    ],
+)
+def test_coco_images_of_one_name_keep_their_own_masks(tmp_path: Path, image: str, file: str, labels: str) -> None:
+    root, out = tmp_path / "data", tmp_path / "out"
+    places = {"train": CAT, "val": DOG}
+    for seed, (split, place) in enumerate(places.items()):
+        _image(root / image.format(split), seed)
+        _coco(root / labels.format(split), {file.format(split): place})
+    convert(root, out)
+    for split, place in places.items():
+        assert (out / split / "images/0.png").read_bytes() == (root / image.format(split)).read_bytes()
+        expected = np.zeros(SIZE, np.uint8)
+        expected[place] = 1
+        assert np.asarray(Image.open(out / split / "masks/0.png")).tolist() == expected.tolist()
+
+
+def test_a_coco_image_that_may_be_any_of_several_is_refused(tmp_path: Path) -> None:
+    for seed, folder in enumerate(("monday", "tuesday")):
+        _image(tmp_path / "data" / folder / "0.png", seed)
+    _coco(tmp_path / "data/instances.json", {"0.png": CAT})
+    expected = r"instances\.json: the image 0\.png may be any of 2, such as monday/0\.png or tuesday/0\.png.*Write"
+    with pytest.raises(UserError, match=expected):
+        convert(tmp_path / "data", tmp_path / "out")
+
+
+def test_coco_images_of_one_name_in_a_split_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    files = [tmp_path / "data" / folder / "0.png" for folder in ("monday", "tuesday")]
+    for seed, file in enumerate(files):
+        _image(file, seed)
+    before = [file.read_bytes() for file in files]
+    _coco(tmp_path / "data/instances.json", {"monday/0.png": CAT, "tuesday/0.png": DOG})
+    convert(tmp_path / "data", tmp_path / "out")
+    assert [file.read_bytes() for file in files] == before
+    written = [tmp_path / "out/train/images" / folder / "0.png" for folder in ("monday", "tuesday")]
+    assert [file.read_bytes() for file in written] == before
+    assert [np.count_nonzero(labels) for labels in _labels(tmp_path / "out")] == [20, 60]
+
+
+def test_a_coco_image_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
+    _image(tmp_path / "data/images/0.png")
+    for name in ("train", "trainval"):
+        _coco(tmp_path / f"data/annotations/instances_{name}.json", {"0.png": CAT})
+    with pytest.raises(UserError, match=r"0\.png: COCO files list the image twice"):
+        convert(tmp_path / "data", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("labels", "split"),
+    [
+        ("annotations/instances_train2017.json", "train"),
+        ("annotations/instances_val2017.json", "val"),
+        ("annotations/instances_Test.json", "test"),
+        ("annotations/instances_trainval.json", "train"),
+        ("annotations/latest_export_coco.json", "train"),
+        ("validation/_annotations.coco.json", "val"),
+        ("test_site/instances_train.json", "train"),
+    ],
+)
+def test_the_split_of_a_coco_file_is_a_whole_word_of_its_path(tmp_path: Path, labels: str, split: str) -> None:
+    _image(tmp_path / "data/images/0.png")
+    _coco(tmp_path / "data" / labels, {"0.png": CAT})
+    convert(tmp_path / "data", tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.is_dir()] == [split]
+
+
+@pytest.mark.parametrize("category", [{"id": 1}, {"id": 1, "name": None}, {"id": 1, "name": " "}])
+def test_a_coco_category_without_a_name_is_refused(tmp_path: Path, category: dict[str, Any]) -> None:
+    _image(tmp_path / "data/train/0.png")
+    file = tmp_path / "data/train/_annotations.coco.json"
+    _coco(file, {"0.png": CAT})
+    file.write_text(json.dumps({**json.loads(file.read_text()), "categories": [category]}))
+    with pytest.raises(UserError, match=r"coco\.json: the category 1 has no name"):
+        convert(tmp_path / "data", tmp_path / "out")
+
+
+@pytest.mark.parametrize("between", ["\n", "\n \n\n"])
+def test_yolo_polygons_get_masks(tmp_path: Path, between: str) -> None:
     root = tmp_path / "data"
     _image(root / "train/images/a.png")
     (root / "dataset.yaml").write_text("names: [background, cat, dog]\n")
@@ -116,7 +231,7 @@ def test_yolo_polygons_get_masks(tmp_path: Path) -> None:
         for label, place in enumerate((CAT, DOG))
     ]
     (root / "train/labels").mkdir()
-    (root / "train/labels/a.txt").write_text("\n".join(lines))
+    (root / "train/labels/a.txt").write_text(between.join([*lines, ""]))
     assert "fewmask convert" in next(problem.fix for problem in examine(root).problems if problem.level == "error")
     convert(root, tmp_path / "out")
     assert _labels(tmp_path / "out") == [_truth().tolist()]
@@ -132,6 +247,10 @@ def test_yolo_polygons_get_masks(tmp_path: Path) -> None:
         ({"train/masks/z_cat.png": CAT}, r"z_cat\.png: the mask has no image"),
         ({"train/labels/a.txt": "0 0.5 0.5 0.1 0.1"}, r"a\.txt: line 1 is a box"),
         ({"train/labels/a.txt": "7 0 0 1 0 1 1"}, r"line 1 names class 7"),
+        (
+            {"train/labels/a.txt": "0 0 0 1 0 1 1 # caf\u00e9".encode("latin-1")},
+            r"a\.txt: the file is not text in UTF-8",
+        ),
         ({"train/masks/instances.json": '{"images": 3}'}, "no lists of images"),
         ({"train/masks/instances.json": '{"images": [], "annotations": [], "categories": []}'}, "lists no images"),
         (
@@ -147,9 +266,9 @@ def test_labels_that_cannot_be_converted_are_named_and_nothing_is_written(
     _image(root / "train/images/a.png")
     (root / "dataset.yaml").write_text("names: [ground, cat, dog]\n")
     for file, content in files.items():
-        if isinstance(content, str):
+        if isinstance(content, str | bytes):
             (root / file).parent.mkdir(exist_ok=True)
-            (root / file).write_text(content)
+            (root / file).write_bytes(content.encode() if isinstance(content, str) else content)
         else:
             _area(root / file, content)
     with pytest.raises(UserError, match=message):

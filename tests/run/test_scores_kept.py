@@ -1,7 +1,7 @@
 """scores_SPLIT.json goes to a run and back; a lost or damaged file is one line."""
 
 import json
-import os
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from fewmask.data.folder import Sample
 from fewmask.errors import UserError
 from fewmask.run.folder import RunFolder
 from fewmask.run.scores import read_scores, standing_scores, write_scores
+from toy import write_recipe
 
 OF_A_NETWORK = {"miou": 0.5, "per_class": {"box": 0.5, "tree": None}, "pixel_accuracy": 0.75}
 
@@ -21,18 +22,29 @@ def test_scores_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert read_scores(run, "val") == scores
 
 
-def test_scores_stand_until_a_mask_is_added_or_corrected(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path)
+def test_scores_stand_until_something_that_they_were_made_from_changes(tmp_path: Path) -> None:
+    run, classes = RunFolder(tmp_path), tmp_path / "dataset.yaml"
+    write_recipe(run.recipe_file, tmp_path)
     masks = [tmp_path / "a.png", tmp_path / "b.png"]
-    for mask in masks:
-        mask.write_text("")
     samples = [Sample(mask.stem, mask.with_suffix(".jpg"), mask) for mask in masks]
+    for file in (*masks, *(sample.image for sample in samples), classes):
+        file.write_text("")
+    run.model_file("student").write_text("")
     assert standing_scores(run, "val", samples) is None
-    write_scores(run, "val", OF_A_NETWORK | {"images": 2, "networks": []})
-    assert standing_scores(run, "val", samples) == read_scores(run, "val")
-    assert standing_scores(run, "val", samples[:1]) is None
-    later = run.scores_file("val").stat().st_mtime_ns + 10**9
-    os.utime(masks[1], ns=(later, later))
+
+    def swap() -> None:
+        for old, new in ((masks[0], "t"), (masks[1], "a.png"), (tmp_path / "t", "b.png")):
+            old.rename(tmp_path / new)
+
+    for change in (masks[1].touch, samples[0].image.touch, classes.touch, run.model_file("student").touch, swap):
+        time.sleep(0.02)  # files have coarse times
+        write_scores(run, "val", OF_A_NETWORK | {"images": 2, "networks": []})
+        assert standing_scores(run, "val", samples) == read_scores(run, "val")
+        assert standing_scores(run, "val", samples[:1]) is None
+        time.sleep(0.02)
+        change()
+        assert standing_scores(run, "val", samples) is None
+    run.scores_file("val").write_text("{")
     assert standing_scores(run, "val", samples) is None
 
 

@@ -102,6 +102,32 @@ def test_runs_predict_together_by_the_mean_of_their_probabilities(model: Model, 
     np.testing.assert_allclose(prediction.confidence, together.amax(dim=0).numpy(), atol=1e-5)
 
 
+def test_a_run_that_is_named_like_a_score_stays_apart_and_two_names_of_one_run_are_found(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("committee", "networks"):
+        shutil.copytree(model.run.path, tmp_path / name)
+    pair = fewmask.load("committee", also=["networks"])
+    assert list(pair.networks) == ["committee", "./committee", "./networks"]
+    assert pair.evaluate("test")["networks"] == list(pair.networks)
+    with pytest.raises(UserError, match="named twice"):
+        fewmask.load("committee", also=[tmp_path / "networks" / ".." / "committee"])
+
+
+def test_a_committee_is_not_scored_on_images_that_a_member_learned_from(tmp_path: Path, dataset: Path) -> None:
+    runs = []
+    for fold in (0, 1):
+        (tmp_path / f"{fold}.txt").write_text(f"train{2 * fold}\ntrain{2 * fold + 1}\n")
+        recipe = write_recipe(tmp_path / f"{fold}.yaml", dataset, "supervised", steps=1)
+        held_out = {"data.held_out": str(tmp_path / f"{fold}.txt")}
+        runs.append(fewmask.train(recipe, tmp_path / f"run{fold}", settings=held_out))
+    pair = fewmask.load(runs[0], also=runs[1:])
+    with pytest.raises(UserError, match=r"run1: the run has learned from 2 of the 2 images to be scored"):
+        pair.evaluate("val")
+    assert pair.evaluate("test")["images"] == 3
+
+
 def test_networks_on_several_grids_predict_what_their_committee_scores(tiny_net: Any, dataset: Path) -> None:
     torch.manual_seed(0)
     other = tiny_net.model_copy(update={"arch": "deeplabv3plus", "options": {}})

@@ -74,7 +74,13 @@ def find_places(root: Path, mistakes: list[UserError]) -> dict[str, Place]:
 
 def folders_of_one_image(split: Path) -> list[Path]:
     """The folders in a split that each hold images and masks of their own, as some challenges lay them out."""
-    return [path for path in _folders(split) if _first(path, _IMAGES) and _first(path, _MASKS)]
+    return [images.parent for images, _ in parts_of_one_image(split)]
+
+
+def parts_of_one_image(split: Path) -> list[tuple[Path, Path]]:
+    """The folder of images and the folder of masks in each of these."""
+    both = ((_first(path, _IMAGES), _first(path, _MASKS)) for path in _folders(split))
+    return [(images, masks) for images, masks in both if images and masks]
 
 
 def other_folders(place: Path, known: Iterable[Path]) -> list[str]:

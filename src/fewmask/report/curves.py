@@ -118,7 +118,7 @@ def score_chart(entries: Sequence[Entry]) -> Chart | None:
                 )
             )
             styles.append(place if is_shipped and place < 2 else 2 + place)
-    return chart("mIoU on val, %", "", curves, entries[0].recipe.training.steps, styles)
+    return chart("mIoU on val, %", "", curves, max(entry.recipe.training.steps for entry in entries), styles)
 
 
 def class_curves(entry: Entry, metrics: Metrics, names: Sequence[str]) -> ClassCurves | None:

@@ -209,13 +209,14 @@ class RunFolder:
 
     def _clear(self) -> None:
         """Removes what was written by a run that has saved nothing; if it is killed here, it is still such a run."""
-        for folder in (self.checkpoints, self.features):
+        for folder in (self.checkpoints, self.features, self.path / "tallies"):
             shutil.rmtree(folder, ignore_errors=True)
         tables = (self.metrics_file, self.validation_file, self.class_scores_file, self.features_table)
         logs = (*tables, self.features_picture, self.report)
         lists = (self.classes_file, self.labeled_file, self.unlabeled_file, self.source_file)
         events = self.path.glob("events.out.tfevents.*")
-        for path in (*logs, *events, self.model_file(_PRETRAINED), self.recipe_file, *lists):
+        scores = self.path.glob("scores_*.json")
+        for path in (*logs, *events, *scores, self.model_file(_PRETRAINED), self.recipe_file, *lists):
             path.unlink(missing_ok=True)
 
     def _clear_baseline(self) -> None:

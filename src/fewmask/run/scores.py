@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fewmask.data.folder import Sample
+from fewmask.errors import UserError
 from fewmask.run.atomic import write_text
 from fewmask.run.files import damaged, read_text
 from fewmask.run.folder import RunFolder
+from fewmask.run.standing import still_holds
 
 
 def write_scores(run: RunFolder, split: str, scores: Mapping[str, Any]) -> None:
@@ -16,18 +18,17 @@ def write_scores(run: RunFolder, split: str, scores: Mapping[str, Any]) -> None:
 
 
 def standing_scores(run: RunFolder, split: str, samples: Sequence[Sample]) -> dict[str, Any] | None:
-    """The scores that a run keeps, if they are of these samples with masks and no mask is newer; else None.
+    """The scores that a run keeps, if they are of these samples with masks and nothing has changed since; else None.
 
-    Raises:
-        UserError: the scores are damaged.
+    Scores that cannot be read are None too, because they can be had anew.
     """
-    path = run.scores_file(split)
-    if not path.exists():
+    try:
+        scores = read_scores(run, split)
+    except UserError:
         return None
-    scores, written = read_scores(run, split), path.stat().st_mtime_ns
-    masks = [sample.mask for sample in samples if sample.mask is not None]
-    is_whole = scores.get("images") == len(masks)
-    return scores if is_whole and all(mask.stat().st_mtime_ns <= written for mask in masks) else None
+    with_masks = [sample for sample in samples if sample.mask is not None]
+    is_whole = scores.get("images") == len(with_masks)
+    return scores if is_whole and still_holds(run.scores_file(split), run, with_masks) else None
 
 
 def read_scores(run: RunFolder, split: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from safetensors.numpy import save
 from fewmask.data.folder import Sample
 from fewmask.run.atomic import write_bytes
 from fewmask.run.folder import RunFolder
+from fewmask.run.standing import still_holds
 
 BINS = 20  # of the confidence in [0, 1]
 HITS, TRUTH, PREDICTED = range(3)
@@ -51,16 +52,15 @@ def write_tallies(run: RunFolder, split: str, samples: Sequence[Sample], tallies
 
 
 def standing_tallies(run: RunFolder, split: str, samples: Sequence[Sample]) -> dict[str, Tally] | None:
-    """The counts that a run keeps by network, if they are of these samples and none of their files is newer; else None.
+    """The counts that a run keeps by network, if they are of these samples and nothing has changed since; else None.
 
     Counts that cannot be read are None too, because they can be had anew.
     """
     path = run.tally_file(split)
     try:
-        written = path.stat().st_mtime_ns
         with safe_open(path, "numpy") as file:
             known = {name: json.loads(text) for name, text in file.metadata().items()}
-            if known["samples"] != _names(samples) or _changed(samples, written):
+            if known["samples"] != _names(samples) or not still_holds(path, run, samples):
                 return None
             return {
                 name: Tally(*(file.get_tensor(f"{name}/{field}") for field in _COUNTS), *measured)
@@ -72,9 +72,3 @@ def standing_tallies(run: RunFolder, split: str, samples: Sequence[Sample]) -> d
 
 def _names(samples: Sequence[Sample]) -> list[str]:
     return [sample.name for sample in samples]
-
-
-def _changed(samples: Sequence[Sample], since: int) -> bool:
-    """Whether an image or a mask was written after this time in nanoseconds."""
-    files = [file for sample in samples for file in (sample.image, sample.mask) if file is not None]
-    return any(file.stat().st_mtime_ns > since for file in files)

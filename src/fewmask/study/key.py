@@ -96,10 +96,10 @@ def _labels(recipe: Recipe) -> tuple[str, str]:
     if is_list(labels):
         path = Path(str(labels))
         try:
-            names = path.read_text(encoding="utf-8").split("\n")
+            lines = path.read_text(encoding="utf-8").split("\n")
         except OSError as error:
             raise UserError(f"the list cannot be read ({error.strerror})", path, "Name a list of images.") from None
-        return str(sum(bool(name.strip()) for name in names)), path.stem
+        return str(sum(bool(line.strip()) and not line.startswith("#") for line in lines)), path.stem
     return str(labels), str(recipe.data.split_seed)
 
 

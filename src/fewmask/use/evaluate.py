@@ -27,6 +27,10 @@ Tick = Callable[[int], None]
 """A function that is called after every image with the number of all images."""
 
 
+SCORE_KEYS = ("miou", "per_class", "pixel_accuracy", "split", "images", "predictor", "selected", "networks")
+"""What `evaluate` returns beside the scores of each network under its name."""
+
+
 def no_tick(total: int) -> None:
     """The `Tick` for a call that nobody watches."""
 
@@ -66,6 +70,8 @@ def evaluate(
         splits["unlabeled"] = tuple(sample for sample in folder.train if sample.name not in learned)
     samples = labeled_samples(splits, split, folder.root)
     check_same_classes(networks[shipped].classes, folder)
+    if split != "train":
+        _check_not_learned(samples, (run, *also))
     selected = None if also else selected_val_score(run, recipe)
     tallies = tally(networks, samples, folder.classes, tick)
     scores = {name: found.as_json() for name, found in _scores(tallies, folder.classes).items()}
@@ -87,6 +93,18 @@ def evaluate(
             fix = f"Make the run folder writable, or only print them: --data {in_command(folder.root)}"
             raise UserError(reason, run.scores_file(split), fix) from None
     return result
+
+
+def _check_not_learned(samples: Sequence[Sample], runs: Sequence[RunFolder]) -> None:
+    """Raises UserError if one of several runs has learned from samples; a run alone cannot, by its own split."""
+    for run in runs if len(runs) > 1 else ():
+        names = set(run.labeled_names())
+        learned = {sample.image.resolve() for sample in target_folder(run.recipe().data).train if sample.name in names}
+        found = [sample for sample in samples if sample.image.resolve() in learned]
+        if found:
+            what = f"the run has learned from {len(found)} of the {len(samples)} images to be scored"
+            fix = "Score these runs together on images that none of them has learned from, such as --split test."
+            raise UserError(what, run.path, fix)
 
 
 def labeled_samples(splits: Mapping[str, tuple[Sample, ...]], split: str, root: Path) -> list[Sample]:

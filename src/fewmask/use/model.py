@@ -16,7 +16,7 @@ from fewmask.run.checkpoint import load_state
 from fewmask.run.folder import RunFolder
 from fewmask.use.deployed import Deployed
 from fewmask.use.device import choose_device
-from fewmask.use.evaluate import Tick, evaluate, no_tick
+from fewmask.use.evaluate import SCORE_KEYS, Tick, evaluate, no_tick
 from fewmask.use.images import AnyImage
 from fewmask.use.predicting import predict_given, predict_one
 from fewmask.use.prediction import Prediction
@@ -115,14 +115,20 @@ def load(path: str | Path, device: str = "auto", gpu: int | None = None, also: S
     models = [first, *(_load_run(Path(other), device, gpu) for other in also)]
     for model in models[1:]:
         _check_fits(model, first)
-    members = {str(model.run.path): model.networks[model.shipped] for model in models}
-    if len(members) < len(models):
+    if len({model.run.path.resolve() for model in models}) < len(models):
         raise UserError("a run is named twice", "--also", "Name every run once.")
+    members = {_member_name(model.run): model.networks[model.shipped] for model in models}
     together = Committee([member.net for member in members.values()])
     committee = Deployed(cast(SegNet, together), first.recipe.data.resize, first.classes).eval()
     return Model(
         first.run, first.recipe, first.classes, {COMMITTEE: committee, **members}, [model.run for model in models[1:]]
     )
+
+
+def _member_name(run: RunFolder) -> str:
+    """The path of a run; a bare name that means something else among the scores begins with a dot."""
+    path = str(run.path)
+    return f"./{path}" if path in (COMMITTEE, *SCORE_KEYS) else path
 
 
 def _check_fits(model: Model, first: Model) -> None:

@@ -68,13 +68,26 @@ class Results:
             raise UserError("it holds predictions by another model or with other settings", self.out, fix)
         if self.out.exists() and not self.out.is_dir():
             raise CannotWriteError(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), self.out)
-        existing = [] if force else [file for stem in stems for file in self.existing(stem)]
-        if existing:
+        existing = [file for stem in stems for file in self.existing(stem)]
+        if existing and not force:
             what = f"it and {len(existing) - 1} more files exist" if len(existing) > 1 else "it exists"
             raise UserError(f"{what} already", existing[0], fix)
+        if before:
+            self._check_no_others(stems)
         with _told(path):
+            for file in existing:  # or they would pass for results of the new record, if this command is stopped
+                file.unlink()
             self.out.mkdir(parents=True, exist_ok=True)
             write_text(path, text)
+
+    def _check_no_others(self, stems: Sequence[Path]) -> None:
+        """Raises UserError if the folder holds results for other images, which the old record is true of."""
+        own = {file for kind in KINDS for stem in stems for file in self._files(kind, stem)}
+        there = (file for folder in self.folders for suffix in ("png", "tif") for file in folder.rglob(f"*.{suffix}"))
+        other = next((file for file in there if file not in own), None)
+        if other is not None:
+            what = "it is of another model or of other settings, and its image is not among those to be predicted"
+            raise UserError(what, other, "Choose another --out, or predict all images of this one anew.")
 
     @contextmanager
     def writer(self, stem: Path, size: tuple[int, int], place: Any) -> Iterator["Writer"]:

@@ -30,7 +30,7 @@ def print_columns(title: str, columns: Mapping[str, Mapping[str, Any]], console:
     table = Table()
     table.add_column("class")
     for name in columns:
-        table.add_column(name, justify="right")
+        table.add_column(escape(name), justify="right")
     if gain:
         table.add_column("gain", justify="right")
     scores = list(columns.values())

@@ -1,7 +1,9 @@
 """Finds in which form the labels of a folder are, and writes a data set with one mask an image beside it."""
 
 import os
+import re
 import shutil
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -64,11 +66,15 @@ def _labeled_splits(
     own = read_classes(root) if any((root / file).is_file() for file in CLASS_FILES) else None
     if jsons:
         classes = own or coco_classes(jsons)
-        images = {path.name: path for path in files_below(root, IMAGE_SUFFIXES, []).values()}
-        splits: dict[str, list[LabeledImage]] = {}
+        images: dict[str, list[Path]] = defaultdict(list)
+        for image in files_below(root, IMAGE_SUFFIXES, []).values():
+            images[image.name].append(image)
+        splits: dict[str, list[LabeledImage]] = defaultdict(list)
         for path in jsons:
-            splits.setdefault(_split_of(path, root), []).extend(of_coco(path, images, classes))
-        return classes, splits
+            split = _split_of(path, root)
+            of_split = [scored[split].images] if split in scored else []
+            splits[split] += of_coco(path, images, [*of_split, root], classes)
+        return classes, {split: _with_names_of_their_own(found, root) for split, found in splits.items()}
     classes = own or read_classes(root)
     folders = {split: root / split for split in SPLITS if folders_of_one_image(root / split)}
     if folders:
@@ -90,9 +96,25 @@ def _texts(place: Place) -> dict[str, Path]:
 
 
 def _split_of(path: Path, root: Path) -> str:
-    """The split whose name stands in the path of a file; train without one."""
-    text = path.relative_to(root).as_posix().lower()
-    return next((split for split in ("val", "test") if any(name in text for name in SPLITS[split])), "train")
+    """The split whose name is a word in the name of a file or else of the nearest folder; train without one."""
+    for part in reversed(path.relative_to(root).parts):
+        words = set(re.split(r"[\W\d_]+", part.lower()))
+        for split in ("train", "val", "test"):
+            if words & set(SPLITS[split]):
+                return split
+    return "train"
+
+
+def _with_names_of_their_own(images: list[LabeledImage], root: Path) -> list[LabeledImage]:
+    """The images of a split; those of one name get the names of their folders too, so that none overwrites another."""
+    twice = next((image for image, count in Counter(one.image for one in images).items() if count > 1), None)
+    if twice is not None:
+        raise UserError("COCO files list the image twice for one split", twice, "Keep one of the entries, or files.")
+    counts = Counter(one.name for one in images)
+    return [
+        one if counts[one.name] == 1 else one._replace(name=one.image.relative_to(root).with_suffix("").as_posix())
+        for one in images
+    ]
 
 
 def _write(out: Path, classes: Classes, splits: dict[str, list[LabeledImage]]) -> Converted:

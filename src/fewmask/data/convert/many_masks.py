@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from fewmask.data.arrangement import Place, folders_of_one_image
+from fewmask.data.arrangement import Place, parts_of_one_image
 from fewmask.data.classes import Classes
 from fewmask.data.convert.draw import Piece, area_in, drawn
 from fewmask.data.convert.labeled import LabeledImage
@@ -50,14 +50,12 @@ def merged(place: Place, classes: Classes, tasks: Path | None = None) -> list[La
 def merged_folders(split: Path, classes: Classes) -> list[LabeledImage]:
     """The same for folders that hold one image and its masks each."""
     found = []
-    for folder in folders_of_one_image(split):
-        parts = {path.name.lower(): path for path in folder.iterdir() if path.is_dir()}
-        inside = [part for name, part in parts.items() if name.startswith("im")]
-        others = [part for name, part in parts.items() if not name.startswith("im")]
-        images = files_below(inside[0], IMAGE_SUFFIXES, [])
-        masks = files_below(others[0], MASK_SUFFIXES, [])
+    for of_images, of_masks in parts_of_one_image(split):
+        images = files_below(of_images, IMAGE_SUFFIXES, [])
+        masks = files_below(of_masks, MASK_SUFFIXES, [])
         if len(images) != 1:
-            raise UserError(f"the folder holds {len(images)} images, and expected is one", folder, "Remove the others.")
+            what = f"the folder holds {len(images)} images, and expected is one"
+            raise UserError(what, of_images, "Leave one image in it.")
         name, image = next(iter(images.items()))
         found.append(_labeled(name, image, list(masks.items()), classes))
     return found

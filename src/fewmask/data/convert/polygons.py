@@ -24,42 +24,42 @@ def coco_classes(paths: Sequence[Path]) -> Classes:
     """The background, and every category of which there is an annotation."""
     names: dict[str, None] = {}
     for path in paths:
-        content = _read(path)
-        used = {annotation.get("category_id") for annotation in content["annotations"]}
-        names |= {str(one["name"]): None for one in content["categories"] if one.get("id") in used}
+        names |= dict.fromkeys(_names(_read(path), path).values())
     return Classes(names=("background", *(name for name in names if name != "background")))
 
 
-def of_coco(path: Path, images: Mapping[str, Path], classes: Classes) -> list[LabeledImage]:
+def of_coco(
+    path: Path, images: Mapping[str, Sequence[Path]], folders: Sequence[Path], classes: Classes
+) -> list[LabeledImage]:
     """Every image of a COCO file with its mask; an image without an annotation has none.
 
     Args:
         path: the JSON file.
-        images: all images of the data set by their file name.
+        images: all images of the data set by their file name; several folders may hold the same name.
+        folders: where an image may be if it is not beside the file: the folder of its split if any, then the data set.
         classes: hold the names of the categories.
 
     Raises:
-        UserError: the file is no COCO file, names an image that is not there, or a category that is no class.
+        UserError: the file is no COCO file, names an image that is not there or may be any of several, or a category
+            that is no class.
     """
     content = _read(path)
-    names = {one.get("id"): str(one.get("name")) for one in content["categories"]}
+    names = _names(content, path)
     of_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for annotation in content["annotations"]:
         of_image[annotation.get("image_id")].append(annotation)
     found = []
     for entry in content["images"]:
-        file = Path(str(entry.get("file_name"))).name
-        if file not in images:
-            raise UserError(f"the image {file} is not in the data set", path, "Put it beside the others.")
-        height, width = read_size(images[file])
+        image = _image_of(Path(str(entry.get("file_name"))), path, images, folders)
+        height, width = read_size(image)
         if (entry.get("height", height), entry.get("width", width)) != (height, width):
-            raise UserError(f"the image {file} is not of the size that the file says", path, _EXPORT)
+            raise UserError(f"the image {image.name} is not of the size that the file says", path, _EXPORT)
         pieces = [
             Piece(_label(names.get(one.get("category_id")), path, classes), _area(one, height, width, path))
             for one in of_image.get(entry.get("id"), [])
         ]
         labels = drawn((height, width), pieces) if pieces else None
-        found.append(LabeledImage(images[file].stem, images[file], labels))
+        found.append(LabeledImage(image.stem, image, labels))
     if not found:
         raise UserError("the file lists no images", path, _EXPORT)
     return found
@@ -81,8 +81,14 @@ def _of_text(image: Path, text: Path | None, classes: Classes, first: int) -> An
         return None
     height, width = read_size(image)
     pieces = []
-    for number, line in enumerate(text.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        lines = text.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise UserError("the file is not text in UTF-8", text, "Save it as UTF-8, or export it again.") from None
+    for number, line in enumerate(lines, start=1):
         words = line.split()
+        if not words:
+            continue
         if len(words) == 5:
             fix = "No mask can be made of a box: export polygons."
             raise UserError(f"line {number} is a box", text, fix)
@@ -103,6 +109,33 @@ def _read(path: Path) -> dict[str, Any]:
     if not is_coco or not all(isinstance(one, dict) for key in keys for one in content[key]):
         raise UserError("the file has no lists of images, annotations and categories", path, _EXPORT)
     return dict(content)
+
+
+def _names(content: Mapping[str, Any], path: Path) -> dict[Any, str]:
+    """The name of every category of which there is an annotation, by its number."""
+    used = {annotation.get("category_id") for annotation in content["annotations"]}
+    names = {one.get("id"): one.get("name") for one in content["categories"] if one.get("id") in used}
+    for number, name in names.items():
+        if name is None or not str(name).strip():
+            raise UserError(f"the category {number} has no name", path, "Give it a `name`.")
+    return {number: str(name).strip() for number, name in names.items()}
+
+
+def _image_of(file: Path, path: Path, images: Mapping[str, Sequence[Path]], folders: Sequence[Path]) -> Path:
+    """The image at this place beside a COCO file or in one of the folders; else the only one that may be meant."""
+    known = images.get(file.name, ())
+    if not known:
+        raise UserError(f"the image {file} is not in the data set", path, "Put it beside the others.")
+    for folder in (path.parent, *folders):
+        if folder / file in known:
+            return folder / file
+    at_end = [image for image in known if image.parts[-len(file.parts) :] == file.parts]
+    for some in (*([image for image in at_end if image.is_relative_to(folder)] for folder in folders), known):
+        if len(some) == 1:
+            return some[0]
+    shown = " or ".join(image.relative_to(folders[-1]).as_posix() for image in known[:3])
+    what = f"the image {file} may be any of {len(known)}, such as {shown}"
+    raise UserError(what, path, "Write the folder into its `file_name`, or put this file beside its images.")
 
 
 def _label(name: str | None, path: Path, classes: Classes) -> int:

@@ -13,7 +13,7 @@ def own_views(scale_range: tuple[float, float] | None = None, flips: bool = True
     views: dict[str, Any] = {"jitter_probability": 0.0, "classmix_probability": 0.0}
     views["scale_probability"] = 0.0 if scale_range is None else 1.0
     if scale_range is not None:
-        views["scale_range"] = scale_range
+        views["scale_range"] = list(scale_range)
     if not flips:
         views["flip_probability"] = 0.0
     return views

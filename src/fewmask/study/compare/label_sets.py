@@ -41,6 +41,10 @@ def label_set(text: str, folder: Folder, seeds: tuple[int, ...]) -> LabelSet:
     drawn = [
         draw_partition(folder, **data_settings(text, seed)) for seed in (seeds if Path(text).is_dir() else seeds[:1])
     ]
+    numbers = {len(draw.labeled) for draw in drawn}
+    if len(numbers) > 1:
+        what = f"the lists of one set have {min(numbers)} to {max(numbers)} masks"
+        raise UserError(what, Path(text), "Give all lists of a folder as many names, because their mean is reported.")
     return LabelSet(text, len(drawn[0].labeled), len(drawn[0].unlabeled))
 
 

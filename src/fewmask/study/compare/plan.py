@@ -152,6 +152,9 @@ def plan_study(
     if recipe.training.select != "last":
         fix = "Leave training.select out: a method that is scored more often would gain by it."
         raise UserError("a comparison takes the last step of every run", "training.select", fix)
+    if recipe.training.memory == "auto":
+        fix = "Let fewmask train find batches and crops once, and give them to the comparison with --set."
+        raise UserError("the sizes that fit may differ from run to run", "training.memory", fix)
     if num_processes(recipe.training) > 1:
         fix = "Run several side by side instead: --jobs 2 --devices 0,1, and without torchrun or srun."
         raise UserError("a run of a comparison is one process on one device", "training.devices", fix)
