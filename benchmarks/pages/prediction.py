@@ -8,7 +8,14 @@ VIEWS = ("flips", "flips and scales")
 
 
 def values() -> Values:
-    return {"time": _time(), "memory": _memory(), "tta": _tta(), "committee": _committee(), "export": _export(), **_seeds()}
+    return {
+        "time": _time(),
+        "memory": _memory(),
+        "tta": _tta(),
+        "committee": _committee(),
+        "export": _export(),
+        **_seeds(),
+    }
 
 
 def _time() -> str:
