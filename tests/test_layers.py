@@ -23,6 +23,8 @@ NETWORK = {
     "NOT_ON_DISK",
     "in_eval_mode",
     "on_coarse_grid",
+    "Committee",
+    "as_one_rank",
     "take_from_first_rank",
     "average_over_ranks",
     "norm_statistics",

@@ -34,6 +34,16 @@ def beginning(method: str = "class_bank", partition: Partition = PARTITION) -> B
     return Beginning(make_recipe({"data": {"root": "toy"}, "method": method}), CLASSES, partition, ["gta"])
 
 
+def test_a_run_that_is_begun_anew_has_no_scores_of_the_one_before(tmp_path: Path) -> None:
+    run = made(tmp_path / "run")
+    kept = (run.scores_file("val"), run.tally_file("val"))
+    kept[1].parent.mkdir()
+    for file in kept:
+        file.touch()
+    made(run.path)
+    assert [file for file in kept if file.exists()] == []
+
+
 def test_what_a_run_was_made_of_is_read_back(tmp_path: Path) -> None:
     run = made(tmp_path / "run")
     assert run.is_begun

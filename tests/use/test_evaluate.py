@@ -1,11 +1,13 @@
 """Scores of a split: against a slow twin, at full label size, kept in the run."""
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 import fewmask
 from fewmask.data.folder import Sample, read_folder
@@ -14,6 +16,7 @@ from fewmask.run.scores import read_scores
 from fewmask.use.deployed import Deployed, probabilities
 from fewmask.use.evaluate import score
 from fewmask.use.model import Model
+from fewmask.use.tables import print_scores
 from toy import NAMES, draw_scene, make_dataset, read, save, write_recipe
 
 
@@ -76,3 +79,12 @@ def test_scores_of_every_network_are_kept_in_the_run_under_its_name(model: Model
     for name, found in score(model.networks, samples, model.classes).items():
         assert result[name] == found.as_json()
     assert result["miou"] == result[model.shipped]["miou"]
+
+
+def test_names_of_networks_are_no_markup() -> None:
+    scores = {"split": "val", "images": 1, "predictor": "a", "selected": None, "networks": ["m[a]", "m[/b]"]}
+    of_one = {"miou": 0.5, "per_class": {"box": 0.5}}
+    console = Console(record=True, width=80, file=io.StringIO())
+    print_scores(scores | {"m[a]": of_one, "m[/b]": of_one}, console)
+    assert "m[a]" in (text := console.export_text())
+    assert "m[/b]" in text

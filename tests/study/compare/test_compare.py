@@ -192,6 +192,7 @@ MISTAKES = [
     ({"--set": "method.wekness=3"}, "none of the compared methods has a setting method.wekness", "weak"),
     ({"--set": "training.devices=2"}, "one process on one device", "--devices 0,1"),
     ({"--set": "training.select=best_val"}, "takes the last step of every run", "training.select"),
+    ({"--set": "training.memory=auto"}, "the sizes that fit may differ from run to run", "give them to the comparison"),
 ]
 
 
@@ -263,6 +264,9 @@ def test_a_folder_has_a_list_for_every_seed(tmp_path: Path, dataset: Path) -> No
     assert (study.labels[0].name, study.labels[0].num_masks, study.labels[0].num_unlabeled) == ("two", 2, 8)
     assert len(rows_of(study)) == 2
     with pytest.raises(UserError, match="there is no list for seed 1"):
+        planned(tmp_path, dataset, ["cutmix"], labels=[str(lists)], seeds=range(2))
+    (lists / "seed1.txt").write_text("train2\n")
+    with pytest.raises(UserError, match="the lists of one set have 1 to 2 masks"):
         planned(tmp_path, dataset, ["cutmix"], labels=[str(lists)], seeds=range(2))
 
 

@@ -73,7 +73,7 @@ def test_the_own_arm_has_the_defaults_of_each_method_and_what_its_paper_has(rows
         found = by_name[f"{name} own"].model_dump(mode="json")
         assert found["class_balance"] is own["class_balance"] is False
         assert found["weak"] | own.get("weak", {}) == found["weak"]
-    assert by_name["cutmix own"] == make_method_config("cutmix")
+    assert by_name["ecs own"] == make_method_config("ecs")
     assert "class_bank own" not in by_name  # its defaults are those of the baseline
 
 
