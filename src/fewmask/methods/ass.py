@@ -77,7 +77,7 @@ class SemanticShift(Joint):
         num_target = len(batch.target.images)
         labeled, unlabeled = self.net(view.images), self.net(batch.unlabeled.images)
 
-        in_image = self.map_discriminator.in_image  # padding would tell the domains apart; a label is never there
+        in_image = self.map_discriminator.in_image  # padding, which has no label, would tell the domains apart
         source_maps = labeled.logits[num_target:].float().softmax(dim=1)
         global_loss, map_loss = _adversarial(
             self.map_discriminator,

@@ -76,7 +76,7 @@ class Results:
             self._check_no_others(stems)
         with _told(path):
             for file in existing:  # or they would pass for results of the new record, if this command is stopped
-                file.unlink()
+                file.unlink(missing_ok=True)  # another rank may have removed it
             self.out.mkdir(parents=True, exist_ok=True)
             write_text(path, text)
 
