@@ -16,6 +16,7 @@ from fewmask.cli.export import export
 from fewmask.cli.predict import predict
 from fewmask.cli.report import report
 from fewmask.cli.settings import settings
+from fewmask.cli.several_settings import SettingsCommand
 from fewmask.cli.train import train
 from fewmask.errors import UserError
 from fewmask.faults import machine_faults_named
@@ -28,7 +29,7 @@ app = typer.Typer(
     help="Train a semantic segmentation model from a handful of labeled masks and many unlabeled images.",
 )
 for command in (demo, doctor, convert, train, compare, evaluate, report, predict, export, settings):
-    app.command()(command)
+    app.command(cls=SettingsCommand if command in (train, compare) else None)(command)
 
 
 def _print_version(wanted: bool) -> None:

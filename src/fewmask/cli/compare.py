@@ -52,7 +52,8 @@ def compare(
         if given not in known:
             raise UserError(f"there is no {flag} {given!r}", f"--{flag}", f"Choose one of {choices(given, known)}.")
     screen = console()
-    launcher = launcher_for(jobs, _parts(devices), cluster, parse_settings(cluster_settings or []), out / "cluster")
+    chosen = _parts(devices)
+    launcher = launcher_for(jobs, chosen, cluster, parse_settings(cluster_settings or []), out / "cluster")
     study: Study = plan_study(
         source,
         _parts(methods),
@@ -61,7 +62,7 @@ def compare(
         parse_settings(settings or []),
         arms=arms[arm],
         budget=budgets[budget],
-        preset="base" if preset is None and cluster is not None else preset,
+        preset=preset or _preset_for(source, cluster, chosen),
         console=screen,
     )
     try:
@@ -71,6 +72,13 @@ def compare(
         raise typer.Exit(130) from None
     if done.failures:
         raise typer.Exit(1)
+
+
+def _preset_for(source: Path, cluster: str | None, devices: list[str]) -> str | None:
+    """The preset where the runs go elsewhere than a training here would; None where they do not."""
+    if cluster is not None:
+        return "base"
+    return "small" if source.is_dir() and set(devices) == {"cpu"} else None
 
 
 def _parts(text: str) -> list[str]:

@@ -3,6 +3,7 @@
 import csv
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -156,8 +157,21 @@ def test_an_option_that_submitit_does_not_know_is_one_line(tmp_path: Path) -> No
         Cluster(1, "local", tmp_path, {"gpu_per_nodes": 1})
 
 
+@pytest.mark.parametrize(
+    ("allowed", "devices", "visible"),
+    [
+        (None, [], [None] * 3),
+        (None, ["0", "3"], ["0", "3", "0"]),
+        ("4,5,GPU-8932", ["0", "2"], ["4", "GPU-8932", "4"]),
+        ("4,5", ["cpu"], [""] * 3),
+    ],
+)
 def test_processes_share_the_threads_and_take_the_devices_in_turn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    allowed: str | None,
+    devices: list[str],
+    visible: list[str | None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     environments = []
 
@@ -168,13 +182,24 @@ def test_processes_share_the_threads_and_take_the_devices_in_turn(
         def poll(self) -> None: ...
 
     monkeypatch.setattr("subprocess.Popen", Running)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
     monkeypatch.setenv("OMP_NUM_THREADS", "8")
-    launcher = Processes(3, ["0", "3"])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if allowed is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+    launcher = Processes(3, devices)
     for number in range(3):
         folder = tmp_path / "jobs" / str(number)
         folder.mkdir(parents=True)
         launcher.start("run", JobFolder(folder))
-    assert environments == [("2", "0"), ("2", "3"), ("2", "0")]
+    assert environments == [("2", gpus) for gpus in visible]
+
+
+@pytest.mark.parametrize(("count", "what"), [(0, "no GPU 2: none is found"), (2, "no GPU 2: the last one is 1")])
+def test_a_gpu_that_is_not_there_is_refused(count: int, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    with pytest.raises(UserError, match=what):
+        Processes(1, ["2"])
 
 
 MISTAKES = [
@@ -256,6 +281,37 @@ def test_a_comparison_from_before_a_setting_goes_on(tmp_path: Path, dataset: Pat
         pass
 
 
+@pytest.mark.parametrize(
+    ("change", "split"),
+    [
+        (lambda data: (data / "test" / "masks" / "test0.png").unlink(), "test"),
+        (
+            lambda data: shutil.copy(data / "val" / "images" / "val0.png", data / "train" / "images" / "new.png"),
+            "train",
+        ),
+        (lambda data: shutil.copy(data / "val" / "masks" / "val0.png", data / "val" / "masks" / "val1.png"), "val"),
+    ],
+)
+def test_a_comparison_does_not_go_on_with_other_data(
+    change: Callable[[Path], object], split: str, tmp_path: Path, dataset: Path
+) -> None:
+    data, folder = Path(shutil.copytree(dataset, tmp_path / "data")), StudyFolder(tmp_path / "study")
+    before = planned(tmp_path, data, ["cutmix"]).settings
+    with folder.claimed(before):
+        pass
+    change(data)
+    after = planned(tmp_path, data, ["cutmix"]).settings
+    with (
+        pytest.raises(UserError, match=rf"has images\.target\.{split} '\d+ images, \w+', and this one"),
+        folder.claimed(after),
+    ):
+        pass
+    del before["images"]  # a comparison from before this was kept
+    folder.study_file.write_text(yaml.safe_dump(before))
+    with folder.claimed(after):
+        pass
+
+
 def test_a_folder_has_a_list_for_every_seed(tmp_path: Path, dataset: Path) -> None:
     lists = tmp_path / "two"
     lists.mkdir()
@@ -277,6 +333,21 @@ def test_a_folder_has_a_list_for_every_seed(tmp_path: Path, dataset: Path) -> No
 def test_a_folder_without_a_gpu_is_compared_with_the_small_preset_unless_a_cluster_has_one(
     words: tuple[str, ...], encoder: str, tmp_path: Path, dataset: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(preset_module, "choose_device", lambda wanted, where: "cpu")
+    assert compared_encoder(monkeypatch, capsys, dataset, tmp_path / "study", *words) == encoder
+
+
+@pytest.mark.parametrize(("devices", "encoder"), [("0", "resnet50"), ("cpu", "mobilenetv2_100")])
+def test_runs_on_the_processor_have_the_small_preset_beside_a_gpu_too(
+    devices: str, encoder: str, tmp_path: Path, dataset: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr(preset_module, "choose_device", lambda wanted, where: "cuda")
+    assert compared_encoder(monkeypatch, capsys, dataset, tmp_path / "study", "--devices", devices) == encoder
+
+
+def compared_encoder(monkeypatch: pytest.MonkeyPatch, capsys: Capsys, dataset: Path, out: Path, *words: str) -> str:
+    """The encoder of the runs that `fewmask compare` would start."""
     pytest.importorskip("submitit")
     asked: list[Study] = []
 
@@ -285,6 +356,5 @@ def test_a_folder_without_a_gpu_is_compared_with_the_small_preset_unless_a_clust
         return Comparison([], {})
 
     monkeypatch.setattr(study_compare, "compare", noted)
-    monkeypatch.setattr(preset_module, "choose_device", lambda wanted, where: "cpu")
-    command(capsys, "compare", dataset, "--methods", "cutmix", "--labels", "2", "--out", tmp_path / "study", *words)
-    assert asked[0].baseline.net.encoder == encoder
+    command(capsys, "compare", dataset, "--methods", "cutmix", "--labels", "2", "--out", out, *words)
+    return asked[0].baseline.net.encoder

@@ -1,6 +1,6 @@
 """The folder of a comparison, which any of its commands goes on from.
 
-STUDY/  study.yaml        what all runs share: the recipe, the settings of methods, the budget
+STUDY/  study.yaml        what all runs share: the recipe, the settings of methods, the budget, the files of the data
         costs.csv         what a run of each method costs, and its number of steps (costs.py)
         results.csv       a row for every finished run (study/results.py)
         failures.csv      the runs that failed in the last command, and why
@@ -131,7 +131,7 @@ class StudyFolder:
         return any(path.name != ".lock" for path in self.path.iterdir())
 
     def _check_same(self, settings: Mapping[str, Any]) -> None:
-        """Raises UserError if the folder was made for other settings; methods, masks and seeds may be added."""
+        """Raises UserError if the folder was made for other settings or data; methods, masks and seeds may be added."""
         try:
             before = parse_yaml(self.study_file.read_text(encoding="utf-8"))
         except (YamlError, ValueError):
@@ -139,11 +139,12 @@ class StudyFolder:
         if not isinstance(before, Mapping) or not isinstance(before.get("recipe"), Mapping):
             raise UserError("the file is damaged", self.study_file, _ANOTHER)
         recipe = make_recipe(before["recipe"], source=str(self.study_file))  # a setting that it lacks has its default
-        old, new = _flat({**before, "recipe": recipe.model_dump(mode="json")}), _flat(settings)
+        before = {"images": settings["images"], **before, "recipe": recipe.model_dump(mode="json")}
+        old, new = _flat(before), _flat(settings)
         for key in dict.fromkeys((*old, *new)):
             if old.get(key) != new.get(key):
                 what = f"the comparison there has {key} {quoted(old.get(key))}, and this one {quoted(new.get(key))}"
-                raise UserError(what, self.path, "Give the same settings, or another --out.")
+                raise UserError(what, self.path, "Give the same data and settings, or another --out.")
 
 
 def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -9,12 +9,15 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import torch
+
 from fewmask.errors import UserError, choices
 from fewmask.study.compare.folder import JobFolder
 from fewmask.study.compare.job import STOPPED, do_job
 
 CLUSTERS = ("slurm", "local")
 _A_DAY = 24 * 60  # minutes
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 class Ending(NamedTuple):
@@ -52,32 +55,32 @@ class Processes:
 
     Args:
         jobs: how many run side by side.
-        devices: what they run on in turn: numbers of GPUs, or `cpu`; empty: what `training.device` says.
+        devices: what they run on in turn: numbers of GPUs, or `cpu`; empty: what `training.device` says. The GPUs that
+            this process sees have the numbers 0, 1 and so on.
+
+    Raises:
+        UserError: there is no such device.
     """
 
     def __init__(self, jobs: int, devices: Sequence[str] = ()) -> None:
-        for device in devices:
-            if not device.isdecimal() and device != "cpu":
-                fix = "Write numbers of GPUs, or cpu: 0,1. A Mac trains with --set training.device=mps."
-                raise UserError(f"there is no device {device!r} to choose", "--devices", fix)
         self.jobs = jobs
         self._threads = max(1, _num_threads() // jobs)
-        self._devices = [device for device, _ in zip(cycle(devices or [""]), range(jobs), strict=False)]
+        visible = [_visible(device) for device in devices]
+        self._visible = [found for found, _ in zip(cycle(visible or [None]), range(jobs), strict=False)]
         self._running: list[_Process | None] = [None] * jobs
 
     def start(self, task: str, job: JobFolder) -> Started:
         """Starts the process on a device that no other process of ours uses, if there is one."""
         free = [place for place, process in enumerate(self._running) if process is None or process.ending()]
         place = free[0] if free else 0
-        process = _Process(task, job, self._environment(self._devices[place]))
+        process = _Process(task, job, self._environment(self._visible[place]))
         self._running[place] = process
         return process
 
-    def _environment(self, device: str) -> dict[str, str]:
+    def _environment(self, visible: str | None) -> dict[str, str]:
         threads = {name: str(self._threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-        if device:
-            threads["CUDA_VISIBLE_DEVICES"] = device if device.isdecimal() else ""
-        return {**os.environ, **threads}
+        gpus = {} if visible is None else {_VISIBLE: visible}
+        return {**os.environ, **threads, **gpus}
 
 
 class _Process:
@@ -192,6 +195,21 @@ def launcher_for(
         fix = "Ask for GPUs with --cluster-set gpus_per_node=1."
         raise UserError("devices are of this machine, and runs go to a cluster", "--devices", fix)
     return Cluster(jobs, cluster, logs, options)
+
+
+def _visible(device: str) -> str:
+    """The value of CUDA_VISIBLE_DEVICES for a process on a device: a part of the value here, if there is one."""
+    if device == "cpu":
+        return ""
+    if not device.isdecimal():
+        fix = "Write numbers of GPUs, or cpu: 0,1. A Mac trains with --set training.device=mps."
+        raise UserError(f"there is no device {device!r} to choose", "--devices", fix)
+    count = torch.cuda.device_count()
+    if int(device) >= count:
+        what = f"there is no GPU {device}: " + (f"the last one is {count - 1}" if count else "none is found")
+        raise UserError(what, "--devices", "Write numbers of GPUs from 0 on, or cpu.")
+    allowed = os.environ.get(_VISIBLE)
+    return allowed.split(",")[int(device)].strip() if allowed else device
 
 
 def _num_threads() -> int:

@@ -6,12 +6,13 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from rich.console import Console
 
+from fewmask.data.inventory import inventory
 from fewmask.data.partition import FORMS
 from fewmask.errors import UserError, choices
 from fewmask.methods import DEFAULT, METHODS, Method
 from fewmask.recipe import Recipe, recipe_for
 from fewmask.recipe.blocks import method_named
-from fewmask.recipe.folders import target_folder
+from fewmask.recipe.folders import source_folder, target_folder
 from fewmask.study.compare.arms import Arm, check_known, recipe_of
 from fewmask.study.compare.label_sets import ALL, LabelSet, data_settings, label_set
 from fewmask.study.key import Run, run_of
@@ -48,6 +49,7 @@ class Study(NamedTuple):
         arms: where methods have their settings from.
         budget: what all runs have as much of as the baseline.
         scored: the splits with masks that all runs are scored on; the comparison is about the first.
+        images: the files of the data set, and of the source if there is one, in the words of `inventory`.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Study(NamedTuple):
     arms: tuple[Arm, ...]
     budget: Budget
     scored: tuple[str, ...]
+    images: Mapping[str, Mapping[str, str]]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -68,6 +71,7 @@ class Study(NamedTuple):
             "recipe": self.baseline.model_dump(mode="json"),
             "methods": dict(self.changes),
             "budget": self.budget,
+            "images": {domain: dict(held) for domain, held in self.images.items()},
         }
 
 
@@ -180,7 +184,10 @@ def plan_study(
         what = f"two sets are called {max(numbers, key=numbers.count)} in the rows, where lists go by their length"
         raise UserError(what, "--labels", "Compare them in two folders.")
     name_of_data = data or recipe.data.root.resolve().name
-    return Study(name, name_of_data, recipe, changes, compared, sets, tuple(seeds), tuple(arms), budget, scored)
+    images = {"target": inventory(folder)}
+    if recipe.source is not None:
+        images["source"] = inventory(source_folder(recipe.source, folder))
+    return Study(name, name_of_data, recipe, changes, compared, sets, tuple(seeds), tuple(arms), budget, scored, images)
 
 
 def rows_of(study: Study) -> list[Row]:
