@@ -1,5 +1,7 @@
 """Every method under one recipe on CamVid, with and without class weights."""
 
+from collections.abc import Mapping
+
 from pages.rows import Rows, Values, gain_over, load, mean, select
 from pages.text import draws_table, score, signed
 
@@ -33,4 +35,25 @@ def values() -> Values:
             texts[f"{name.replace(' ', '_')}_{split}"] = signed(gain_over(every[name], every["supervised"], split))
         behind = gain_over(every["class_bank unweighted"], every["cutmix"], split)
         texts[f"class_bank_over_cutmix_{split}"] = signed(behind)
+    return texts | _reasons(base, every)
+
+
+def _reasons(base: Rows, every: Mapping[str, Rows]) -> dict[str, str]:
+    """Why methods are behind, from runs of another length or with less of the method."""
+    rows = select(load("ablations"), study="reasons")
+    names = dict.fromkeys(row.row for row in rows)
+    found = {name: select(rows, row=name) for name in sorted(names)}
+    draws = {row.run.draw for row in rows}
+    short = {
+        name: [row for row in every[name] if row.run.draw in draws] for name in ("supervised unweighted", "dmt", "cac")
+    }
+    texts = {"reasons": draws_table(short | found, "supervised unweighted")}
+    for split in ("test", "val"):
+        gains = {
+            "dmt_long_over_supervised_long": (found["dmt, 1500 steps"], found["supervised unweighted, 1500 steps"]),
+            "cac_weight_0": (found["cac, weight 0"], base),
+            "cac_no_colors": (found["cac, no colors"], base),
+            "cac_of_these_draws": (short["cac"], base),
+        }
+        texts |= {f"{name}_{split}": signed(gain_over(ours, theirs, split)) for name, (ours, theirs) in gains.items()}
     return texts

@@ -168,7 +168,10 @@ class ClassBankMethod(Method):
             losses["pseudo"] = config.pseudo_weight * pseudo_loss
         if fills_bank:
             self._fill_bank(batch.target, target_output)
-        watch = {"confidence": pseudo.confidence.mean(), "bank_filled": self.contrast.bank.filled / config.bank_slots}
+        watch = {
+            "confidence": pseudo.mean_over_images(pseudo.confidence),
+            "bank_filled": self.contrast.bank.filled / config.bank_slots,
+        }
         if learns_pseudo:
             watch[EXCESS] = self.frequency.excess()
         if config.contrast_weight > 0 and warm:

@@ -101,7 +101,7 @@ class PatchContrast(Joint):
             "patch": self.config.contrast_weight * self._contrast(source, target, positives, negatives),
         }
         watch = {
-            "pseudo_labeled": (pseudo_labels != IGNORE).float().mean(),
+            "pseudo_labeled": pseudo.mean_over_images(pseudo_labels != IGNORE),
             "patches_source": source.counts.float().mean(),
             "patches_target": target.counts.float().mean(),
             "patches_contrasted": (positives.any(dim=1) & negatives.any(dim=1)).float().mean(),

@@ -36,3 +36,15 @@ def test_no_gradient_reaches_the_logits_and_half_precision_gives_float32() -> No
     pseudo = most_likely(logits, torch.ones(1, 2, 2, dtype=torch.bool))
     assert not pseudo.confidence.requires_grad
     assert pseudo.confidence.dtype == torch.float32
+
+
+def test_a_mean_over_images_leaves_padding_out() -> None:
+    logits = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(2, 2, 3, 4)
+    valid = torch.zeros(2, 3, 4, dtype=torch.bool)
+    valid[0, :2] = True
+    pseudo = most_likely(logits, valid)
+    probability = torch.tensor(1.0).sigmoid()
+    torch.testing.assert_close(pseudo.mean_over_images(pseudo.confidence), probability)
+    torch.testing.assert_close(pseudo.mean_over_images(pseudo.labels == 0), torch.tensor(1.0))
+    nothing = most_likely(logits, torch.zeros_like(valid))
+    assert nothing.mean_over_images(nothing.confidence) == 0

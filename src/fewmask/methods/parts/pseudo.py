@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
-from fewmask.shapes import IGNORE, Confidence, Labels, Logits, Valid
+from fewmask.shapes import IGNORE, Confidence, Float32, Labels, Logits, Valid
 
 
 class Pseudo(NamedTuple):
@@ -23,6 +24,10 @@ class Pseudo(NamedTuple):
     def surer_than(self, threshold: float) -> Labels:
         """The labels of the pixels whose confidence is above the threshold; IGNORE elsewhere."""
         return self.labels.masked_fill(self.confidence <= threshold, IGNORE)
+
+    def mean_over_images(self, of_pixels: Tensor) -> Float32[Tensor, ""]:
+        """The mean of a value of every pixel (b h w) over the pixels where there is an image; 0 if there are none."""
+        return (of_pixels * self.valid).sum(dtype=torch.float32) / self.valid.sum().clamp(min=1)
 
 
 @torch.no_grad()
