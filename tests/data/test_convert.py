@@ -192,6 +192,17 @@ def test_a_coco_image_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
         convert(tmp_path / "data", tmp_path / "out")
 
 
+def test_a_coco_image_of_two_splits_is_refused(tmp_path: Path) -> None:
+    for name in ("0.png", "1.png"):
+        _image(tmp_path / "data/images" / name)
+    _coco(tmp_path / "data/annotations/instances_trainval.json", {"0.png": CAT, "1.png": DOG})
+    _coco(tmp_path / "data/annotations/instances_val.json", {"1.png": DOG})
+    expected = r"1\.png: COCO files list the image for (train and for val|val and for train)\. Keep one"
+    with pytest.raises(UserError, match=expected):
+        convert(tmp_path / "data", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("labels", "split"),
     [

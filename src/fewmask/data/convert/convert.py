@@ -74,6 +74,7 @@ def _labeled_splits(
             split = _split_of(path, root)
             of_split = [scored[split].images] if split in scored else []
             splits[split] += of_coco(path, images, [*of_split, root], classes)
+        _check_apart(splits)
         return classes, {split: _with_names_of_their_own(found, root) for split, found in splits.items()}
     classes = own or read_classes(root)
     folders = {split: root / split for split in SPLITS if folders_of_one_image(root / split)}
@@ -103,6 +104,16 @@ def _split_of(path: Path, root: Path) -> str:
             if words & set(SPLITS[split]):
                 return split
     return "train"
+
+
+def _check_apart(splits: dict[str, list[LabeledImage]]) -> None:
+    """Raises UserError for an image in two splits: a run would be scored on what it learned from."""
+    split_of: dict[Path, str] = {}
+    for split, images in splits.items():
+        for image in (one.image for one in images):
+            if split_of.setdefault(image, split) != split:
+                what = f"COCO files list the image for {split_of[image]} and for {split}"
+                raise UserError(what, image, "Keep one of the files: trainval.json holds what train.json holds.")
 
 
 def _with_names_of_their_own(images: list[LabeledImage], root: Path) -> list[LabeledImage]:
