@@ -15,6 +15,7 @@ from fewmask.errors import UserError
 from fewmask.models.build import build_net
 from fewmask.models.committee import Committee
 from fewmask.models.segnet import SegNet
+from fewmask.report import write_report
 from fewmask.use.deployed import Deployed, probabilities
 from fewmask.use.model import Model
 from fewmask.use.predicting import predict_one
@@ -115,7 +116,7 @@ def test_a_run_that_is_named_like_a_score_stays_apart_and_two_names_of_one_run_a
         fewmask.load("committee", also=[tmp_path / "networks" / ".." / "committee"])
 
 
-def test_a_committee_is_not_scored_on_images_that_a_member_learned_from(tmp_path: Path, dataset: Path) -> None:
+def test_runs_are_not_scored_together_on_images_that_one_of_them_learned_from(tmp_path: Path, dataset: Path) -> None:
     runs = []
     for fold in (0, 1):
         (tmp_path / f"{fold}.txt").write_text(f"train{2 * fold}\ntrain{2 * fold + 1}\n")
@@ -126,6 +127,9 @@ def test_a_committee_is_not_scored_on_images_that_a_member_learned_from(tmp_path
     with pytest.raises(UserError, match=r"run1: the run has learned from 2 of the 2 images to be scored"):
         pair.evaluate("val")
     assert pair.evaluate("test")["images"] == 3
+    with pytest.raises(UserError, match=r"run1: the run has learned from 2 of the 2 images to be scored"):
+        write_report(runs, tmp_path / "report.html")
+    assert write_report(runs, tmp_path / "report.html", split="test").exists()
 
 
 def test_networks_on_several_grids_predict_what_their_committee_scores(tiny_net: Any, dataset: Path) -> None:

@@ -38,7 +38,7 @@ from fewmask.run.folder import RunFolder
 from fewmask.run.scores import standing_scores
 from fewmask.run.tallies import Tally, standing_tallies
 from fewmask.say import say
-from fewmask.use.evaluate import no_tick, score
+from fewmask.use.evaluate import check_not_learned, no_tick, score
 from fewmask.use.ranks import own_share
 from fewmask.use.tally import tally
 
@@ -70,7 +70,8 @@ def write_report(
         tick: called after every scored image with the number of all images.
 
     Raises:
-        UserError: a run is not finished, there are no masks to score on, or the file cannot be written.
+        UserError: a run is not finished, there are no masks to score on, a run has learned from images to be scored, or
+            the file cannot be written.
     """
     _check_writable(out)
     given = read_entries(runs, device)
@@ -80,6 +81,8 @@ def write_report(
     folder = target_folder(entries[0].recipe.data)
     splits = {"train": folder.train, "val": folder.val, "test": folder.test}
     samples = [sample for sample in splits[split] if sample.mask is not None]
+    if split != "train":
+        check_not_learned(samples, [entry.run for entry in given])
     tallies = _tallies(entries, folder, split, samples, tick)
     shipped = [found[entry.model.shipped] for entry, found in zip(entries, tallies, strict=True)]
     if not shipped[0].confusion.any():

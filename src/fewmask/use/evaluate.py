@@ -71,7 +71,7 @@ def evaluate(
     samples = labeled_samples(splits, split, folder.root)
     check_same_classes(networks[shipped].classes, folder)
     if split != "train":
-        _check_not_learned(samples, (run, *also))
+        check_not_learned(samples, (run, *also))
     selected = None if also else selected_val_score(run, recipe)
     tallies = tally(networks, samples, folder.classes, tick)
     scores = {name: found.as_json() for name, found in _scores(tallies, folder.classes).items()}
@@ -95,15 +95,17 @@ def evaluate(
     return result
 
 
-def _check_not_learned(samples: Sequence[Sample], runs: Sequence[RunFolder]) -> None:
+def check_not_learned(samples: Sequence[Sample], runs: Sequence[RunFolder]) -> None:
     """Raises UserError if one of several runs has learned from samples; a run alone cannot, by its own split."""
     for run in runs if len(runs) > 1 else ():
-        names = set(run.labeled_names())
-        learned = {sample.image.resolve() for sample in target_folder(run.recipe().data).train if sample.name in names}
+        data, names = run.recipe().data, set(run.labeled_names())
+        if not data.root.is_dir():  # its images are not the samples, which are there
+            continue
+        learned = {sample.image.resolve() for sample in target_folder(data).train if sample.name in names}
         found = [sample for sample in samples if sample.image.resolve() in learned]
         if found:
             what = f"the run has learned from {len(found)} of the {len(samples)} images to be scored"
-            fix = "Score these runs together on images that none of them has learned from, such as --split test."
+            fix = "Score these runs on images that none of them has learned from, such as --split test."
             raise UserError(what, run.path, fix)
 
 
