@@ -106,7 +106,9 @@ def test_what_fails_is_named_and_the_rest_goes_on(tmp_path: Path, dataset: Path)
 def test_a_comparison_that_is_stopped_and_then_killed_goes_on_as_if_it_had_not_been(
     tmp_path: Path, dataset: Path
 ) -> None:
-    recipe = write_recipe(tmp_path / "recipe.yaml", dataset, "supervised", steps=60, checkpoint_every=1)
+    study = planned(tmp_path, dataset, ["supervised"], training={"steps": 60, "checkpoint_every": 1, "log_every": 2})
+    compared(study, tmp_path / "study", Here("supervised-2-0", "supervised-all-0"))  # costs are measured, nothing runs
+    recipe = tmp_path / "recipe.yaml"
     words = ("compare", recipe, "--methods", "supervised", "--labels", "2", "--seeds", 1, "--out", tmp_path / "study")
     first = tmp_path / "study" / "runs" / "supervised-2-0"
     for number in (signal.SIGINT, signal.SIGKILL):
@@ -120,7 +122,6 @@ def test_a_comparison_that_is_stopped_and_then_killed_goes_on_as_if_it_had_not_b
             assert stopped.out.endswith("Stopped, and saved. The same command goes on from here.\n")
         assert not RunFolder(first).is_finished
 
-    study = planned(tmp_path, dataset, ["supervised"], training={"steps": 60, "checkpoint_every": 1, "log_every": 2})
     assert [line.row for line in compared(study, tmp_path / "study").lines] == ["supervised", "supervised"]
     unbroken = train_recipe(RunFolder(first).recipe(), tmp_path / "unbroken")
     ours, theirs = (load_file(run.model_file("student")) for run in (RunFolder(first), unbroken))
