@@ -1,18 +1,8 @@
-"""The work of one process of a comparison: to train and score a run, or to measure what runs cost.
+"""The work of one process of a comparison: to train and score a run, or to measure what runs cost."""
 
-    python -m fewmask.study.compare.job run STUDY/jobs/NAME
-    python -m fewmask.study.compare.job measure STUDY/jobs/NAME
-
-A process that loses the one that started it stops as if by Ctrl-C, with a checkpoint.
-"""
-
-import os
-import signal
 import sys
-import threading
 import time
 import traceback
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,7 +25,6 @@ from fewmask.use.model import load
 
 DONE, FAILED, STOPPED = 0, 1, 130
 UNLABELED = "unlabeled"
-_SECONDS = 1.0
 _PATIENCE = 60.0  # seconds
 
 
@@ -153,23 +142,3 @@ def _fail(job: JobFolder, why: str) -> int:
     print(why, file=sys.stderr, flush=True)
     write_text(job.failure_file, printable(" ".join(why.split())) + "\n")
     return FAILED
-
-
-def _stop_with(parent: int) -> None:
-    """Asks this process to stop when the process that started it is gone."""
-    while os.getppid() == parent:
-        time.sleep(_SECONDS)
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def main() -> None:
-    """Does the job that the arguments of the process name."""
-    warnings.filterwarnings("ignore", module="torch|lightning|timm|tensorboard|PIL")
-    task, path, parent = sys.argv[1:]
-    if os.name != "nt":  # where a process does not see that another one took the place of its parent
-        threading.Thread(target=_stop_with, args=[int(parent)], daemon=True).start()
-    sys.exit(do_job(task, Path(path)))
-
-
-if __name__ == "__main__":
-    main()

@@ -87,7 +87,7 @@ class _Process:
     """A process in a session of its own, so that a Ctrl-C reaches it through the command alone."""
 
     def __init__(self, task: str, job: JobFolder, environment: Mapping[str, str]) -> None:
-        words = [sys.executable, "-m", "fewmask.study.compare.job", task, str(job.path), str(os.getpid())]
+        words = [sys.executable, "-m", "fewmask.study.compare", task, str(job.path), str(os.getpid())]
         with job.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 words,
