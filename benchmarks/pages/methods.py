@@ -54,6 +54,7 @@ def _reasons(base: Rows, every: Mapping[str, Rows]) -> dict[str, str]:
             "cac_weight_0": (found["cac, weight 0"], base),
             "cac_no_colors": (found["cac, no colors"], base),
             "cac_of_these_draws": (short["cac"], base),
+            "dmt_of_these_draws": (short["dmt"], base),
         }
         texts |= {f"{name}_{split}": signed(gain_over(ours, theirs, split)) for name, (ours, theirs) in gains.items()}
     return texts
