@@ -41,8 +41,7 @@ def values() -> Values:
 def _reasons(base: Rows, every: Mapping[str, Rows]) -> dict[str, str]:
     """Why methods are behind, from runs of another length or with less of the method."""
     rows = select(load("ablations"), study="reasons")
-    names = dict.fromkeys(row.row for row in rows)
-    found = {name: select(rows, row=name) for name in sorted(names)}
+    found = {name: select(rows, row=name) for name in sorted({row.row for row in rows})}
     draws = {row.run.draw for row in rows}
     short = {
         name: [row for row in every[name] if row.run.draw in draws] for name in ("supervised unweighted", "dmt", "cac")
