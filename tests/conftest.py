@@ -6,18 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
-import jaxtyping
 import pytest
-import torch
-
-if "PYTEST_XDIST_WORKER" in os.environ:  # it will need them, and under the hook Python would compile them anew
-    import kornia.augmentation  # noqa: F401
-    import lightning_fabric  # noqa: F401
-    import segmentation_models_pytorch  # noqa: F401
 
 CHECKED = ("ops", "models", "data", "augment", "methods")
-jaxtyping.install_import_hook([f"fewmask.{room}" for room in CHECKED], "lazy_checks.checked")
-
 SOURCES = [str(Path(__file__).parents[1] / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
 os.environ["PYTHONPATH"] = os.pathsep.join(SOURCES)  # processes that tests start import this checkout, too
 
@@ -26,7 +17,6 @@ multiprocessing.set_forkserver_preload(
     ["pytest", "fewmask.cli.app", "fewmask.report", "fewmask.study.train", "fewmask.use.predict"]
 )
 
-torch.set_num_threads(1)
 hypothesis.settings.register_profile("fewmask", max_examples=40, deadline=None, derandomize=True)
 hypothesis.settings.load_profile("fewmask")
 
@@ -37,13 +27,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Warnings are errors; exceptions to it, in pyproject.toml, come later in the list and so win."""
+    """Warnings are errors; exceptions to it, in pyproject.toml, come later in the list and so win.
+
+    The process that only hands tests to workers imports nothing heavy: they start sooner.
+    """
     config.getini("filterwarnings").insert(0, "error")
+    is_worker = hasattr(config, "workerinput")
+    if is_worker or not config.getoption("numprocesses", None):
+        _check_shapes(is_worker)
+
+
+def _check_shapes(is_worker: bool) -> None:
+    if is_worker:  # it will need them, and under the hook Python would compile them anew
+        import kornia.augmentation  # noqa: F401
+        import lightning_fabric  # noqa: F401
+        import segmentation_models_pytorch  # noqa: F401
+    import jaxtyping
+    import torch
+
+    jaxtyping.install_import_hook([f"fewmask.{room}" for room in CHECKED], "lazy_checks.checked")
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     """Draws that a test does not seed itself repeat all the same. (`torch.manual_seed` takes a millisecond.)"""
+    import torch
+
     torch.default_generator.manual_seed(4)
 
 

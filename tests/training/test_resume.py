@@ -13,6 +13,7 @@ from toy import Answer, Child, assert_mistake, command, make_dataset, write_reci
 
 STEPS = 20
 OFTEN = {"steps": STEPS, "checkpoint_every": 2, "log_every": 5}
+SHORTER = OFTEN | {"steps": 12}  # of steps that take long enough to stop a run between two of them
 SHORT = 20_000  # bytes; less than a checkpoint or a model, more than the small files of a run
 TIMES = ("steps_per_second", "data_share", "memory_gib")
 CLASS_BANK = {"name": "class_bank", "quality_filter": False, "bank_slots": 64, "teacher_momentum": 0.9}
@@ -37,7 +38,8 @@ class Unbroken(NamedTuple):
 @pytest.fixture(scope="module", params=METHODS)
 def unbroken(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, dataset: Path) -> Unbroken:
     folder = tmp_path_factory.mktemp(request.param)
-    recipe = write_recipe(folder / "recipe.yaml", dataset, METHODS[request.param], **OFTEN)
+    often = SHORTER if request.param in ("class_bank", "s4gan") else OFTEN
+    recipe = write_recipe(folder / "recipe.yaml", dataset, METHODS[request.param], **often)
     if request.param == "pretrain":
         recipe.write_text(recipe.read_text() + "pretrain: {dim: 16}\n")
     assert train(folder, recipe, folder / "run").answer().code == 0
@@ -224,7 +226,7 @@ def test_resume_with_other_unlabeled_images_is_refused(
     tmp_path: Path, dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = Path(shutil.copytree(dataset, tmp_path / "data"))
-    run = stopped_run(tmp_path, write_recipe(tmp_path / "recipe.yaml", data, CLASS_BANK, **OFTEN))
+    run = stopped_run(tmp_path, write_recipe(tmp_path / "recipe.yaml", data, CLASS_BANK, **SHORTER))
     gone = data / "unlabeled" / "more3.png"
     gone.rename(tmp_path / "more3.png")
     answer = command(capsys, "train", "--resume", run)
@@ -260,7 +262,7 @@ def test_lists_and_a_source_that_were_moved_too_are_found_elsewhere(
     shutil.copytree(dataset, here / "data")
     make_dataset(here / "source")
     (here / "data" / "two.txt").write_text("train0\ntrain1\n")
-    recipe = write_recipe(tmp_path / "recipe.yaml", here / "data", CLASS_BANK, **OFTEN)
+    recipe = write_recipe(tmp_path / "recipe.yaml", here / "data", CLASS_BANK, **SHORTER)
     recipe.write_text(recipe.read_text() + f"source: {here / 'source'}\n")
     change(recipe, f"root: {here / 'data'}", f"root: {here / 'data'}\n  labels: {here / 'data' / 'two.txt'}")
     run = stopped_run(tmp_path, recipe)
@@ -402,4 +404,4 @@ def assert_equal_runs(run: Path, unbroken: Unbroken) -> None:
     kept = [{name: value for name, value in row.items() if name not in TIMES} for row in rows(run)]
     expected = [{name: value for name, value in row.items() if name not in TIMES} for row in rows(unbroken.run)]
     assert kept == expected
-    assert {"5", "10", "15", "20"} <= {row["step"] for row in kept}
+    assert {"5", "10"} <= {row["step"] for row in kept}

@@ -117,14 +117,20 @@ def test_a_rank_that_does_not_find_the_checkpoint_of_rank_0_says_so(tmp_path: Pa
 
 def test_torchrun_trains_one_model(tmp_path: Path, dataset: Path) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, CLASS_BANK)
-    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
-    assert_one_says_done([*launcher, "fewmask", "train", str(recipe), "--out", str(tmp_path / "run")])
+    words = ("--standalone", "--nproc-per-node=2", "-m", "fewmask", "train", recipe, "--out", tmp_path / "run")
+    answer = Child(tmp_path, *words, environment={"OMP_NUM_THREADS": "1"}, main=torchrun).answer()
+    assert answer.code == 0, answer.err
+    assert answer.out.count("Done.") == 1
     assert load(tmp_path / "run").recipe.training.devices == 2
 
 
 def test_two_devices_without_a_launcher_train_one_model_and_its_baseline(tmp_path: Path, dataset: Path) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", dataset, CLASS_BANK, devices=2)
-    assert_one_says_done(["fewmask", "train", str(recipe), "--out", str(tmp_path / "run"), "--baseline"])
+    words = [sys.executable, "-m", "fewmask", "train", str(recipe), "--out", str(tmp_path / "run"), "--baseline"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    answer = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.count("Done.") == 1
     assert load(tmp_path / "run" / "baseline").recipe.training.devices == 2
     assert load(tmp_path / "run").evaluate("test")["miou"] is not None
 
@@ -231,6 +237,13 @@ def train_alone() -> None:
     cli.main()
 
 
+def torchrun() -> None:
+    """The launcher; the ranks that it starts are new processes."""
+    from torch.distributed.run import main
+
+    main()
+
+
 def free_port() -> str:
     """One that nobody listens on."""
     with socket.socket() as free:
@@ -242,12 +255,3 @@ def assert_one_answers_done(answers: Sequence[Answer]) -> None:
     """They succeed, and the first speaks for all."""
     assert [answer.code for answer in answers] == [0] * len(answers), answers
     assert [answer.out.count("Done.") for answer in answers] == [1] + [0] * (len(answers) - 1)
-
-
-def assert_one_says_done(module_and_words: list[str]) -> None:
-    """Runs `python -m` with them: it succeeds, and of its processes one speaks."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    words = [sys.executable, "-m", *module_and_words]
-    answer = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-    assert answer.returncode == 0, answer.stderr
-    assert answer.stdout.count("Done.") == 1

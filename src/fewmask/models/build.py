@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import math
+from functools import cache
 from typing import Any, Literal
 
 import segmentation_models_pytorch as smp
@@ -133,11 +134,17 @@ def _any_image_size(encoder: str) -> dict[str, bool]:
     """The switches that let a transformer, built for one image size, take every size."""
     if not encoder.startswith("tu-"):
         return {}
-    with torch.device("meta"):
-        model = timm.create_model(encoder.removeprefix("tu-"))
-    accepted = {keyword for parent in type(model).__mro__ for keyword in inspect.signature(parent.__init__).parameters}
+    accepted = _keywords(encoder.removeprefix("tu-"))
     switches = {"dynamic_img_size": True, "strict_img_size": False}  # the second is for Swin in older versions of timm
     return {switch: value for switch, value in switches.items() if switch in accepted}
+
+
+@cache
+def _keywords(name: str) -> frozenset[str]:
+    """The keywords of the model's class and its parents. A name is asked once: it takes a model to know the class."""
+    with torch.device("meta"):
+        parents = type(timm.create_model(name)).__mro__
+    return frozenset(keyword for parent in parents for keyword in inspect.signature(parent.__init__).parameters)
 
 
 def _fit_transformer(network: Any) -> None:

@@ -106,7 +106,7 @@ def test_what_fails_is_named_and_the_rest_goes_on(tmp_path: Path, dataset: Path)
 def test_a_comparison_that_is_stopped_and_then_killed_goes_on_as_if_it_had_not_been(
     tmp_path: Path, dataset: Path
 ) -> None:
-    study = planned(tmp_path, dataset, ["supervised"], training={"steps": 60, "checkpoint_every": 1, "log_every": 2})
+    study = planned(tmp_path, dataset, ["supervised"], training={"steps": 30, "checkpoint_every": 1, "log_every": 2})
     compared(study, tmp_path / "study", Here("supervised-2-0", "supervised-all-0"))  # costs are measured, nothing runs
     recipe = tmp_path / "recipe.yaml"
     words = ("compare", recipe, "--methods", "supervised", "--labels", "2", "--seeds", 1, "--out", tmp_path / "study")
