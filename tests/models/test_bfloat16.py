@@ -17,7 +17,7 @@ from rounding import error_share, tolerance
 
 NETS: list[tuple[str, str, dict[str, Any]]] = [
     ("deeplabv3plus", "mobilenetv2_100", {"decoder_channels": 64}),
-    ("deeplabv3plus", "resnext50_32x4d", {"layers": [1, 1, 1, 1], "decoder_channels": 64}),
+    ("deeplabv3plus", "resnext50_32x4d", {"layers": [1] * 4, "channels": [64, 64, 64, 256], "decoder_channels": 64}),
     ("fpn", "efficientnet_b0", {"decoder_segmentation_channels": 32}),
     ("upernet", "convnext_atto", {"depths": [1, 1, 1, 1], "decoder_channels": 32}),
     ("segformer", "mit_b0", {"decoder_segmentation_channels": 32}),

@@ -113,7 +113,7 @@ def test_processes_that_are_not_those_asked_for_are_one_line(monkeypatch: pytest
 @pytest.fixture
 def one_rank() -> Iterator[None]:
     """A process group of this process alone."""
-    store = distributed.HashStore()  # type: ignore[attr-defined]
+    store = distributed.HashStore()
     distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     yield
     distributed.destroy_process_group()

@@ -5,10 +5,12 @@ import shutil
 import signal
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import pytest
 import yaml
 
+from fewmask import cli
 from toy import Answer, Child, assert_mistake, command, make_dataset, write_recipe
 
 STEPS = 20
@@ -146,7 +148,7 @@ def test_a_second_process_is_kept_out_of_a_run_in_training(tmp_path: Path, unbro
     first = train(tmp_path, unbroken.recipe, run)
     first.wait_for(lambda: any(saved(run)))
     first.signal(signal.SIGSTOP)
-    answer = resume(tmp_path / "second", run).answer()
+    answer = Child(tmp_path / "second", "train", "--resume", run, main=impatient).answer()
     assert answer.code == 2
     assert answer.err == (
         f"fewmask: {run}: another process is training in this folder. "
@@ -356,6 +358,12 @@ def train(folder: Path, recipe: Path, run: Path, *flags: str, longest_file: int 
 
 def resume(folder: Path, run: Path, longest_file: int | None = None) -> Child:
     return Child(folder, "train", "--resume", run, longest_file=longest_file)
+
+
+def impatient() -> None:
+    """The command, which waits for a moment only for a run in which another process is training."""
+    with patch("fewmask.run.folder._PATIENCE", 0.1):
+        cli.main()
 
 
 def saved(run: Path) -> list[str]:

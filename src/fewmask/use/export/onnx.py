@@ -64,7 +64,7 @@ def write_onnx(deployed: Deployed, name: str, path: Path) -> None:
             output_names=["cells"],
             verbose=False,
         )
-        core: Any = program.model_proto  # type: ignore[union-attr]
+        core: Any = program.model_proto
         mean, std = (buffer.flatten().cpu().numpy() for buffer in (net.mean, net.std))
         model = whole_graph(core, mean, std, stride, deployed.resize)
         describe(model, deployed.classes, stride, per_stride, deployed.resize)
