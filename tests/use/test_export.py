@@ -19,7 +19,7 @@ from fewmask.data.classes import Classes
 from fewmask.errors import UserError
 from fewmask.models.build import ARCHITECTURES, NetConfig, build_net
 from fewmask.use.deployed import Deployed, probabilities
-from fewmask.use.export.core import with_pools_of_any_size
+from fewmask.use.export.core import Core, dynamic_shapes, example, with_pools_of_any_size
 from fewmask.use.export.export import export_run
 from fewmask.use.export.files import write_smp
 from fewmask.use.export.onnx import AGREEMENT, write_onnx
@@ -129,6 +129,20 @@ def test_pools_that_are_exported_are_those_of_torch(size: tuple[int, int]) -> No
             assert torch.allclose(after(maps), before(maps), atol=1e-6)
         assert type(found[0]) is nn.AdaptiveAvgPool2d
         assert type(found[1]) is not nn.AdaptiveAvgPool2d
+
+
+def test_layers_with_same_padding_are_traced_with_constants() -> None:
+    options = {"encoder_depth": 3, "decoder_channels": [16, 8, 8]}
+    net = build_net(NetConfig(arch="unet", encoder="tf_efficientnet_lite0", weights="none", options=options), 3).eval()
+    core, images = Core(net).eval(), torch.rand(2, 3, 5 * net.stride, 7 * net.stride)
+    with torch.no_grad():
+        assert torch.equal(core(images), net.network(images))
+    traced = torch.export.export(core, (example(net),), dynamic_shapes=dynamic_shapes(net))
+    pads = [node for node in traced.graph.nodes if "aten.pad" in str(node.target)]
+    assert len(pads) > 2
+    assert all(isinstance(side, int) for node in pads for side in node.args[1])
+    with torch.no_grad():
+        assert torch.equal(traced.module()(images), core(images))
 
 
 def test_every_architecture_was_exported_and_its_file_gives_the_same() -> None:

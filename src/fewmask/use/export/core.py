@@ -3,11 +3,12 @@
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from typing import Any
 
 import torch
+from timm.layers import padding as timm_padding
 from torch import Tensor, nn
 
 from fewmask.errors import UserError
@@ -25,15 +26,37 @@ class Core(nn.Module):
         super().__init__()
         self.network: Any = with_pools_of_any_size(net.network)
         self.gate = None if net.gate is None else with_pools_of_any_size(net.gate)
+        self._has_whole_strides = net.stride % int(self.network.encoder.output_stride) == 0
 
     def forward(self, padded: Tensor) -> Tensor:
         """Logits [b k hs ws] of images [b 3 h w] that are normalized and padded to the network's stride."""
+        with _same_padding_of_whole_strides() if self._has_whole_strides else nullcontext():
+            return self._logits(padded)
+
+    def _logits(self, padded: Tensor) -> Tensor:
         encoded: Any = self.network.encoder(padded)
         maps, tokens = encoded if isinstance(encoded, tuple) else (encoded, None)
         logits: Tensor = self.network.segmentation_head(
             self.network.decoder(list(maps), *([] if tokens is None else [tokens]))
         )
         return logits if self.gate is None else self.gate(padded, logits)
+
+
+@contextmanager
+def _same_padding_of_whole_strides() -> Iterator[None]:
+    """Inside, timm's layers with `same` padding pad as for sides that are multiples of their stride, which is constant.
+
+    Else the padding of a layer is a formula of the sizes before it, and a tracer simplifies these formulas for minutes.
+    """
+
+    def padding(side: int, kernel_size: int, stride: int, dilation: int) -> int:
+        return max((kernel_size - 1) * dilation + 1 - stride, 0)
+
+    before, timm_padding.get_same_padding = timm_padding.get_same_padding, padding
+    try:
+        yield
+    finally:
+        timm_padding.get_same_padding = before
 
 
 class _Pool(nn.Module):
