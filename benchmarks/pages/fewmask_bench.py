@@ -56,7 +56,10 @@ def values() -> Values:
         for compared in found:
             few = [line for line in compared.lines if line.labels == FEW]
             if compared.key.network.endswith(ENCODER):
-                texts |= {f"{study}_{compared.key.data}_{name}": text for name, text in _gains(few).items()}
+                named = f"{study}_{compared.key.data}"
+                for name, text in _gains(few).items():
+                    texts[f"{named}_{compared.key.baseline_steps}_{name}"] = text
+                    texts.setdefault(f"{named}_{name}", text)  # of the first length that was compared
     return texts
 
 
