@@ -38,7 +38,7 @@ def compare(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change any setting of all runs: training.steps=2000."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Settings of all runs: training.steps=2000 data.resize=0.5."),
     ] = None,
 ) -> None:
     """Train methods under identical conditions, and say what each gives over the supervised baseline."""

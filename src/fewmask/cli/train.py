@@ -30,7 +30,7 @@ def train(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change any setting of the recipe: training.steps=2000."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Settings to change: training.steps=2000 data.resize=0.5."),
     ] = None,
     baseline: Annotated[
         bool, typer.Option("--baseline", help="Train the supervised baseline too, and compare per class.")
