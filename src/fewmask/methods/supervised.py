@@ -10,7 +10,7 @@ from fewmask.methods.plan import Now
 from fewmask.models.frequency import ClassFrequency
 from fewmask.models.segnet import SegNet
 from fewmask.ops.losses import cross_entropy
-from fewmask.shapes import Logits, Scalar
+from fewmask.shapes import Logits, PerClass, Scalar
 
 
 class SupervisedConfig(MethodConfig):
@@ -59,5 +59,8 @@ class Supervised(Method):
 
     def supervised_loss(self, logits: Logits, view: View) -> Scalar:
         """Cross-entropy with the labels of the views, weighted by class if `class_balance` is on."""
-        weights = self.frequency.weights() if self.config.class_balance else None
-        return cross_entropy(logits, view.labels, weights)
+        return cross_entropy(logits, view.labels, self.class_weights())
+
+    def class_weights(self) -> PerClass | None:
+        """The weight of every class in a loss; None if `class_balance` is off."""
+        return self.frequency.weights() if self.config.class_balance else None

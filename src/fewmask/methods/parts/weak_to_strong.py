@@ -25,7 +25,7 @@ from fewmask.methods.parts.pseudo import most_likely
 from fewmask.methods.supervised import SupervisedConfig
 from fewmask.models.frequency import ClassFrequency
 from fewmask.ops.losses import cross_entropy
-from fewmask.shapes import Logits, Scalar
+from fewmask.shapes import Logits, PerClass, Scalar
 
 COLORS = Augmentation(
     flip_probability=0.0,
@@ -114,9 +114,11 @@ def drawn_strong_view(config: StrongViewConfig, weak: View) -> tuple[View, Pasti
     return colored, CutMix(config.cutmix_probability, _AREAS, _RATIOS).draw(colored)
 
 
-def sure_cross_entropy(logits: Logits, view: View, threshold: Threshold) -> Scalar:
+def sure_cross_entropy(
+    logits: Logits, view: View, threshold: Threshold, class_weights: PerClass | None = None
+) -> Scalar:
     """Cross-entropy with the labels that are at least this sure, summed and divided by the number of all labels."""
-    return cross_entropy(logits, view.labels, pixel_weights=is_sure(view, threshold).float())
+    return cross_entropy(logits, view.labels, class_weights, is_sure(view, threshold).float())
 
 
 def mean_of_views(logits: Logits, views: Sequence[View], threshold: Threshold) -> Scalar:
