@@ -10,8 +10,9 @@ from contract import OFF, SETTLED, build, nudge, toy_batch
 from fewmask.augment.view import View
 from fewmask.methods import AugSeg
 from fewmask.methods.augseg import trust
-from fewmask.methods.parts.weak_to_strong import weak_view
+from fewmask.methods.parts.weak_to_strong import pseudo_labeled, weak_view
 from fewmask.models.build import NetConfig
+from fewmask.ops.losses import balanced_class_weights, cross_entropy
 from plain import plain_cross_entropy, plain_labels
 
 
@@ -67,6 +68,30 @@ def test_the_terms_equal_plain_loops(tiny_net: NetConfig) -> None:
     expected = 2 * plain_cross_entropy(both[2:], mixed.labels, mixed.confidence, threshold)
     assert losses["pseudo"].item() == pytest.approx(expected, rel=1e-4)
     assert losses["sup"].item() == pytest.approx(plain_cross_entropy(both[:2], labeled.labels), rel=1e-4)
+
+
+def test_class_weights_can_weigh_pseudo_labels_too_and_then_count_them(tiny_net: NetConfig) -> None:
+    batch = toy_batch(AugSeg)
+    method = build(AugSeg, tiny_net, weak=OFF, pseudo_balance=True, confidence_threshold=0.0)
+    nudge(method.teacher)
+    method.step(batch, SETTLED)  # counts the pseudo-labels
+    labeled_share, pseudo_share = (
+        counts / counts.sum() for counts in (method.frequency.labeled.clone(), method.frequency.pseudo.clone())
+    )
+    assert not torch.equal(labeled_share, pseudo_share)
+    weights = balanced_class_weights(4 * labeled_share + 8 * pseudo_share)  # as many images as build() says
+    torch.manual_seed(3)
+    losses = method.step(batch, SETTLED).losses
+    torch.manual_seed(3)
+    labeled = method.view(batch)
+    teacher_logits = method.teacher(batch.unlabeled.images).logits.detach()
+    weak = pseudo_labeled(weak_view(method.config, batch.unlabeled), teacher_logits)
+    mixed = method._mixed(weak, trust(teacher_logits, weak.valid), labeled)
+    both = method.net(torch.cat([labeled.images, mixed.images])).logits
+    assert losses["sup"].item() == pytest.approx(cross_entropy(both[:2], labeled.labels, weights).item(), rel=1e-4)
+    assert losses["pseudo"].item() == pytest.approx(cross_entropy(both[2:], mixed.labels, weights).item(), rel=1e-4)
+    unweighted = cross_entropy(both[2:], mixed.labels).item()
+    assert losses["pseudo"].item() != pytest.approx(unweighted, rel=1e-2)
 
 
 def test_the_teacher_is_a_copy_in_the_first_share_of_the_run(tiny_net: NetConfig) -> None:
