@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from fewmask.data.convert import convert
+from fewmask.data.convert.convert import _link
 from fewmask.data.doctor import examine
 from fewmask.data.folder import read_folder
 from fewmask.data.masks import read_mask
@@ -290,3 +291,14 @@ def test_labels_that_cannot_be_converted_are_named_and_nothing_is_written(
 def test_a_folder_that_exists_is_not_written_to(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="it exists already"):
         convert(tmp_path, tmp_path)
+
+
+def test_two_images_of_one_name_end_in_one_line_and_the_originals_stay(tmp_path: Path) -> None:
+    first, second, target = tmp_path / "1" / "a.png", tmp_path / "2" / "a.png", tmp_path / "out" / "a.png"
+    for image, content in ((first, b"first"), (second, b"second")):
+        image.parent.mkdir()
+        image.write_bytes(content)
+    _link(first, target)
+    with pytest.raises(UserError, match="another image has the name a.png too"):
+        _link(second, target)
+    assert first.read_bytes() == b"first"

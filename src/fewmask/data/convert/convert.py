@@ -154,6 +154,8 @@ def _link(image: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(image.resolve(), target)
+    except FileExistsError:  # a copy would write through the link into the other original
+        raise UserError(f"another image has the name {target.name} too", image, "Give it another name.") from None
     except OSError:
         shutil.copyfile(image, target)
 
