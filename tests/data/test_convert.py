@@ -299,6 +299,6 @@ def test_two_images_of_one_name_end_in_one_line_and_the_originals_stay(tmp_path:
         image.parent.mkdir()
         image.write_bytes(content)
     _link(first, target)
-    with pytest.raises(UserError, match="another image has the name a.png too"):
+    with pytest.raises(UserError, match=r"another image has the name a\.png too"):
         _link(second, target)
     assert first.read_bytes() == b"first"
