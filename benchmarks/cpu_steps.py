@@ -54,15 +54,16 @@ def main() -> None:
         Console().print(table.rows()[-1])
 
 
-def late_step(folder: Path, settings: dict[str, Any]) -> Any:
+def late_step(folder: Path, settings: dict[str, Any], net: dict[str, str] | None = None, precision: str = "32") -> Any:
     """A function that takes a late step of a method, always with the same batch."""
+    net = net or {"arch": "deeplabv3plus", "encoder": "mobilenetv2_100"}
     filtered = {"quality_threshold": 0.0} if settings["name"] == "class_bank" else {}
     recipe = make_recipe(
         {
             "data": {"root": str(folder), "labels": 4},
-            "net": {"arch": "deeplabv3plus", "encoder": "mobilenetv2_100", "weights": "none"},
+            "net": net | {"weights": "none"},
             "method": settings | filtered,
-            "training": {"labeled_batch": 2, "precision": "32", "device": "cpu"},
+            "training": {"labeled_batch": 2, "precision": precision, "device": "cpu"},
         }
     )
     data, fabric = prepare_data(recipe), launch_fabric(recipe.training)

@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1, help="labeled images, and as many unlabeled ones")
     parser.add_argument("--slots", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--precision", choices=("bf16", "32"), default="bf16")
     args = parser.parse_args()
     table = Table(HERE / "step.csv", ("device", "net", "batch", "slots", "precision"))
     with tempfile.TemporaryDirectory() as folder:

@@ -8,7 +8,7 @@ from pages.text import table
 PIXEL_LOSSES = ("within", "cross", "batch", "released within", "released cross")
 NETS = {"r101": "DeepLabv2, ResNet-101, 512 x 512, 1 + 1 images", "mobilenet": "DeepLabv3+, MobileNetV2, 2 + 2 images"}
 MIXING = ("cutmix", "classmix", "adversarial", "s4gan")
-PRECISIONS = {"auto": "bfloat16", "32": "float32"}
+PRECISIONS = {"bf16": "bfloat16", "32": "float32"}
 
 
 def values() -> Values:
@@ -18,7 +18,7 @@ def values() -> Values:
     texts |= {f"speedups_{device}": _speedups(device) for device in ("cpu", "cuda")}
     texts |= {"flops": _flops(), "paper_steps": _paper_steps(), "captured": _captured()}
     texts |= {"cost_class_bank": _gpu_cost("class_bank"), "cost_mixing": _gpu_cost(*MIXING)}
-    return texts | _steps() | _cpu_steps() | _presets() | _grouped_conv()
+    return texts | _steps() | _cpu_steps() | _presets() | _grouped_conv() | _precisions()
 
 
 def _captured() -> str:
@@ -131,6 +131,14 @@ def _grouped_conv() -> dict[str, str]:
         "step_ratio": f"{ours[0] / ours[1]:.1f}",
         "step_speedups": f"{min(speedups):.1f} to {max(speedups):.1f}",
     }
+
+
+def _precisions() -> dict[str, str]:
+    columns = ("processor", "amx", "net", "crop", "cpu_ms_32", "cpu_ms_bf16", "ratio")
+    header = ["processor", "AMX", "network", "crop", "ms, float32", "ms, bfloat16", "bfloat16 over float32"]
+    yes = {"True": "yes", "False": "no"}
+    lines = [[yes.get(row[name], row[name]) for name in columns] for row in measurements("precisions")]
+    return {"precisions": table(header, lines)}
 
 
 def _flops() -> str:

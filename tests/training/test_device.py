@@ -13,6 +13,7 @@ from fewmask.errors import UserError
 from fewmask.models.bank import ClassBank
 from fewmask.models.heads import GroupedBatchNorm
 from fewmask.recipe import TrainingConfig
+from fewmask.study.origin import machine
 from fewmask.training import device as device_module
 from fewmask.training.device import fit_to_device, launch_fabric, loss_scaler, num_processes
 from fewmask.use.device import choose_device, enough_memory
@@ -56,10 +57,19 @@ def test_precision_is_that_of_the_recipe(precision: str, dtype: torch.dtype) -> 
     assert product.dtype == dtype
 
 
+@pytest.mark.parametrize(("has_amx", "precision"), [(True, "bf16"), (False, "32")])
+def test_a_processor_trains_in_bfloat16_only_with_amx(
+    monkeypatch: pytest.MonkeyPatch, has_amx: bool, precision: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_amx)
+    assert device_module.precision_on("auto", "cpu") == precision
+    assert machine().endswith({"bf16": "bfloat16", "32": "float32"}[precision]) or torch.cuda.is_available()
+
+
 def test_a_gpu_without_bfloat16_trains_in_float16_with_a_scaled_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
-    assert device_module._precision("auto", "cuda") == "16"
-    assert device_module._precision("auto", "mps") == "32"
+    assert device_module.precision_on("auto", "cuda") == "16"
+    assert device_module.precision_on("auto", "mps") == "32"
     fabric = launch_fabric(TrainingConfig(**TRAINING | {"precision": "16"}))
     with fabric.autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float16

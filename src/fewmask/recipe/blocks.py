@@ -97,8 +97,8 @@ class TrainingConfig(Settings):
     devices: PositiveInt | None = None
     """The number of devices. None: one, or as many as torchrun or srun started. A resumed run keeps the number."""
     precision: Literal["auto", "32", "bf16", "16"] = "auto"
-    """bf16: bfloat16 autocast. 16: float16 autocast with a scaled loss. auto: bf16 where the device has it in hardware,
-    16 on other GPUs of NVIDIA, and 32 elsewhere."""
+    """bf16: bfloat16 autocast. 16: float16 autocast with a scaled loss. auto: bf16 on GPUs that have it
+    in hardware and on processors with AMX, 16 on other GPUs of NVIDIA, and 32 elsewhere."""
     capture: bool = True
     """On one GPU of NVIDIA, record the step of every phase as a CUDA graph and replay it, which saves the time between
     kernels. A step that cannot be recorded runs without, and one line says why (docs/speed.md)."""

@@ -5,6 +5,8 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+_DTYPES = {"32": "float32", "bf16": "bfloat16", "16": "float16"}
+
 
 def machine(precision: str = "auto") -> str:
     """The GPU, or the processor with its cores, threads and the precision that it computes in.
@@ -13,6 +15,8 @@ def machine(precision: str = "auto") -> str:
         precision: that of `training.precision`.
     """
     import torch
+
+    from fewmask.training.device import precision_on
 
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
@@ -23,9 +27,14 @@ def machine(precision: str = "auto") -> str:
             line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
         ]
         model = names[0] if names else model
-    auto = "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32"
-    dtype = {"32": "float32", "bf16": "bfloat16", "16": "float16"}[auto if precision == "auto" else precision]
+    dtype = _DTYPES[precision_on(precision, "cpu")]
     return f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {dtype}"
+
+
+def precision_in(machine: str) -> str:
+    """The precision that the name of a machine ends in; empty for a GPU, whose name says none."""
+    last = machine.rpartition(", ")[2]
+    return last if last in _DTYPES.values() else ""
 
 
 def release() -> str:

@@ -57,7 +57,7 @@ def lone_fabric(training: TrainingConfig) -> Fabric:
 def _environment_and_precision(training: TrainingConfig, device: str, alone: bool) -> dict[str, Any]:
     """Arguments of a Fabric; `alone` says that no launcher is to be asked for other processes."""
     plugins: list[Any] = [LightningEnvironment()] if alone else []
-    precision = _precision(training.precision, device)
+    precision = precision_on(training.precision, device)
     if precision == "16":
         half = MixedPrecision("16-mixed", device)
         half.scaler = None  # the trainer scales the loss itself, because it has several optimizers and clips gradients
@@ -133,9 +133,13 @@ def fit_to_device(method: Method, fabric: Fabric) -> None:
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(method, equal)
 
 
-def _precision(wanted: str, device: str) -> str:
+def precision_on(wanted: str, device: str) -> str:
+    """The precision that `training.precision` is on a device (cpu, cuda or mps): 32, bf16 or 16.
+
+    On processors that have bfloat16 but no tiles for its products (AMX), float32 is faster (docs/results/speed.md).
+    """
     if wanted != "auto":
         return wanted
     if device == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "16"
-    return "bf16" if device == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported() else "32"
+    return "bf16" if device == "cpu" and torch.cpu._is_amx_tile_supported() else "32"

@@ -87,6 +87,16 @@ def test_a_scored_run_without_a_row_is_not_trained_again_and_a_new_method_joins(
     assert [line.row for line in done.lines] == ["supervised", "cutmix", "cps", "mean_teacher", "supervised"]
 
 
+def test_runs_in_two_precisions_are_named(finished: Finished, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(finished.out, tmp_path / "study"))
+    table = out / "results.csv"
+    first, _, rest = table.read_text().partition(", float32")
+    table.write_text(f"{first}, bfloat16{rest}")
+    compared(finished.study, out)
+    said = (tmp_path / "said.txt").read_text()
+    assert "Some runs computed in bfloat16 and some in float32. To compare alike, start a comparison" in said
+
+
 def test_what_fails_is_named_and_the_rest_goes_on(tmp_path: Path, dataset: Path) -> None:
     settings = {"training.unlabeled_batch": 1}  # too few for one of the methods
     study = planned(tmp_path, dataset, ["fixmatch", "mean_teacher"], settings=settings, training={"steps": 1})

@@ -26,7 +26,7 @@ from fewmask.study.compare.plots import write_plots
 from fewmask.study.compare.summary import Line, summarize
 from fewmask.study.compare.tables import print_tables, write_tables
 from fewmask.study.key import Run, run_of
-from fewmask.study.origin import release
+from fewmask.study.origin import precision_in, release
 from fewmask.study.results import Origin, Place, ResultRow, ResultTable, scores_of
 from fewmask.study.speed import step_figures
 
@@ -84,7 +84,9 @@ def compare(
         failures = {cell.name: cost.failure for cell, cost in cells if cost.failure}
         planned = [_Planned(cell, cell.key(study, cost.steps), cost) for cell, cost in cells if not cost.failure]
         failures |= _run(planned, table, folder, launcher, console, origin)
-        lines = _lines(study, rows, planned, table, costs)
+        standing = _standing(planned, table)
+        _check_precision(standing, console)
+        lines = _lines(study, rows, standing, costs)
         write_tables(lines, study.scored[0], failures, folder.path)
         print_tables(lines, study.scored[0], failures, console)
         try:
@@ -189,17 +191,25 @@ def _result(planned: _Planned, job: JobFolder, command: str, commit: str) -> Res
     return ResultRow(planned.key, planned.cell.row.name, evaluated["predictor"], scores, cost, origin)
 
 
-def _lines(
-    study: Study, rows: list[Row], planned: list[_Planned], table: ResultTable, costs: dict[str, Cost]
-) -> list[Line]:
-    """The summary of the planned runs that stand, in the order of the rows."""
+def _standing(planned: list[_Planned], table: ResultTable) -> list[ResultRow]:
+    """The results of the planned runs that stand, under the names of this comparison."""
     keys = {each.key: each.cell.row.name for each in planned}
-    standing = {row.run: row for row in table.rows() if row.run in keys}
+    found = {row.run: row for row in table.rows() if row.run in keys}
+    return [row._replace(row=keys[run]) for run, row in found.items()]
+
+
+def _check_precision(standing: list[ResultRow], console: Console) -> None:
+    """Says so if the runs did not all compute in one precision, as on machines that `auto` decides differently for."""
+    found = sorted({precision_in(row.origin.machine) for row in standing} - {""})
+    if len(found) > 1:
+        fix = "To compare alike, start a comparison with --set training.precision=32."
+        say(console, f"Some runs computed in {' and some in '.join(found)}. {fix}", "yellow")
+
+
+def _lines(study: Study, rows: list[Row], standing: list[ResultRow], costs: dict[str, Cost]) -> list[Line]:
+    """The summary of the runs that stand, in the order of the rows."""
     names = [row.name for row in rows]
-    own = sorted(
-        (row._replace(row=keys[run]) for run, row in standing.items()),
-        key=lambda row: names.index(row.row),
-    )
+    own = sorted(standing, key=lambda row: names.index(row.row))
     everything = label_set(ALL, target_folder(study.baseline.data), study.seeds)
     num_masks = {}
     for chosen in (*study.labels, everything):
