@@ -19,11 +19,12 @@ from fewmask.augment.mix import BetaCutMix
 from fewmask.augment.steps import take
 from fewmask.augment.tone import Autocontrast, Enhance, Equalize, Posterize, Solarize
 from fewmask.data.batch import Batch
-from fewmask.methods.base import Alarm, Needs, Tools
+from fewmask.methods.base import Alarm, Needs
 from fewmask.methods.course import Step
 from fewmask.methods.parts.auto_threshold import ThresholdConfig, Thresholded, finds_threshold
 from fewmask.methods.parts.collapse import collapse_alarm
 from fewmask.methods.parts.mean_teacher import MeanTeacher, MeanTeacherConfig
+from fewmask.methods.parts.pseudo_balance import PseudoBalanceConfig, PseudoBalanced
 from fewmask.methods.parts.weak_to_strong import (
     OWN,
     RarePasteConfig,
@@ -34,7 +35,6 @@ from fewmask.methods.parts.weak_to_strong import (
     weak_view,
 )
 from fewmask.methods.plan import Now
-from fewmask.models.frequency import ClassFrequency
 from fewmask.models.teacher import average_momentum
 from fewmask.shapes import Logits, Valid
 
@@ -50,7 +50,7 @@ _COLORS: list[ColorStep] = [
 ]
 
 
-class AugSegConfig(MeanTeacherConfig, RarePasteConfig, ThresholdConfig):
+class AugSegConfig(MeanTeacherConfig, RarePasteConfig, ThresholdConfig, PseudoBalanceConfig):
     """The color changes, the boxes, and which pixels of the mixed images teach."""
 
     name: str = "augseg"
@@ -65,12 +65,9 @@ class AugSegConfig(MeanTeacherConfig, RarePasteConfig, ThresholdConfig):
     """Whether boxes of labeled images are pasted into unlabeled images; the surer the teacher is, the fewer."""
     pseudo_weight: float = Field(1.0, ge=0)
     """Weight of the cross-entropy with pseudo-labels. The original has 1, and 2 in one of its runs on Cityscapes."""
-    pseudo_balance: bool = False
-    """Whether the class weights of `class_balance` also weigh pseudo-labels, and count them, as in `class_bank` [OURS].
-    Without it, rare classes weigh more in labels than in pseudo-labels."""
 
 
-class AugSeg(Thresholded, MeanTeacher):
+class AugSeg(Thresholded, PseudoBalanced, MeanTeacher):
     """Cross-entropy on labeled images, and on unlabeled images with random colors and boxes of labeled images.
 
     The teacher averages the buffers too, labels in eval mode, and is shipped. Labeled and mixed images go through the
@@ -89,12 +86,6 @@ class AugSeg(Thresholded, MeanTeacher):
     def needs(cls, config: Any) -> Needs:
         return Needs(min_unlabeled_batch=2, held_out=finds_threshold(config), networks=("teacher", "student"))
 
-    def __init__(self, config: AugSegConfig, tools: Tools) -> None:
-        super().__init__(config, tools)
-        if config.pseudo_balance:
-            counted = tools.num_labeled, tools.num_unlabeled
-            self.frequency = ClassFrequency(tools.num_classes, *counted, tools.accumulate)
-
     def alarms(self) -> list[Alarm]:
         return [collapse_alarm()]
 
@@ -111,10 +102,9 @@ class AugSeg(Thresholded, MeanTeacher):
         )
         both = self.net(torch.cat([labeled.images, mixed.images])).logits
         labeled_logits, mixed_logits = both.split([len(labeled.images), len(mixed.images)])
-        weights = self.class_weights() if config.pseudo_balance else None
         losses = {
             "sup": self.supervised_loss(labeled_logits, labeled),
-            "pseudo": config.pseudo_weight * sure_cross_entropy(mixed_logits, mixed, threshold, weights),
+            "pseudo": config.pseudo_weight * sure_cross_entropy(mixed_logits, mixed, threshold, self.pseudo_weights()),
         }
         return Step(losses, curves(weak, threshold, self.frequency))
 

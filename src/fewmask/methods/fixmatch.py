@@ -15,6 +15,7 @@ from fewmask.methods.course import Step
 from fewmask.methods.parts import weak_to_strong
 from fewmask.methods.parts.auto_threshold import Thresholded, finds_threshold
 from fewmask.methods.parts.collapse import collapse_alarm
+from fewmask.methods.parts.pseudo_balance import PseudoBalanced
 from fewmask.methods.parts.weak_to_strong import (
     WeakToStrongConfig,
     curves,
@@ -33,7 +34,7 @@ class FixMatchConfig(WeakToStrongConfig):
     name: str = "fixmatch"
 
 
-class FixMatch(Thresholded):
+class FixMatch(Thresholded, PseudoBalanced):
     """Half the cross-entropy on labeled images, and half that of strong views with the labels of weak views.
 
     The weak views go through the network together with the labeled ones, in train mode, as in the released code. An
@@ -64,6 +65,6 @@ class FixMatch(Thresholded):
         strong = strong_view(config, weak, rare_paste(config, batch, labeled, self.frequency))
         losses = {
             "sup": self.supervised_loss(labeled_logits, labeled) / 2,
-            "pseudo": sure_cross_entropy(self.net(strong.images).logits, strong, threshold) / 2,
+            "pseudo": sure_cross_entropy(self.net(strong.images).logits, strong, threshold, self.pseudo_weights()) / 2,
         }
         return Step(losses, curves(weak, threshold, self.frequency))

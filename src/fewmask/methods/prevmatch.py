@@ -20,6 +20,7 @@ from fewmask.methods.course import Step
 from fewmask.methods.parts import weak_to_strong
 from fewmask.methods.parts.auto_threshold import Thresholded, finds_threshold
 from fewmask.methods.parts.collapse import collapse_alarm
+from fewmask.methods.parts.pseudo_balance import PseudoBalanced
 from fewmask.methods.parts.weak_to_strong import (
     curves,
     drawn_strong_view,
@@ -53,7 +54,7 @@ class PrevMatchConfig(UniMatchConfig):
     start and falls to 0 at the end."""
 
 
-class PrevMatch(Thresholded):
+class PrevMatch(Thresholded, PseudoBalanced):
     """UniMatch, with the strong views and the dropped features also taught by past states of the network.
 
     The losses are divided by 2 + the weight of the past, as in the original. A step runs `most_drawn` past states in
@@ -98,19 +99,22 @@ class PrevMatch(Thresholded):
 
         share = config.past_weight * (1 - (2 * now.progress - 1).abs()).float() if now.phase else 0.0
         total = 2 + share
+        weights = self.pseudo_weights()
         losses = {
             "sup": self.supervised_loss(logits.labeled, labeled) / total,
-            "pseudo": config.image_weight * mean_of_views(strong_logits, strong, threshold) / total,
-            "feature": config.feature_weight * sure_cross_entropy(logits.dropped, weak, threshold) / total,
+            "pseudo": config.image_weight * mean_of_views(strong_logits, strong, threshold, weights) / total,
+            "feature": config.feature_weight * sure_cross_entropy(logits.dropped, weak, threshold, weights) / total,
         }
         watch = curves(weak, threshold, self.frequency)
         if now.phase:
             guided = pseudo_labeled(weak, self._past_logits(weak.images, now))
             views = [box(colored.with_pseudo_labels(guided.labels, guided.confidence)) for colored, box in drawn]
             past = config.past_threshold
-            losses["past_pseudo"] = share * config.image_weight * mean_of_views(strong_logits, views, past) / total
+            losses["past_pseudo"] = (
+                share * config.image_weight * mean_of_views(strong_logits, views, past, weights) / total
+            )
             losses["past_feature"] = (
-                share * config.feature_weight * sure_cross_entropy(logits.dropped, guided, past) / total
+                share * config.feature_weight * sure_cross_entropy(logits.dropped, guided, past, weights) / total
             )
         return Step(losses, watch)
 

@@ -17,6 +17,7 @@ from fewmask.methods.parts import weak_to_strong
 from fewmask.methods.parts.auto_threshold import Thresholded, finds_threshold
 from fewmask.methods.parts.collapse import collapse_alarm
 from fewmask.methods.parts.feature_dropout import with_dropped
+from fewmask.methods.parts.pseudo_balance import PseudoBalanced
 from fewmask.methods.parts.weak_to_strong import (
     WeakToStrongConfig,
     curves,
@@ -44,7 +45,7 @@ class UniMatchConfig(WeakToStrongConfig):
     """Weight of the weak view with dropped channels, beside 1 for the labels; the sum of all terms is halved."""
 
 
-class UniMatch(Thresholded):
+class UniMatch(Thresholded, PseudoBalanced):
     """FixMatch with two strong views of each image, and with channels of the weak view's features dropped.
 
     The original drops channels of the two maps that its decoder reads; here every map of the encoder drops some. The
@@ -75,10 +76,11 @@ class UniMatch(Thresholded):
         pasted = rare_paste(config, batch, labeled, self.frequency)
         strong = [strong_view(config, weak, pasted) for _ in range(2)]
         strong_logits = self.net(torch.cat([view.images for view in strong])).logits
+        weights = self.pseudo_weights()
         losses = {
             "sup": self.supervised_loss(logits.labeled, labeled) / 2,
-            "pseudo": config.image_weight / 2 * mean_of_views(strong_logits, strong, threshold),
-            "feature": config.feature_weight / 2 * sure_cross_entropy(logits.dropped, weak, threshold),
+            "pseudo": config.image_weight / 2 * mean_of_views(strong_logits, strong, threshold, weights),
+            "feature": config.feature_weight / 2 * sure_cross_entropy(logits.dropped, weak, threshold, weights),
         }
         return Step(losses, curves(weak, threshold, self.frequency))
 

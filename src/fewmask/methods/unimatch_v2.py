@@ -21,6 +21,7 @@ from fewmask.methods.parts.auto_threshold import Thresholded, finds_threshold
 from fewmask.methods.parts.collapse import collapse_alarm
 from fewmask.methods.parts.feature_dropout import dropped_apart
 from fewmask.methods.parts.mean_teacher import MeanTeacher, MeanTeacherConfig
+from fewmask.methods.parts.pseudo_balance import PseudoBalanced
 from fewmask.methods.parts.weak_to_strong import (
     WeakToStrongConfig,
     curves,
@@ -45,7 +46,7 @@ class UniMatchV2Config(WeakToStrongConfig, MeanTeacherConfig):
     """Whether the two strong views of an image drop complementary halves of the channels of their features."""
 
 
-class UniMatchV2(Thresholded, MeanTeacher):
+class UniMatchV2(Thresholded, PseudoBalanced, MeanTeacher):
     """Half the cross-entropy on labeled images, and half that of two strong views with the labels of a teacher.
 
     The teacher averages the buffers too, labels in eval mode, and is shipped. An image is mixed with its neighbor in
@@ -83,7 +84,7 @@ class UniMatchV2(Thresholded, MeanTeacher):
         output: SegOutput = self.net(labeled.images)
         losses = {
             "sup": self.supervised_loss(output.logits, labeled) / 2,
-            "pseudo": mean_of_views(strong_logits, strong, threshold) / 2,
+            "pseudo": mean_of_views(strong_logits, strong, threshold, self.pseudo_weights()) / 2,
         }
         return Step(losses, curves(weak, threshold, self.frequency)), labeled, output
 

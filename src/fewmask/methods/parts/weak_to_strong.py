@@ -22,6 +22,7 @@ from fewmask.methods.parts.auto_threshold import Threshold, ThresholdConfig, is_
 from fewmask.methods.parts.collapse import EXCESS, excess_of
 from fewmask.methods.parts.own_views import own_views
 from fewmask.methods.parts.pseudo import most_likely
+from fewmask.methods.parts.pseudo_balance import PseudoBalanceConfig
 from fewmask.methods.supervised import SupervisedConfig
 from fewmask.models.frequency import ClassFrequency
 from fewmask.ops.losses import cross_entropy
@@ -69,8 +70,8 @@ class RarePasteConfig(MethodConfig):
     pasted."""
 
 
-class WeakToStrongConfig(StrongViewConfig, RarePasteConfig, ThresholdConfig):
-    """How strong views are made, what is pasted into them, and which of their pixels teach."""
+class WeakToStrongConfig(StrongViewConfig, RarePasteConfig, ThresholdConfig, PseudoBalanceConfig):
+    """How strong views are made, what is pasted into them, which of their pixels teach, and how their classes weigh."""
 
 
 def weak_view(config: SupervisedConfig, unlabeled: Unlabeled) -> View:
@@ -121,10 +122,12 @@ def sure_cross_entropy(
     return cross_entropy(logits, view.labels, class_weights, is_sure(view, threshold).float())
 
 
-def mean_of_views(logits: Logits, views: Sequence[View], threshold: Threshold) -> Scalar:
+def mean_of_views(
+    logits: Logits, views: Sequence[View], threshold: Threshold, class_weights: PerClass | None = None
+) -> Scalar:
     """The mean of the losses of several views, whose logits follow each other in one batch."""
     losses = [
-        sure_cross_entropy(own_logits, view, threshold)
+        sure_cross_entropy(own_logits, view, threshold, class_weights)
         for own_logits, view in zip(logits.chunk(len(views)), views, strict=True)
     ]
     return torch.stack(losses).mean()
