@@ -63,6 +63,10 @@ class AugSegConfig(MeanTeacherConfig, RarePasteConfig, ThresholdConfig, PseudoBa
     """The colors of an unlabeled image are changed in 1 to this many ways, out of 11."""
     label_aid: bool = True
     """Whether boxes of labeled images are pasted into unlabeled images; the surer the teacher is, the fewer."""
+    pseudo_balance: bool = True
+    """Whether the class weights of `class_balance` also weigh pseudo-labels, and count them, as in `class_bank` [OURS].
+    Without it, `augseg` lost points in rare classes and on images that look unlike the labeled ones
+    (docs/results/search.md)."""
     pseudo_weight: float = Field(1.0, ge=0)
     """Weight of the cross-entropy with pseudo-labels. The original has 1, and 2 in one of its runs on Cityscapes."""
 

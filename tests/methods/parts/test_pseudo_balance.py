@@ -16,6 +16,7 @@ BALANCED: list[Any] = [method for method in METHODS if "pseudo_balance" in metho
 def test_the_methods_with_sure_pseudo_labels_have_it() -> None:
     names = {method.name for method in BALANCED}
     assert names == {"augseg", "fixmatch", "pixcon", "prevmatch", "unimatch", "unimatch_v2"}
+    assert [method.name for method in BALANCED if method.Config().pseudo_balance] == ["augseg"]
 
 
 @pytest.mark.parametrize("kind", BALANCED)
