@@ -63,8 +63,8 @@ def tiles_of(length: int, longest: int, overlap: int, stride: int) -> Tiles:
     overlap = min(_round_up(overlap, stride), longest // 2 // stride * stride)
     count = math.ceil((padded - overlap) / (longest - overlap))
     size = _round_up(math.ceil((padded + (count - 1) * overlap) / count), stride)
-    step = (padded - size) / (count - 1)
-    return Tiles(tuple(int(index * step) // stride * stride for index in range(count)), size, padded)
+    starts = (index * (padded - size) // (count - 1) // stride * stride for index in range(count))
+    return Tiles(tuple(starts), size, padded)
 
 
 def _round_up(length: int, stride: int) -> int:
