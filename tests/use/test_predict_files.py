@@ -119,6 +119,25 @@ def test_what_is_done_is_skipped_and_ranks_share_the_rest(tmp_path: Path, monkey
     assert own_share() == Share(1, 4, 1)
 
 
+JOB = {"SLURM_JOB_NAME": "predict", "SLURM_NTASKS": "4", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "share"),
+    [
+        (JOB, Share()),  # sbatch without srun: one process, whatever the number of tasks of the job
+        (JOB | {"SLURM_STEP_ID": "0", "SLURM_PROCID": "3", "SLURM_LOCALID": "1"}, Share(3, 4, 1)),
+        (JOB | {"SLURM_STEP_ID": "0", "SLURM_JOB_NAME": "interactive"}, Share()),
+    ],
+)
+def test_only_tasks_of_srun_share_the_images_of_a_job(
+    environment: dict[str, str], share: Share, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert own_share() == share
+
+
 def test_a_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
     photos, out = tmp_path / "in", tmp_path / "out"
     for name in ("a.png", "<script>.png", "new\nline.png", "\x1b[31mred.png", "mäuse 猫.png", "x" * 251 + ".png"):

@@ -18,6 +18,7 @@ from fewmask.models.ranks import norm_statistics
 from fewmask.ops.exact import exact_dtype
 from fewmask.recipe import TrainingConfig
 from fewmask.use.device import choose_device
+from fewmask.use.ranks import is_task_of_srun
 
 
 def launch_fabric(training: TrainingConfig) -> Fabric:
@@ -94,7 +95,7 @@ def _processes(training: TrainingConfig) -> tuple[int, int]:
     if "WORLD_SIZE" in os.environ:
         ranks = int(os.environ["WORLD_SIZE"])
         return ranks, int(os.environ.get("LOCAL_WORLD_SIZE", ranks))
-    if not _is_task_of_srun():
+    if not is_task_of_srun():
         return (training.devices or 1,) * 2
     ranks = int(os.environ.get("SLURM_NTASKS", 1))
     local = os.environ.get("SLURM_NTASKS_PER_NODE", "1" if ranks == 1 else "")
@@ -103,13 +104,9 @@ def _processes(training: TrainingConfig) -> tuple[int, int]:
     return ranks, int(local)
 
 
-def _is_task_of_srun() -> bool:
-    return "SLURM_STEP_ID" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
-
-
 def _is_alone_in_slurm() -> bool:
     """Whether this is a SLURM job without srun and torchrun, where Lightning would wait for other tasks of the job."""
-    return "SLURM_NTASKS" in os.environ and not _is_task_of_srun() and "TORCHELASTIC_RUN_ID" not in os.environ
+    return "SLURM_NTASKS" in os.environ and not is_task_of_srun() and "TORCHELASTIC_RUN_ID" not in os.environ
 
 
 def loss_scaler(fabric: Fabric) -> GradScaler | None:

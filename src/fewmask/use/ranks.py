@@ -3,7 +3,8 @@
 import os
 from typing import NamedTuple
 
-_LAUNCHERS = (("RANK", "WORLD_SIZE", "LOCAL_RANK"), ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"))
+_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+_SRUN = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")
 
 
 class Share(NamedTuple):
@@ -16,7 +17,12 @@ class Share(NamedTuple):
 
 def own_share() -> Share:
     """The share of this process; all of the work if no launcher started it."""
-    for names in _LAUNCHERS:
+    for names in (_TORCHRUN, _SRUN) if is_task_of_srun() else (_TORCHRUN,):
         if all(os.environ.get(name, "").isdigit() for name in names):
             return Share(*(int(os.environ[name]) for name in names))
     return Share()
+
+
+def is_task_of_srun() -> bool:
+    """Whether this is a task of srun; a job of sbatch without srun, or a shell that srun opened, is one process."""
+    return "SLURM_STEP_ID" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
