@@ -262,7 +262,7 @@ def test_several_runs_predict_together_and_their_results_are_not_mixed_with_thos
     assert table.startswith("IoU on test, 3 images; the committee predicts\n")
     other_image = dataset / "val" / "images" / "val0.png"
     answer = command(capsys, "predict", run, other_image, "--out", out, "--force")
-    assert_mistake(answer, "of another model", "Choose another --out")
+    assert_mistake(answer, "by another model", "Choose another --out")
     assert command(capsys, "predict", run, images, "--out", out, "--force").code == 0
     file = tmp_path / "model.onnx"
     assert_mistake(command(capsys, "predict", run, images, "--also", file, "--out", out), file, "predicts alone")

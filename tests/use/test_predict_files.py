@@ -1,5 +1,6 @@
 """Files become results: found, predicted alone or together, in the encoding of the data set, and never elsewhere."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,51 @@ def test_only_tasks_of_srun_share_the_images_of_a_job(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert own_share() == share
+
+
+def test_results_of_other_images_are_not_taken_for_those_of_images_with_the_same_names(tmp_path: Path) -> None:
+    labels = {place: save_scene(tmp_path / place / "sub" / "a.png", 20, 30 + len(place)) for place in ("in", "second")}
+    out = tmp_path / "out"
+    predict(tmp_path / "in", out)
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    for same in ("link", "in/sub/../../in"):
+        assert predict(tmp_path / same, out) == Summary(1, 1)
+    with pytest.raises(UserError, match=rf"it holds predictions of the images in {tmp_path}/in\. Choose another --out"):
+        predict(tmp_path / "second", out)
+    assert predict(tmp_path / "second", out, force=True) == Summary(1, 0)
+    assert np.array_equal(np.asarray(read(out / "masks" / "sub" / "a.png")), labels["second"])
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[1]", "{}", '{"model": "1"}'])
+def test_a_record_that_is_damaged_or_of_something_else_is_not_gone_on_with(text: str, tmp_path: Path) -> None:
+    save_scene(tmp_path / "a.png")
+    predict(tmp_path / "a.png", tmp_path / "out")
+    (tmp_path / "out" / "prediction.json").write_text(text)
+    with pytest.raises(UserError, match="by another model or with other settings"):
+        predict(tmp_path / "a.png", tmp_path / "out")
+
+
+def test_a_record_that_names_no_folder_of_images_is_not_gone_on_with(tmp_path: Path) -> None:
+    save_scene(tmp_path / "a.png")
+    predict(tmp_path / "a.png", tmp_path / "out")
+    file = tmp_path / "out" / "prediction.json"
+    record = json.loads(file.read_text())
+    del record["images"]
+    file.write_text(json.dumps(record))
+    with pytest.raises(UserError, match="of the images in an unknown folder"):
+        predict(tmp_path / "a.png", tmp_path / "out")
+
+
+def test_results_of_a_kind_that_is_not_made_anew_do_not_pass_for_those_of_another_model(tmp_path: Path) -> None:
+    save_scene(tmp_path / "a.png")
+    out = tmp_path / "out"
+    predict(tmp_path / "a.png", out, kinds=("masks", "overlays"))
+    before = (out / "overlays" / "a.png").read_bytes()
+    with pytest.raises(UserError, match=r"overlays/a\.png: it is by another model.*all images and kinds"):
+        predict(tmp_path / "a.png", out, kinds=("masks",), force=True, way=Way(tile=64))
+    assert (out / "overlays" / "a.png").read_bytes() == before
+    (out / "overlays" / "a.png").unlink()
+    assert predict(tmp_path / "a.png", out, kinds=("masks",), force=True, way=Way(tile=64)) == Summary(1, 0)
 
 
 def test_a_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:

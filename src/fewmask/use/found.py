@@ -22,6 +22,11 @@ class Found(NamedTuple):
     file: Path
     stem: Path
 
+    @property
+    def root(self) -> Path:
+        """The folder from which the path of the results is counted; links in it are followed."""
+        return Path(os.path.abspath(self.file)).parents[len(self.stem.parts) - 1].resolve()  # noqa: PTH100
+
 
 def find_images(given: str, left_out: Iterable[Path]) -> list[Found]:
     """The images of a folder at any depth, a file, a pattern such as `photos/*.jpg`, or a .txt list, in order.

@@ -16,7 +16,7 @@ from fewmask.use.network import Maps, Network
 from fewmask.use.ranks import Share
 from fewmask.use.raster import Source, opened_source
 from fewmask.use.raster.source import WholeSource
-from fewmask.use.results import CannotWriteError, Results
+from fewmask.use.results import IMAGES, CannotWriteError, Results
 from fewmask.use.streaming import Plan, Way, predict_in_tiles, predict_together
 
 _NAMED = 5
@@ -48,21 +48,23 @@ def predict_files(
         network: what predicts.
         given: a file, a folder, a pattern, or a list (see `find_images`).
         results: where the results go.
-        record: what identifies the network; results of another record are not mixed in.
+        record: what identifies the network; results of another network, with other settings or of images in another
+            folder are not mixed in.
         way: tiles, views and maps.
         force: whether results that are there are made anew.
         share: which of several processes this one is; each takes an equal part of the images.
         tick: called for every image with the number of all.
 
     Raises:
-        UserError: there is nothing to predict, the results cannot be written, or they are of another network. Also if
-            some images fail; in this case all others are done first.
+        UserError: there is nothing to predict, the results cannot be written, or others are there. Also if some images
+            fail; in this case all others are done first.
     """
     way, share = way or Way(), share or Share()
     way = way._replace(entropy="entropy" in results.kinds)
     found = find_images(given, results.folders)
     settings = {"tile": way.tile, "overlap": way.overlap, "views": [list(view) for view in way.views]}
-    results.begin({**record, **settings}, [image.stem for image in found], force)
+    record = {**record, **settings, IMAGES: str(found[0].root)}
+    results.begin(record, [image.stem for image in found], force)
     own = found[share.rank :: share.processes]
     left = [image for image in own if force or not results.holds(image.stem)]
     for _ in range(len(own) - len(left)):

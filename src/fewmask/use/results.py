@@ -4,7 +4,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from fewmask.use.raster import Sink, opened_sink
 from fewmask.use.raster.sink import Look
 
 KINDS = ("masks", "overlays", "confidence", "entropy")
+IMAGES = "images"
+"""The key of a record under which it names the folder of the images."""
 _RECORD = "prediction.json"
 _OPACITY = 0.5
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -65,7 +67,7 @@ class Results:
             return
         fix = "Choose another --out, or add --force."
         if before and not force:
-            raise UserError("it holds predictions by another model or with other settings", self.out, fix)
+            raise UserError(_other(before, record), self.out, fix)
         if self.out.exists() and not self.out.is_dir():
             raise CannotWriteError(NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)), self.out)
         existing = [file for stem in stems for file in self.existing(stem)]
@@ -81,13 +83,14 @@ class Results:
             write_text(path, text)
 
     def _check_no_others(self, stems: Sequence[Path]) -> None:
-        """Raises UserError if the folder holds results for other images, which the old record is true of."""
-        own = {file for kind in KINDS for stem in stems for file in self._files(kind, stem)}
+        """Raises UserError if the folder holds results that are not made anew, of which only the old record is true."""
+        own = {file for kind in self.kinds for stem in stems for file in self._files(kind, stem)}
         there = (file for folder in self.folders for suffix in ("png", "tif") for file in folder.rglob(f"*.{suffix}"))
         other = next((file for file in there if file not in own), None)
         if other is not None:
-            what = "it is of another model or of other settings, and its image is not among those to be predicted"
-            raise UserError(what, other, "Choose another --out, or predict all images of this one anew.")
+            what = "it is by another model, with other settings or of another image, and would stay as it is"
+            fix = "Choose another --out, remove it, or predict all images and kinds of results of this folder anew."
+            raise UserError(what, other, fix)
 
     @contextmanager
     def writer(self, stem: Path, size: tuple[int, int], place: Any) -> Iterator["Writer"]:
@@ -163,6 +166,15 @@ def _told(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise CannotWriteError(error, target) from None
+
+
+def _other(text: str, record: Mapping[str, Any]) -> str:
+    """What is wrong with results whose record has this text, and not that of `record`."""
+    with suppress(ValueError, RecursionError):  # a damaged record is of another model
+        found = json.loads(text)
+        if isinstance(found, dict) and {**found, IMAGES: record[IMAGES]} == record:
+            return f"it holds predictions of the images in {found.get(IMAGES, 'an unknown folder')}"
+    return "it holds predictions by another model or with other settings"
 
 
 def _text(path: Path) -> str:
