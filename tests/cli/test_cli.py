@@ -327,15 +327,20 @@ def test_output_that_cannot_be_written_is_not_blamed_on_the_disk(
     assert_mistake(answer, "cannot write it (Not a directory). Choose another --out.")
 
 
-def test_scores_that_cannot_be_kept_say_how_to_see_them(
-    run: Path, dataset: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
+def test_scores_that_cannot_be_kept_are_printed_and_a_line_says_how_to_keep_them(
+    run: Path, capsys: Capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def denied(*_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr("fewmask.run.scores.write_text", denied)
-    assert_mistake(command(capsys, "evaluate", run), "could not be written (Permission denied)", f"--data {dataset}")
-    assert command(capsys, "evaluate", run, "--data", dataset).code == 0
+    answer = command(capsys, "evaluate", run)
+    advised = f"fewmask evaluate {run} --split val --json"
+    what = "the scores cannot be kept (Permission denied)"
+    assert answer.err == f"{run}/scores_val.json: {what}. To keep them elsewhere: {advised} > FILE\n"
+    assert (answer.code, answer.out.partition(",")[0]) == (0, "IoU on val")
+    elsewhere = command(capsys, *advised.split()[1:])
+    assert (elsewhere.code, json.loads(elsewhere.out)["split"]) == (0, "val")
 
 
 def test_prediction_goes_on_where_it_was_and_with_force_begins_anew(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from fewmask.data.classes import Classes
@@ -18,6 +19,7 @@ from fewmask.run.folder import RunFolder, check_data_is_there
 from fewmask.run.scores import write_scores
 from fewmask.run.tallies import Tally, write_tallies
 from fewmask.run.validation import selected_val_score
+from fewmask.say import say
 from fewmask.shapes import IGNORE, Confusion
 from fewmask.use.deployed import Deployed, predicted_labels
 from fewmask.use.scores import Scores, scores_of
@@ -45,10 +47,11 @@ def evaluate(
     data: Path | None = None,
     also: Sequence[RunFolder] = (),
 ) -> dict[str, Any]:
-    """Scores of a run's networks on a split; scores on the run's own data are kept in its folder.
+    """Scores of a run's networks on a split.
 
     Args:
-        run: the run; scores on its own data are kept in its folder, unless there are others.
+        run: the run. Scores on its own data are kept in its folder, unless there are others; a line on stderr says so
+            if they cannot be kept.
         recipe: the recipe of the run; it names the data.
         networks: the networks by name.
         shipped: the name of the network that predicts.
@@ -89,9 +92,9 @@ def evaluate(
             write_tallies(run, split, samples, tallies)
             write_scores(run, split, result)
         except OSError as error:
-            reason = f"the scores could not be written ({error.strerror})"
-            fix = f"Make the run folder writable, or only print them: --data {in_command(folder.root)}"
-            raise UserError(reason, run.scores_file(split), fix) from None
+            what = f"the scores cannot be kept ({error.strerror})"
+            fix = f"To keep them elsewhere: fewmask evaluate {in_command(run.path)} --split {split} --json > FILE"
+            say(Console(stderr=True), str(UserError(what, run.scores_file(split), fix)))
     return result
 
 

@@ -82,7 +82,9 @@ class Model:
         return predict_one(self.network, image)
 
     def evaluate(self, split: str, tick: Tick = no_tick, data: Path | None = None) -> dict[str, Any]:
-        """Scores of every network on a split at full label size; a single run keeps scores on its own data.
+        """Scores of every network on a split at full label size.
+
+        A single run keeps scores on its own data; a line on stderr says so if it cannot.
 
         The splits are `val`, `test`, `train` and `unlabeled`: the train images whose masks no run learned from.
 

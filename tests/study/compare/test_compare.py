@@ -1,6 +1,8 @@
 """A comparison goes on from where it stands, names what fails, and says what its rows say."""
 
 import csv
+import errno
+import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -110,6 +112,20 @@ def test_what_fails_is_named_and_the_rest_goes_on(tmp_path: Path, dataset: Path)
     again = Here()
     assert compared(study, tmp_path / "study", again).failures.keys() == {"fixmatch-2-0"}
     assert again.names == ["measure", "mean_teacher-2-0"]
+
+
+@pytest.mark.slow
+def test_a_run_whose_scores_cannot_be_kept_has_failed(
+    tmp_path: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr("fewmask.run.scores.write_text", full)
+    done = compared(planned(tmp_path, dataset, ["supervised"]), tmp_path / "study")
+    assert done.failures
+    for name, why in done.failures.items():
+        assert f"{name}/scores_test.json: the system refuses it (No space left on device)" in why
 
 
 @pytest.mark.slow

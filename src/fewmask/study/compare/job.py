@@ -17,6 +17,7 @@ from fewmask.recipe import Recipe, make_recipe, with_absolute_paths
 from fewmask.recipe.folders import target_folder
 from fewmask.run.atomic import write_text
 from fewmask.run.folder import RunFolder
+from fewmask.run.scores import write_scores
 from fewmask.study.compare.costs import Cost, Key, add_cost, failed, measured
 from fewmask.study.compare.folder import JobFolder
 from fewmask.study.origin import machine
@@ -91,7 +92,7 @@ def train_and_score(job: JobFolder) -> None:
     model = load(run.path, recipe.training.device)
     for split in splits_of(run, recipe):
         if not run.scores_file(split).exists():
-            model.evaluate(split)
+            write_scores(run, split, model.evaluate(split))  # `evaluate` goes on where it cannot keep them
 
 
 def _wait_for_others(run: RunFolder) -> None:
