@@ -95,6 +95,28 @@ def test_folders_files_patterns_and_lists_are_found(tmp_path: Path) -> None:
             stems(given)
 
 
+MASKS = ["masks", "labels", "Annotations", "train_gt", "valannot"]
+BESIDE_IMAGES = ["gt", "ann_dir", "seg", "masks_auto"]
+
+
+def test_folders_of_masks_are_left_out_by_their_names(tmp_path: Path) -> None:
+    for place in ("photos", "set/images", *(f"photos/{name}" for name in [*MASKS, "gt", "anna"])):
+        save_scene(tmp_path / place / "a.png")
+    for name in [*MASKS, *BESIDE_IMAGES]:
+        save_scene(tmp_path / "set" / name / "a.png")
+    save_scene(tmp_path / "cityscapes" / "leftImg8bit" / "train" / "a.png")
+    save_scene(tmp_path / "cityscapes" / "gtFine" / "train" / "a.png")
+
+    def stems(given: Path) -> list[str]:
+        return [str(image.stem) for image in find_images(str(given), [])]
+
+    assert stems(tmp_path / "photos") == ["a", "anna/a", "gt/a"]  # gt alone may mean anything
+    assert stems(tmp_path / "set") == ["images/a"]
+    assert stems(tmp_path / "cityscapes") == ["leftImg8bit/train/a"]
+    assert stems(tmp_path / "set" / "labels") == ["a"]
+    assert stems(tmp_path / "set" / "labels" / "*.png") == ["a"]
+
+
 def test_neighbors_of_one_size_are_predicted_together(tmp_path: Path) -> None:
     sizes = [(20, 30), (20, 30), (20, 30), (24, 30), (20, 30)]
     labels = [save_scene(tmp_path / "in" / f"{index}.png", *size) for index, size in enumerate(sizes)]

@@ -6,6 +6,7 @@ SPLIT, or no splits at all, where everything is train. Names are compared withou
 
 import os
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,6 +73,23 @@ def find_places(root: Path, mistakes: list[UserError]) -> dict[str, Place]:
     return places
 
 
+def mask_folders(names: Iterable[str]) -> set[str]:
+    """Which folders of one place hold masks, by their names.
+
+    These are masks, labels, annotations, and names with a split, such as train_gt. If a folder of images is among
+    them, all other usual names count, too.
+    """
+    lower = {name: name.lower() for name in names}
+    others = set() if set(_IMAGES).isdisjoint(lower.values()) else set(_MASKS)
+    return {name for name, text in lower.items() if text in _masks_anywhere() | others}
+
+
+@cache
+def _masks_anywhere() -> set[str]:
+    joined = {text for split in SPLIT_NAMES for text in _joined(split, _MASKS)}
+    return {"masks", "labels", "annotations"} | joined
+
+
 def folders_of_one_image(split: Path) -> list[Path]:
     """The folders in a split that each hold images and masks of their own, as some challenges lay them out."""
     return [images.parent for images, _ in parts_of_one_image(split)]
@@ -103,15 +121,14 @@ def _of_split(root: Path, split: str, mistakes: list[UserError]) -> list[Place]:
             of_masks = [masks for other in _named(root, _MASKS) for masks in _named(other, SPLITS[split])]
             found.append(Place(images, _one_of(of_masks, mistakes)))
     for name in SPLITS[split]:
-        joined = [(images, mark) for images in _IMAGES for mark in ("_", "-", "")]
-        for folder in _named(
-            root, [text for kind, mark in joined for text in (name + mark + kind, kind + mark + name)]
-        ):
-            wanted = [
-                text for kind in _MASKS for mark in ("_", "-", "") for text in (name + mark + kind, kind + mark + name)
-            ]
-            found.append(Place(folder, _one_of(_named(root, wanted), mistakes)))
+        for folder in _named(root, _joined(name, _IMAGES)):
+            found.append(Place(folder, _one_of(_named(root, _joined(name, _MASKS)), mistakes)))
     return found
+
+
+def _joined(split: str, kinds: Iterable[str]) -> list[str]:
+    """The names of folders that say both the split and what is in them."""
+    return [text for kind in kinds for mark in ("_", "-", "") for text in (split + mark + kind, kind + mark + split)]
 
 
 def _masks_in(folder: Path, images: Path, mistakes: list[UserError]) -> Path | None:

@@ -6,12 +6,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from fewmask.data.arrangement import mask_folders
 from fewmask.data.lists import list_text
 from fewmask.data.sample import IMAGE_SUFFIXES
 from fewmask.errors import UserError
 
-_MASKS_BESIDE = {"images": "masks", "JPEGImages": "Segmentation"}
-"""The start of the names of folders of masks, by the name of the folder of images beside them."""
+_MASKS_BESIDE = {
+    "images": "masks",
+    "JPEGImages": "Segmentation",
+    "leftImg8bit": "gt",
+    "701_StillsRaw_full": "LabeledApproved",
+}
+"""The start of the names of folders of masks in public datasets, by the name of the folder of images beside them."""
 OTHER_SUFFIXES = {".avif", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".ppm", ".svs", ".ndpi", ".scn", ".bif"}
 """Suffixes that no dataset may hold. Such files are predicted or, if nothing reads the format, named at the end."""
 
@@ -31,7 +37,7 @@ class Found(NamedTuple):
 def find_images(given: str, left_out: Iterable[Path]) -> list[Found]:
     """The images of a folder at any depth, a file, a pattern such as `photos/*.jpg`, or a .txt list, in order.
 
-    In a folder, hidden files and the masks beside `images` or `JPEGImages` are left out, so a whole dataset may be
+    In a folder, hidden files and folders with the name of a folder of masks are left out, so a whole dataset may be
     given. An HEIC is left out if a JPEG of the same name lies beside it, because phones write both. Names of results
     keep the folders below the folder that is given, or below the deepest one that all files of a pattern or list share.
 
@@ -84,7 +90,8 @@ def _in_folder(path: Path, left_out: Iterable[Path]) -> list[Path]:
     for folder, folders, files in os.walk(path, followlinks=True):
         here = Path(folder)
         masks = tuple(masks for images, masks in _MASKS_BESIDE.items() if images in folders)
-        below = {name: (here / name).resolve() for name in sorted(folders) if not name.startswith((".", *masks))}
+        shown = {name for name in folders if not name.startswith((".", *masks))} - mask_folders(folders)
+        below = {name: (here / name).resolve() for name in sorted(shown)}
         folders[:] = [name for name, place in below.items() if place not in seen | written]
         seen |= set(below.values())  # a link may lead back up
         paths = [here / name for name in files if not name.startswith(".") and _is_image(Path(name))]
