@@ -53,6 +53,7 @@ def _labels(out: Path) -> list[Any]:
         ("ground, cat", "train/a/images/a.png", ("train/a/masks/x.png", "train/a/masks/y.png")),
         ("ground, cat", "train/a/photos/a.png", ("train/a/masks/x.png", "train/a/masks/y.png")),
         ("ground, cat", "train/a/inputs/a.png", ("train/a/labels/x.png", "train/a/labels/y.png")),
+        ("ground, cat", "a/images/a.png", ("a/masks/x.png", "a/masks/y.png")),
     ],
 )
 def test_masks_of_an_image_are_merged(tmp_path: Path, names: str, image: str, masks: tuple[str, str]) -> None:
@@ -81,6 +82,40 @@ def test_other_folders_beside_an_image_and_its_masks_are_not_read(
     expected = np.zeros(SIZE, np.uint8)
     expected[CAT] = 1
     assert _labels(tmp_path / "out") == [expected.tolist()]
+
+
+@pytest.mark.parametrize("split", ["train/", ""])
+def test_images_of_one_name_in_folders_of_one_image_keep_their_own_masks(tmp_path: Path, split: str) -> None:
+    root, out = tmp_path / "data", tmp_path / "out"
+    places = {"case_1": CAT, "case_2": DOG}
+    for seed, (case, place) in enumerate(places.items()):
+        _image(root / f"{split}{case}/images/image.png", seed)
+        _area(root / f"{split}{case}/masks/0.png", place)
+    (root / "dataset.yaml").write_text("names: [background, cat]\n")
+    convert(root, out)
+    for case, place in places.items():
+        written = (out / f"train/images/{case}/images/image.png").read_bytes()
+        assert written == (root / f"{split}{case}/images/image.png").read_bytes()
+        expected = np.zeros(SIZE, np.uint8)
+        expected[place] = 1
+        assert np.asarray(Image.open(out / f"train/masks/{case}/images/image.png")).tolist() == expected.tolist()
+
+
+def test_images_beside_folders_of_one_image_are_not_lost(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    _image(root / "train/a/images/a.png")
+    _area(root / "train/a/masks/0.png", CAT)
+    _image(root / "train/b/images/b.png", seed=1)  # has no masks
+    _image(root / "val/images/c.png", seed=2)
+    _area(root / "val/masks/c.png", DOG)
+    (root / "dataset.yaml").write_text("names: [background, cat]\n")
+    assert convert(root, tmp_path / "out")[1:] == (3, 2)
+    folder = read_folder(tmp_path / "out")
+    assert [(one.name, one.mask is None) for one in (*folder.train, *folder.val)] == [
+        ("a", False),
+        ("b", True),
+        ("c", False),
+    ]
 
 
 def test_tasks_of_label_studio_are_merged_by_their_export(tmp_path: Path) -> None:
@@ -182,6 +217,19 @@ def test_coco_images_of_one_name_in_a_split_do_not_overwrite_each_other(tmp_path
     assert [file.read_bytes() for file in files] == before
     written = [tmp_path / "out/train/images" / folder / "0.png" for folder in ("monday", "tuesday")]
     assert [file.read_bytes() for file in written] == before
+    assert [np.count_nonzero(labels) for labels in _labels(tmp_path / "out")] == [20, 60]
+
+
+@pytest.mark.parametrize(
+    ("labels", "folders"),
+    [("instances_trainval", ("train", "val")), ("instances_train", ("train/monday", "train/tuesday"))],
+)
+def test_coco_images_of_one_name_get_names_that_are_read(tmp_path: Path, labels: str, folders: tuple[str, str]) -> None:
+    for seed, folder in enumerate(folders):
+        _image(tmp_path / "data" / folder / "0.png", seed)
+    files = {f"{folder}/0.png": place for folder, place in zip(folders, (CAT, DOG), strict=True)}
+    _coco(tmp_path / f"data/annotations/{labels}.json", files)
+    convert(tmp_path / "data", tmp_path / "out")
     assert [np.count_nonzero(labels) for labels in _labels(tmp_path / "out")] == [20, 60]
 
 

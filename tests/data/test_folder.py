@@ -150,6 +150,9 @@ def test_hidden_and_foreign_files_are_left_out(tmp_path: Path) -> None:
             ("train/1/images/1.png", "train/1/masks/a.png"),
             "folders such as 1 hold an image and its masks.*fewmask conv",
         ),
+        (("1/images/1.png", "1/masks/a.png", "2/images/2.png"), "2 folders such as 1 hold an image and its masks"),
+        (("val/images/1.png", "val/masks/1.png"), "there is no folder `train/images`, only val"),
+        (("mine/images/1.png", "mine/images/2.png", "mine/masks/1.png"), "no folder `train/images`, only mine"),
         (("train/images/a.png", "train/masks/task-3-annotation-9-by-1-tag-cell-0.png"), "Label Studio.*--tasks"),
         (("train/images/a.jpg", "train/masks/a.png", "train/images/a_mask.png"), "named as the mask of a.jpg"),
         (

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from fewmask.data.sample import IMAGE_SUFFIXES, JPEG_SUFFIXES, MASK_SUFFIXES, note_unreadable
+from fewmask.data.sample import IMAGE_SUFFIXES, JPEG_SUFFIXES, MASK_SUFFIXES, files_below, note_unreadable
 from fewmask.errors import UserError
 
 SPLITS = {
@@ -90,15 +90,24 @@ def _masks_anywhere() -> set[str]:
     return {"masks", "labels", "annotations"} | joined
 
 
-def folders_of_one_image(split: Path) -> list[Path]:
-    """The folders in a split that each hold images and masks of their own, as some challenges lay them out."""
-    return [images.parent for images, _ in parts_of_one_image(split)]
+def splits_of_cases(root: Path) -> dict[str, Path]:
+    """The folder of each split that holds cases (see `cases_in`); for train this may be the data set itself."""
+    found = {"train": root} if cases_in(root) else {}
+    for split in ("train", "val", "test"):
+        folder = next((folder for folder in _named(root, SPLITS[split]) if cases_in(folder)), None)
+        found |= {} if folder is None else {split: folder}
+    return found
 
 
-def parts_of_one_image(split: Path) -> list[tuple[Path, Path]]:
-    """The folder of images and the folder of masks in each of these."""
-    both = ((_first(path, _IMAGES), _first(path, _MASKS)) for path in _folders(split))
-    return [(images, masks) for images, masks in both if images and masks]
+def cases_in(folder: Path) -> list[Place]:
+    """The folders in a folder that each hold one image and its masks, as some challenges lay them out.
+
+    One of them may be without masks. A folder that is named as a split is none of them.
+    """
+    inside = [path for path in _folders(folder) if path.name.lower() not in SPLIT_NAMES]
+    found = [Place(images, _first(path, _MASKS)) for path in inside if (images := _first(path, _IMAGES)) is not None]
+    are_cases = any(case.masks and len(files_below(case.images, IMAGE_SUFFIXES, [])) == 1 for case in found)
+    return found if are_cases else []
 
 
 def other_folders(place: Path, known: Iterable[Path]) -> list[str]:

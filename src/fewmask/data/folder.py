@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from fewmask.data.arrangement import SPLIT_NAMES, Place, find_places, folders_of_one_image, other_folders
+from fewmask.data.arrangement import SPLIT_NAMES, Place, cases_in, find_places, other_folders, splits_of_cases
 from fewmask.data.classes import CLASS_FILES, Classes, read_classes
 from fewmask.data.layouts import LAYOUTS, OWN_CLASSES, Layout, layout_of
 from fewmask.data.other_formats import masks_in_another_format
@@ -133,11 +133,12 @@ def _whole_below(root: Path) -> UserError | None:
 
 def _without_train(root: Path) -> UserError:
     """The mistake of a folder in which no images to learn from are found, judged from the names in it."""
-    one_each = folders_of_one_image(root / "train") or folders_of_one_image(root)
-    convert = f"fewmask convert {in_command(root)} --out {in_command(root.name + '_converted')}"
-    if one_each:
-        what = f"{len(one_each)} folders such as {one_each[0].name} hold an image and its masks each"
-        return UserError(what, one_each[0].parent, f"Merge the masks of each image: {convert}")
+    train = splits_of_cases(root).get("train")
+    if train is not None:
+        cases = [case.images.parent.name for case in cases_in(train)]
+        what = f"{len(cases)} folders such as {cases[0]} hold an image and its masks each"
+        convert = f"fewmask convert {in_command(root)} --out {in_command(root.name + '_converted')}"
+        return UserError(what, train, f"Merge the masks of each image: {convert}")
     if mistakes := masks_in_another_format(root, Place(root, None)):
         return mistakes[0]
     found = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from fewmask.data.arrangement import SPLITS, Place, find_places, folders_of_one_image
+from fewmask.data.arrangement import SPLIT_NAMES, SPLITS, Place, find_places, splits_of_cases
 from fewmask.data.classes import CLASS_FILES, Classes, read_classes, write_classes
 from fewmask.data.convert.labeled import LabeledImage
 from fewmask.data.convert.many_masks import merged, merged_folders
@@ -75,20 +75,19 @@ def _labeled_splits(
             of_split = [scored[split].images] if split in scored else []
             splits[split] += of_coco(path, images, [*of_split, root], classes)
         _check_apart(splits)
-        return classes, {split: _with_names_of_their_own(found, root) for split, found in splits.items()}
+        return classes, {split: _with_names_of_their_own(found) for split, found in splits.items()}
     classes = own or read_classes(root)
-    folders = {split: root / split for split in SPLITS if folders_of_one_image(root / split)}
-    if folders:
-        return classes, {split: merged_folders(folder, classes) for split, folder in folders.items()}
-    if not scored:
+    cases = {split: folder for split, folder in splits_of_cases(root).items() if split not in scored}
+    if not scored and not cases:
         raise UserError("there are no images in train/images", root, "Put them there, and the labels in train/masks.")
+    splits = {split: _with_names_of_their_own(merged_folders(folder, classes)) for split, folder in cases.items()}
     texts = {split: _texts(place) for split, place in scored.items()}
     if any(texts.values()):
-        return classes, {
+        return classes, splits | {
             split: of_yolo(files_below(place.images, IMAGE_SUFFIXES, []), texts[split], classes)
             for split, place in scored.items()
         }
-    return classes, {split: merged(place, classes, tasks) for split, place in scored.items()}
+    return classes, splits | {split: merged(place, classes, tasks) for split, place in scored.items()}
 
 
 def _texts(place: Place) -> dict[str, Path]:
@@ -116,15 +115,23 @@ def _check_apart(splits: dict[str, list[LabeledImage]]) -> None:
                 raise UserError(what, image, "Keep one of the files: trainval.json holds what train.json holds.")
 
 
-def _with_names_of_their_own(images: list[LabeledImage], root: Path) -> list[LabeledImage]:
-    """The images of a split; those of one name get the names of their folders too, so that none overwrites another."""
+def _with_names_of_their_own(images: list[LabeledImage]) -> list[LabeledImage]:
+    """The images of a split; those of one name get the names of their folders too, so that none overwrites another.
+
+    The folders are those below the one that holds all images of the split. A name must not begin with that of a split,
+    because a folder of this name would be misplaced, and so the folder above may count too.
+    """
     twice = next((image for image, count in Counter(one.image for one in images).items() if count > 1), None)
     if twice is not None:
         raise UserError("COCO files list the image twice for one split", twice, "Keep one of the entries, or files.")
+    top = Path(os.path.commonpath([one.image.parent.absolute() for one in images]))
+    below = [one.image.absolute().relative_to(top).with_suffix("") for one in images]
+    if any(path.parts[0].lower() in SPLIT_NAMES for path in below):
+        below = [top.name / path for path in below]
     counts = Counter(one.name for one in images)
     return [
-        one if counts[one.name] == 1 else one._replace(name=one.image.relative_to(root).with_suffix("").as_posix())
-        for one in images
+        one if counts[one.name] == 1 else one._replace(name=path.as_posix())
+        for one, path in zip(images, below, strict=True)
     ]
 
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from fewmask.data.arrangement import Place, parts_of_one_image
+from fewmask.data.arrangement import Place, cases_in
 from fewmask.data.classes import Classes
 from fewmask.data.convert.draw import Piece, area_in, drawn
 from fewmask.data.convert.labeled import LabeledImage
@@ -50,12 +50,12 @@ def merged(place: Place, classes: Classes, tasks: Path | None = None) -> list[La
 def merged_folders(split: Path, classes: Classes) -> list[LabeledImage]:
     """The same for folders that hold one image and its masks each."""
     found = []
-    for of_images, of_masks in parts_of_one_image(split):
-        images = files_below(of_images, IMAGE_SUFFIXES, [])
-        masks = files_below(of_masks, MASK_SUFFIXES, [])
+    for case in cases_in(split):
+        images = files_below(case.images, IMAGE_SUFFIXES, [])
+        masks = {} if case.masks is None else files_below(case.masks, MASK_SUFFIXES, [])
         if len(images) != 1:
             what = f"the folder holds {len(images)} images, and expected is one"
-            raise UserError(what, of_images, "Leave one image in it.")
+            raise UserError(what, case.images, "Leave one image in it.")
         name, image = next(iter(images.items()))
         found.append(_labeled(name, image, list(masks.items()), classes))
     return found
