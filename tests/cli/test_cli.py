@@ -420,5 +420,8 @@ def test_convert_makes_a_data_set_that_the_doctor_reads(tmp_path: Path, capsys: 
     answer = command(capsys, "convert", root, "--out", tmp_path / "new")
     assert answer.code == 0
     assert "1 images, 1 with a mask of ground, cat, dog" in answer.out
+    assert answer.out.count("No label covers") == 1
+    answer = command(capsys, "convert", root, "--out", tmp_path / "ignored", "--ignore-rest")
+    assert "They are ignored." in answer.out
     assert command(capsys, "doctor", tmp_path / "new").code == 0
     assert command(capsys, "convert", root, "--out", tmp_path / "new").err.count("\n") == 1

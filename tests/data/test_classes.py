@@ -37,6 +37,7 @@ def test_one_line_of_yaml_is_enough(tmp_path: Path) -> None:
 
 def test_the_background_is_the_class_of_that_name(tmp_path: Path) -> None:
     assert _yaml(tmp_path, "names: [sky, Background, cat]\n").background == 1
+    assert _yaml(tmp_path, "names: [_background_, cat]\n").background == 0
     assert _yaml(tmp_path, "names: [sky, cat]\n").background is None
 
 

@@ -109,7 +109,8 @@ def test_images_beside_folders_of_one_image_are_not_lost(tmp_path: Path) -> None
     _image(root / "val/images/c.png", seed=2)
     _area(root / "val/masks/c.png", DOG)
     (root / "dataset.yaml").write_text("names: [background, cat]\n")
-    assert convert(root, tmp_path / "out")[1:] == (3, 2)
+    made = convert(root, tmp_path / "out")
+    assert (made.num_images, made.num_masks) == (3, 2)
     folder = read_folder(tmp_path / "out")
     assert [(one.name, one.mask is None) for one in (*folder.train, *folder.val)] == [
         ("a", False),
@@ -281,20 +282,103 @@ def test_a_coco_category_without_a_name_is_refused(tmp_path: Path, category: dic
         convert(tmp_path / "data", tmp_path / "out")
 
 
+def _yolo(label: int, place: Any) -> str:
+    """A line of YOLO: the class and the corners of its polygon."""
+    return f"{label} {' '.join(str(value / SIZE[1 - at % 2]) for at, value in enumerate(_box(place)))}"
+
+
 @pytest.mark.parametrize("between", ["\n", "\n \n\n"])
 def test_yolo_polygons_get_masks(tmp_path: Path, between: str) -> None:
     root = tmp_path / "data"
     _image(root / "train/images/a.png")
     (root / "dataset.yaml").write_text("names: [background, cat, dog]\n")
-    lines = [
-        f"{label} {' '.join(str(value / SIZE[1 - at % 2]) for at, value in enumerate(_box(place)))}"
-        for label, place in enumerate((CAT, DOG))
-    ]
+    lines = [_yolo(label, place) for label, place in enumerate((CAT, DOG))]
     (root / "train/labels").mkdir()
     (root / "train/labels/a.txt").write_text(between.join([*lines, ""]))
     assert "fewmask convert" in next(problem.fix for problem in examine(root).problems if problem.level == "error")
     convert(root, tmp_path / "out")
     assert _labels(tmp_path / "out") == [_truth().tolist()]
+
+
+def _cat_and_dog(root: Path, kind: str, first: int) -> None:
+    """Writes an image and its labels in one of three forms; in the text of YOLO, cat has the number `first`."""
+    _image(root / "train/images/a.png")
+    if kind == "masks":
+        _area(root / "train/masks/a_cat.png", CAT)
+        _area(root / "train/masks/a_dog.png", DOG)
+    elif kind == "YOLO":
+        (root / "train/labels").mkdir()
+        lines = [_yolo(label, place) for label, place in enumerate((CAT, DOG), start=first)]
+        (root / "train/labels/a.txt").write_text("\n".join(lines))
+    else:
+        annotations = [
+            {"image_id": 0, "category_id": number, "segmentation": [_box(place)]}
+            for number, place in enumerate((CAT, DOG))
+        ]
+        categories = [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}]
+        content = {"images": [{"id": 0, "file_name": "a.png"}], "annotations": annotations, "categories": categories}
+        (root / "train/images/_annotations.coco.json").write_text(json.dumps(content))
+
+
+ADDED, GROUND = "background, a class that was added; --ignore-rest ignores them", "ground, the first class, because"
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes", "ignore_rest", "names", "rest", "told"),
+    [
+        ("masks", "cat\ndog", False, "background cat dog", 0, ADDED),
+        ("YOLO", "cat\ndog", False, "background cat dog", 0, ADDED),
+        ("COCO", "cat\ndog", False, "background cat dog", 0, ADDED),
+        ("masks", "cat\nbackground\ndog", False, "cat background dog", 1, "background."),
+        ("YOLO", "_background_\ncat\ndog", False, "_background_ cat dog", 0, "_background_."),
+        ("COCO", "", False, "background cat dog", 0, "background."),
+        ("masks", "ground\ncat\ndog", False, "ground cat dog", 0, GROUND),
+        ("COCO", "ground\ncat\ndog", False, "ground cat dog", 0, GROUND),
+        ("YOLO", "bird\ncat\ndog", False, "background bird cat dog", 0, ADDED),  # a class that is not labeled yet
+        ("masks", "0 void\n1 cat\n2 dog", False, "cat dog", 255, "ignored."),
+        ("YOLO", "cat\ndog", True, "cat dog", 255, "ignored."),
+        ("COCO", "", True, "cat dog", 255, "ignored."),
+    ],
+)
+def test_pixels_without_a_label_are_no_class_that_has_labels(
+    tmp_path: Path, kind: str, classes: str, ignore_rest: bool, names: str, rest: int, told: str
+) -> None:
+    root, out = tmp_path / "data", tmp_path / "out"
+    _cat_and_dog(root, kind, first=int(classes.startswith("bird")))
+    if classes:
+        (root / "classes.txt").write_text(classes)
+    made = convert(root, out, ignore_rest=ignore_rest)
+    assert made.classes.names == tuple(names.split())
+    assert made.told.startswith(f"No label covers 59.4 % of the pixels of labeled images. They are {told}")
+    expected = np.full(SIZE, rest, np.uint8)
+    expected[DOG], expected[CAT] = made.classes.names.index("dog"), made.classes.names.index("cat")
+    assert _labels(out) == [expected.tolist()]
+
+
+def test_no_class_is_added_where_labels_cover_every_pixel(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    _cat_and_dog(root, "masks", first=0)
+    _area(root / "train/masks/a_dog.png", slice(None))
+    (root / "dataset.yaml").write_text("names: [cat, dog]\n")
+    made = convert(root, tmp_path / "out")
+    assert (made.classes.names, made.told) == (("cat", "dog"), "")
+
+
+def test_a_class_whose_masks_are_empty_is_not_the_background(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    _cat_and_dog(root, "masks", first=0)
+    _area(root / "train/masks/a_cat.png", slice(0))
+    (root / "dataset.yaml").write_text("names: [cat, dog]\n")
+    assert convert(root, tmp_path / "out").classes.names == ("background", "cat", "dog")
+
+
+def test_an_image_without_a_labeled_pixel_has_no_mask_if_the_rest_is_ignored(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    _cat_and_dog(root, "YOLO", first=0)
+    _image(root / "train/images/b.png", seed=1)
+    (root / "train/labels/b.txt").touch()
+    (root / "dataset.yaml").write_text("names: [cat, dog]\n")
+    assert [convert(root, tmp_path / str(rest), ignore_rest=rest).num_masks for rest in (False, True)] == [2, 1]
 
 
 @pytest.mark.parametrize(

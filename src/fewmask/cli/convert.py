@@ -16,12 +16,17 @@ def convert(
     tasks: Annotated[
         Path | None, typer.Option(help="The JSON export of Label Studio, for masks named by tasks.")
     ] = None,
+    ignore_rest: Annotated[
+        bool, typer.Option("--ignore-rest", help="Ignore pixels that no label covers; else they are background.")
+    ] = False,
 ) -> None:
     """Merge several masks an image, or polygons of COCO or YOLO, into a data set with one mask an image."""
     from fewmask.data.convert import convert as convert_folder
 
-    made = convert_folder(data, out, tasks)
+    made = convert_folder(data, out, tasks, ignore_rest)
     say(
         console(), f"{made.num_images} images, {made.num_masks} with a mask of {', '.join(made.classes.names)} -> {out}"
     )
+    if made.told:
+        say(console(), made.told)
     say(console(), f"Look at it: fewmask doctor {in_command(out)}")

@@ -101,8 +101,8 @@ class Classes(BaseModel):
 
     @property
     def background(self) -> int | None:
-        """The class that is named background, if there is one."""
-        return next((index for index, name in enumerate(self.names) if name.lower() == "background"), None)
+        """The class that is named background, or `_background_` as by LabelMe, if there is one."""
+        return next((index for index, name in enumerate(self.names) if name.strip("_").lower() == "background"), None)
 
     @field_validator("ignore")
     @classmethod

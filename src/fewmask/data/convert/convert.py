@@ -15,20 +15,22 @@ from fewmask.data.classes import CLASS_FILES, Classes, read_classes, write_class
 from fewmask.data.convert.labeled import LabeledImage
 from fewmask.data.convert.many_masks import merged, merged_folders
 from fewmask.data.convert.polygons import coco_classes, of_coco, of_yolo
+from fewmask.data.convert.rest import Whole, with_rest
 from fewmask.data.other_formats import is_coco, label_files
 from fewmask.data.sample import IMAGE_SUFFIXES, files_below
 from fewmask.errors import UserError
 
 
 class Converted(NamedTuple):
-    """What was written: the classes, and the numbers of images and of masks."""
+    """What was written: the classes, the numbers of images and of masks, and a sentence on pixels without a label."""
 
     classes: Classes
     num_images: int
     num_masks: int
+    told: str
 
 
-def convert(root: Path, out: Path, tasks: Path | None = None) -> Converted:
+def convert(root: Path, out: Path, tasks: Path | None = None, ignore_rest: bool = False) -> Converted:
     """Writes `out` as a data set with the images of `root` and one mask for each that has labels.
 
     Images are linked where the disk allows it, and copied elsewhere. Nothing in `root` is changed.
@@ -37,6 +39,7 @@ def convert(root: Path, out: Path, tasks: Path | None = None) -> Converted:
         root: many masks an image, a COCO file, or text files of YOLO, with images in the usual folders.
         out: a folder that does not exist yet.
         tasks: the JSON export of Label Studio, for masks that are named by its tasks.
+        ignore_rest: ignores pixels that no label covers; otherwise see `with_rest`.
 
     Raises:
         UserError: `out` exists, the labels are in no known form, or one of them is wrong.
@@ -49,15 +52,15 @@ def convert(root: Path, out: Path, tasks: Path | None = None) -> Converted:
     places = find_places(root, mistakes)
     if mistakes:
         raise mistakes[0]
-    classes, splits = _labeled_splits(root, places, tasks)
+    classes, splits = _labeled_splits(root, places, tasks, ignore_rest)
     if "unlabeled" in places:
         images = files_below(places["unlabeled"].images, IMAGE_SUFFIXES, [])
-        splits["unlabeled"] = [LabeledImage(name, image, None) for name, image in images.items()]
-    return _write(out, classes, splits)
+        splits["unlabeled"] = [LabeledImage(name, image) for name, image in images.items()]
+    return _write(out, with_rest(classes, splits, ignore_rest))
 
 
 def _labeled_splits(
-    root: Path, places: dict[str, Place], tasks: Path | None
+    root: Path, places: dict[str, Place], tasks: Path | None, ignore_rest: bool
 ) -> tuple[Classes, dict[str, list[LabeledImage]]]:
     scored = {split: place for split, place in places.items() if split != "unlabeled"}
     top = Place(root, root)
@@ -65,7 +68,7 @@ def _labeled_splits(
     jsons = [file for file in dict.fromkeys(files) if file.suffix == ".json" and file != tasks and is_coco(file)]
     own = read_classes(root) if any((root / file).is_file() for file in CLASS_FILES) else None
     if jsons:
-        classes = own or coco_classes(jsons)
+        classes = own or coco_classes(jsons, with_background=not ignore_rest)
         images: dict[str, list[Path]] = defaultdict(list)
         for image in files_below(root, IMAGE_SUFFIXES, []).values():
             images[image.name].append(image)
@@ -135,26 +138,25 @@ def _with_names_of_their_own(images: list[LabeledImage]) -> list[LabeledImage]:
     ]
 
 
-def _write(out: Path, classes: Classes, splits: dict[str, list[LabeledImage]]) -> Converted:
+def _write(out: Path, data: Whole) -> Converted:
     """Writes under another name first, so that the folder is whole or absent."""
-    whole = out.with_name(f".{out.name}.part")
-    shutil.rmtree(whole, ignore_errors=True)
-    plain = Classes(names=classes.names, **({"colors": classes.colors} if "colors" in classes.model_fields_set else {}))
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
     num_masks = 0
     try:
-        write_classes(plain, whole)
-        for split, images in splits.items():
-            for name, image, labels in images:
-                _link(image, whole / split / "images" / f"{name}{image.suffix}")
+        write_classes(data.classes, part)
+        for split, images in data.splits.items():
+            for name, image, labels, _ in images:
+                _link(image, part / split / "images" / f"{name}{image.suffix}")
                 if labels is not None:
                     num_masks += 1
-                    _save(labels, whole / split / "masks" / f"{name}.png", plain)
-        whole.rename(out)
+                    _save(labels, part / split / "masks" / f"{name}.png", data.classes)
+        part.rename(out)
     except OSError as error:
         raise UserError(f"cannot write it ({error.strerror})", out, "Choose another --out.") from None
     finally:
-        shutil.rmtree(whole, ignore_errors=True)
-    return Converted(plain, sum(map(len, splits.values())), num_masks)
+        shutil.rmtree(part, ignore_errors=True)
+    return Converted(data.classes, sum(map(len, data.splits.values())), num_masks, data.told)
 
 
 def _link(image: Path, target: Path) -> None:

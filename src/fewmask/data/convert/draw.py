@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fewmask.data.masks import Reading, open_mask
 from fewmask.errors import UserError
+from fewmask.ignore import IGNORE
 
 
 class Piece(NamedTuple):
@@ -19,8 +20,8 @@ class Piece(NamedTuple):
 
 
 def drawn(size: tuple[int, int], pieces: Sequence[Piece]) -> NDArray[np.uint8]:
-    """The labels [h w] of all pieces on the first class; where they overlap, the smaller piece lies on top."""
-    labels = np.zeros(size, dtype=np.uint8)
+    """The labels [h w] of all pieces, and IGNORE elsewhere; where they overlap, the smaller piece lies on top."""
+    labels = np.full(size, IGNORE, dtype=np.uint8)
     for piece in sorted(pieces, key=lambda one: -int(one.area.sum())):
         labels[piece.area] = piece.label
     return labels

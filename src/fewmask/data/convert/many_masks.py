@@ -63,10 +63,10 @@ def merged_folders(split: Path, classes: Classes) -> list[LabeledImage]:
 
 def _labeled(name: str, image: Path, masks: list[tuple[str, Path]], classes: Classes) -> LabeledImage:
     if not masks:
-        return LabeledImage(name, image, None)
+        return LabeledImage(name, image)
     size = read_size(image)
     pieces = [Piece(_label_in(rest, path, classes), area_in(path, size)) for rest, path in masks]
-    return LabeledImage(name, image, drawn(size, pieces))
+    return LabeledImage(name, image, drawn(size, pieces), frozenset(piece.label for piece in pieces))
 
 
 def _image_and_rest(name: str, images: Mapping[str, Path], of_tasks: Mapping[str, str]) -> tuple[str | None, str]:

@@ -20,12 +20,13 @@ from fewmask.errors import UserError
 _EXPORT = "Export it again."
 
 
-def coco_classes(paths: Sequence[Path]) -> Classes:
-    """The background, and every category of which there is an annotation."""
+def coco_classes(paths: Sequence[Path], with_background: bool) -> Classes:
+    """Every category of which there is an annotation, after the background if it is asked for."""
     names: dict[str, None] = {}
     for path in paths:
         names |= dict.fromkeys(_names(_read(path), path).values())
-    return Classes(names=("background", *(name for name in names if name != "background")))
+    others = [name for name in names if name.casefold() != "background"]
+    return Classes(names=("background", *others) if with_background else tuple(names))
 
 
 def of_coco(
@@ -45,6 +46,8 @@ def of_coco(
     """
     content = _read(path)
     names = _names(content, path)
+    categories = {str(one.get("name")).strip().casefold() for one in content["categories"]}
+    named = frozenset(label for label, name in enumerate(classes.names) if name.casefold() in categories)
     of_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     for annotation in content["annotations"]:
         of_image[annotation.get("image_id")].append(annotation)
@@ -59,7 +62,7 @@ def of_coco(
             for one in of_image.get(entry.get("id"), [])
         ]
         labels = drawn((height, width), pieces) if pieces else None
-        found.append(LabeledImage(image.stem, image, labels))
+        found.append(LabeledImage(image.stem, image, labels, named))
     if not found:
         raise UserError("the file lists no images", path, _EXPORT)
     return found
@@ -68,11 +71,13 @@ def of_coco(
 def of_yolo(images: Mapping[str, Path], texts: Mapping[str, Path], classes: Classes) -> list[LabeledImage]:
     """Every image with the mask of its text file, whose lines are a class and the corners of a polygon in [0, 1].
 
-    Class n of the file is class n of the data set if that has no background, and else class n + 1.
+    Class n of the file is class n of the data set, or class n + 1 if the first class is the background.
     """
-    first = 1 if classes.names[0].lower() in ("background", "_background_") else 0
+    first = 1 if classes.background == 0 else 0
+    named = frozenset(range(len(classes)))
     return [
-        LabeledImage(name, image, _of_text(image, texts.get(name), classes, first)) for name, image in images.items()
+        LabeledImage(name, image, _of_text(image, texts.get(name), classes, first), named)
+        for name, image in images.items()
     ]
 
 
