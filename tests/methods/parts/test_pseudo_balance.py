@@ -26,7 +26,8 @@ def test_class_weights_weigh_pseudo_labels_only_with_it(
     found = {}
     for is_on in (False, True):
         thresholds = {"confidence_threshold", "past_threshold"} & kind.Config.model_fields.keys()
-        method = build(kind, tiny_net, pseudo_balance=is_on, **dict.fromkeys(thresholds, 0.0))
+        settings: dict[str, Any] = dict.fromkeys(thresholds, 0.0)
+        method = build(kind, tiny_net, pseudo_balance=is_on, **settings)
         for slot in range(len(method.past.rows) if hasattr(method, "past") else 0):
             method.past.keep(method.net, torch.tensor(slot))
         monkeypatch.setattr(method.frequency, "weights", lambda: torch.full((4,), 2.0))
