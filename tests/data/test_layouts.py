@@ -144,6 +144,25 @@ def test_voc_trains_on_every_mask_outside_val_where_all_lie_in_one_folder(voc: P
         assert _names(folder.val) == ["2007_000033"]
 
 
+@pytest.mark.parametrize("own_classes", [False, True])
+def test_voc_images_in_a_list_of_test_are_not_learned_from(voc: Path, own_classes: bool) -> None:
+    (voc / "ImageSets/Segmentation/test.txt").write_text("2008_000002\n")
+    if own_classes:
+        (voc / "dataset.yaml").write_text("names: [background, cat]\n")
+    assert _names(read_folder(voc).train)[0] == "2007_000032"
+    save_mask(voc / "SegmentationClass/2008_000002.png", [15, 0])
+    folder = read_folder(voc)
+    assert "2008_000002" not in _names(folder.train)
+    assert _names(folder.test) == ["2008_000002"]
+    assert folder.test[0].mask is not None
+
+
+def test_voc_test_without_masks_as_published_is_not_read(voc: Path) -> None:
+    (voc / "ImageSets/Segmentation/test.txt").write_text("2008_000002\nnot_downloaded\n")
+    folder = read_folder(voc)
+    assert (_names(folder.train), folder.test) == (["2007_000032"], ())
+
+
 def test_voc_masks_of_sbd_in_a_folder_inside_their_own_are_read(voc: Path) -> None:
     save_mask(voc / "SegmentationClassAug/SegmentationClassAug/2008_000002.png", [15, 0])
     assert _names(read_folder(voc).train) == ["2007_000032", "2008_000002"]
@@ -482,6 +501,45 @@ def test_a_layout_with_classes_of_ones_own_keeps_its_files(cityscapes: Path, fil
     assert folder.classes.names == ("a", "b")
     assert folder.train == published.train
     assert folder.layout == ""
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("JPEGImages/{name}.{suffix}", "SegmentationClass/{name}.png"),
+        ("{segnet}/{name}.{suffix}", "{segnet}annot/{name}.png"),
+        ("images/{ade}/{name}.{suffix}", "annotations/{ade}/{name}.png"),
+    ],
+)
+def test_own_images_in_a_public_layout_have_any_suffix_and_may_be_unlabeled(
+    tmp_path: Path, image: str, mask: str
+) -> None:
+    splits = {"train": "training", "val": "validation", "test": "testing"}
+    for number, (segnet, ade) in enumerate(splits.items()):
+        for name in (f"my {segnet}", f"bare {segnet}"):
+            parts = {"name": name, "segnet": segnet, "ade": ade, "suffix": ("png", "tif", "jpeg")[number]}
+            save_picture(tmp_path / image.format(**parts))
+            if name.startswith("my"):
+                save_mask(tmp_path / mask.format(**parts), [0, 1])
+        listed = tmp_path / f"ImageSets/Segmentation/{segnet}.txt"
+        listed.parent.mkdir(parents=True, exist_ok=True)
+        listed.write_text(f"my {segnet}\nbare {segnet}\n")
+    save_picture(tmp_path / "unlabeled/images/more.webp")
+    (tmp_path / "dataset.yaml").write_text("names: [background, cat]\n")
+    folder = read_folder(tmp_path)
+    assert _names(folder.unlabeled) == ["more"]
+    for split in splits:
+        found = [(sample.name, sample.mask is None) for sample in getattr(folder, split)]
+        assert found == [(f"bare {split}", True), (f"my {split}", False)]
+
+
+@pytest.mark.parametrize("dataset_name", ["cityscapes", "voc", "gta5", "camvid", "camvid_original", "ade20k"])
+def test_more_unlabeled_images_may_lie_beside_a_public_dataset(
+    dataset_name: str, request: pytest.FixtureRequest
+) -> None:
+    root = request.getfixturevalue(dataset_name)
+    save_picture(root / "unlabeled/more.webp")
+    assert _names(read_folder(root).unlabeled)[-1] == "more"
 
 
 def test_our_own_folders_come_before_a_layout_that_they_resemble(tmp_path: Path) -> None:

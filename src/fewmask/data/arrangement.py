@@ -59,18 +59,24 @@ def find_places(root: Path, mistakes: list[UserError]) -> dict[str, Place]:
         except OSError as error:
             note_unreadable(folder, error, mistakes)
     for split in SPLITS:
-        found = _of_split(root, split, mistakes)
-        filled = [place for place in found if _holds(place.images, IMAGE_SUFFIXES)] or found[:1]
-        if len({place.images for place in filled}) > 1:
-            first, second = (_shown(root, place.images) for place in filled[:2])
-            mistakes.append(UserError(f"{split} has images in {first} and in {second}", root, "Keep one of the two."))
-        if filled:
-            places[split] = filled[0]
+        place = find_place(root, split, mistakes)
+        if place is not None:
+            places[split] = place
     if not places.keys() - {"unlabeled"} and (images := _first(root, _IMAGES)) is not None:
         places["train"] = Place(images, _masks_in(root, images, mistakes))
     elif not places.keys() - {"unlabeled"} and _holds(root, IMAGE_SUFFIXES, deep=False):
         places["train"] = Place(root, _masks_in(root, root, mistakes))
     return places
+
+
+def find_place(root: Path, split: str, mistakes: list[UserError]) -> Place | None:
+    """The folders of one split; a mistake if it lies in two places."""
+    found = _of_split(root, split, mistakes)
+    filled = [place for place in found if _holds(place.images, IMAGE_SUFFIXES)] or found[:1]
+    if len({place.images for place in filled}) > 1:
+        first, second = (_shown(root, place.images) for place in filled[:2])
+        mistakes.append(UserError(f"{split} has images in {first} and in {second}", root, "Keep one of the two."))
+    return filled[0] if filled else None
 
 
 def mask_folders(names: Iterable[str]) -> set[str]:

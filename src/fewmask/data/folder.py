@@ -13,7 +13,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from fewmask.data.arrangement import SPLIT_NAMES, Place, cases_in, find_places, other_folders, splits_of_cases
+from fewmask.data.arrangement import (
+    SPLIT_NAMES,
+    Place,
+    cases_in,
+    find_place,
+    find_places,
+    other_folders,
+    splits_of_cases,
+)
 from fewmask.data.classes import CLASS_FILES, Classes, read_classes
 from fewmask.data.layouts import LAYOUTS, OWN_CLASSES, Layout, layout_of
 from fewmask.data.other_formats import masks_in_another_format
@@ -65,7 +73,7 @@ def survey_folder(root: Path) -> tuple[Folder, list[UserError]]:
     mistakes: list[UserError] = []
     if layout is not None:
         below = _whole_below(root) if layout.missing(root) else None
-        folder, mistakes = layout.survey(root)
+        folder, mistakes = _in_layout(root, layout)
         return folder, mistakes if below is None else [below]
     classes = UNKNOWN_CLASSES
     try:
@@ -87,16 +95,23 @@ def survey_folder(root: Path) -> tuple[Folder, list[UserError]]:
         mistakes.append(_without_train(root))
     elif not any(sample.mask for sample in samples["train"]):
         mistakes += masks_in_another_format(root, places["train"])
-    unlabeled = _read_unlabeled(places["unlabeled"], mistakes) if "unlabeled" in places else ()
+    unlabeled = _read_unlabeled(places.get("unlabeled"), mistakes)
     train, val, test = (samples.get(split, ()) for split in ("train", "val", "test"))
     return Folder(root, classes, train, unlabeled, val, test, notes=tuple(notes)), mistakes
+
+
+def _in_layout(root: Path, layout: Layout) -> tuple[Folder, list[UserError]]:
+    """The files of a public layout, and the unlabeled images where our own layout has them."""
+    folder, mistakes = layout.survey(root)
+    more = _read_unlabeled(find_place(root, "unlabeled", mistakes), mistakes)
+    return replace(folder, unlabeled=(*folder.unlabeled, *more)), mistakes
 
 
 def _with_own_classes(
     root: Path, layout: Layout, classes: Classes, mistakes: list[UserError]
 ) -> tuple[Folder, list[UserError]]:
     """The files of a public layout with the classes of dataset.yaml."""
-    folder, others = layout.survey(root)
+    folder, others = _in_layout(root, layout)
     note = UserError(f"the files are laid out as in {layout.name}, and the classes are those of dataset.yaml", root)
     notes = (*folder.notes, note)
     return replace(folder, classes=classes, layout="", guide="", notes=notes), [*mistakes, *others]
@@ -197,7 +212,9 @@ def _masks_inside(place: Place) -> list[UserError]:
     return [UserError(what, path, fix) for path in inside if path.is_dir() and path != place.masks][:1]
 
 
-def _read_unlabeled(place: Place, mistakes: list[UserError]) -> tuple[Sample, ...]:
+def _read_unlabeled(place: Place | None, mistakes: list[UserError]) -> tuple[Sample, ...]:
+    if place is None:
+        return ()
     images = files_below(place.images, IMAGE_SUFFIXES, mistakes)
     mistakes += _masks_inside(place)
     among = masks_among(images)

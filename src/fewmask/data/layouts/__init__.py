@@ -14,8 +14,11 @@ __all__ = ["LAYOUTS", "OWN_CLASSES", "Layout", "layout_of"]
 
 LAYOUTS = (CVAT, LABELME, CITYSCAPES, VOC, GTA5, CAMVID, CAMVID_ORIGINAL, ADE20K)
 
-OWN_CLASSES = (CVAT, LABELME, CITYSCAPES, VOC, CAMVID, ADE20K)
-"""Layouts that people also use for classes of their own. The others are known by the names of single files."""
+OWN_CLASSES = (CVAT, LABELME, CITYSCAPES, VOC, CAMVID)
+"""Layouts that people also use for classes of their own.
+
+The folders of ADE20K are among the usual ones of our own layout, and the others are known by the names of single files.
+"""
 
 
 def layout_of(root: Path) -> Layout | None:

@@ -26,7 +26,7 @@ def _read_cvat(root: Path, mistakes: list[UserError]) -> Folder:
     in_val, in_test = listed("validation", "val"), listed("test")
     train = tuple(sample for sample in samples if sample.name not in in_val | in_test)
     val, test = (tuple(sample for sample in samples if sample.name in names) for names in (in_val, in_test))
-    return Folder(root, _classes_of_cvat(root / "labelmap.txt"), train, _unlabeled(root, mistakes), val, test)
+    return Folder(root, _classes_of_cvat(root / "labelmap.txt"), train, (), val, test)
 
 
 def _classes_of_cvat(path: Path) -> Classes:
@@ -50,7 +50,7 @@ def _read_labelme(root: Path, mistakes: list[UserError]) -> Folder:
     samples = _samples(root, older if older.is_dir() else root / "SegmentationClass", mistakes)
     path = root / "class_names.txt"
     names = [line.strip() for line in list_text(path).split("\n") if line.strip() not in ("", "__ignore__")]
-    return Folder(root, _classes(path, {"names": names}), samples, _unlabeled(root, mistakes), (), ())
+    return Folder(root, _classes(path, {"names": names}), samples, (), (), ())
 
 
 def _classes(path: Path, fields: dict[str, object]) -> Classes:
@@ -67,10 +67,6 @@ def _classes(path: Path, fields: dict[str, object]) -> Classes:
 def _samples(root: Path, masks: Path, mistakes: list[UserError]) -> tuple[Sample, ...]:
     images = files_by_stem(root / "JPEGImages", IMAGE_SUFFIXES, mistakes)
     return paired(images, files_by_stem(masks, {".png"}, mistakes), mistakes)
-
-
-def _unlabeled(root: Path, mistakes: list[UserError]) -> tuple[Sample, ...]:
-    return paired(files_by_stem(root / "unlabeled", IMAGE_SUFFIXES, mistakes), {}, mistakes)
 
 
 CVAT = Layout(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fewmask.data.classes import Classes
 from fewmask.data.layouts.layout import Layout
-from fewmask.data.sample import Folder, Sample, files_by_stem, paired
+from fewmask.data.sample import IMAGE_SUFFIXES, MASK_SUFFIXES, Folder, Sample, files_by_stem, paired
 from fewmask.errors import UserError
 
 _CLASSES = (  # name, color, colors of the original classes that count as it
@@ -34,8 +34,8 @@ _IMAGES, _LABELS = "701_StillsRaw_full", "LabeledApproved_full"
 
 def _read(root: Path, mistakes: list[UserError]) -> Folder:
     def samples(split: str) -> tuple[Sample, ...]:
-        images, masks = (files_by_stem(root / part, {".png"}, mistakes) for part in (split, f"{split}annot"))
-        return paired(images, masks, mistakes)
+        images = files_by_stem(root / split, IMAGE_SUFFIXES, mistakes)
+        return paired(images, files_by_stem(root / f"{split}annot", MASK_SUFFIXES, mistakes), mistakes)
 
     classes = Classes(names=_NAMES, colors=_COLORS, ignore=(11,))
     return Folder(root, classes, samples("train"), (), samples("val"), samples("test"))

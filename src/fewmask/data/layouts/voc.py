@@ -4,12 +4,13 @@ The PASCAL Visual Object Classes Challenge, IJCV 2015, http://host.robots.ox.ac.
 Semantic Contours from Inverse Detectors (SBD), ICCV 2011, http://home.bharathh.info/pubs/codes/SBD/download.html
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from fewmask.data.classes import Classes
+from fewmask.data.classes import CLASS_FILES, Classes
 from fewmask.data.layouts.layout import Layout
 from fewmask.data.lists import list_text
-from fewmask.data.sample import Folder, Sample, files_by_stem
+from fewmask.data.sample import IMAGE_SUFFIXES, MASK_SUFFIXES, Folder, Sample, files_by_stem, paired
 from fewmask.errors import UserError
 
 _CLASSES = (
@@ -40,32 +41,69 @@ _SBD = (
     "For 10582 train images instead of 1464 put the masks of SBD, linked at "
     "github.com/DrSleep/tensorflow-deeplab-resnet, into VOC2012/SegmentationClassAug."
 )
-_TRAIN_LIST, _VAL_LIST = (f"ImageSets/Segmentation/{split}.txt" for split in ("train", "val"))
+_TRAIN_LIST, _VAL_LIST, _TEST_LIST = (f"ImageSets/Segmentation/{split}.txt" for split in ("train", "val", "test"))
+_Files = Mapping[str, Path]
 
 
 def _read(root: Path, mistakes: list[UserError]) -> Folder:
+    """The masks of SBD may lie in the folder of the masks of VOC or in their own.
+
+    Where both folders have a mask, the mask of VOC counts, because it was drawn with more care.
+    """
+    images = files_by_stem(root / "JPEGImages", IMAGE_SUFFIXES, mistakes)
+    added = _masks_of_sbd(root / "SegmentationClassAug", mistakes)
+    masks = added | files_by_stem(root / "SegmentationClass", MASK_SUFFIXES, mistakes)
+    has_own_classes = any((root / file).is_file() for file in CLASS_FILES)
+    return (_own if has_own_classes else _published)(root, images, masks, mistakes)
+
+
+def _published(root: Path, images: _Files, masks: _Files, mistakes: list[UserError]) -> Folder:
     """SBD adds every mask outside val to train: these are the 10582 images that others list as trainaug.
 
-    VOC itself has no mask outside train and val, so the masks of SBD may lie in the folder of the masks of VOC or in
-    their own. Where both folders have a mask, the mask of VOC counts, because it was drawn with more care. The other
-    images (detection, action) are not used, because images of test may be among them.
+    VOC 2012 itself has no mask outside train and val. The images of a list of test are test if they have masks, as in
+    VOC 2007. The other images (detection, action) are not used, because images of test may be among them.
     """
-    images = files_by_stem(root / "JPEGImages", {".jpg"}, mistakes)
-    added = _masks_of_sbd(root / "SegmentationClassAug", mistakes)
-    masks = added | files_by_stem(root / "SegmentationClass", {".png"}, mistakes)
 
     def samples(split: str, names: set[str]) -> tuple[Sample, ...]:
-        for kind, files in (("image", images), ("mask", masks)):
-            missing = sorted(names - set(files))
-            if missing:
-                what = f"{len(missing)} of {len(names)} {split} names have no {kind}: {', '.join(missing[:3])}"
-                mistakes.append(UserError(what + (", ..." if len(missing) > 3 else ""), root, VOC.guide))
+        _check_listed(root, split, names, "image", images, VOC.guide, mistakes)
+        _check_listed(root, split, names, "mask", masks, VOC.guide, mistakes)
         return tuple(Sample(name, images[name], masks[name]) for name in sorted(names & set(images) & set(masks)))
 
-    train, val = (set(list_text(root / path).split()) for path in (_TRAIN_LIST, _VAL_LIST))
-    classes = Classes(names=_NAMES, colors=_COLORS)
-    notes = () if set(masks) - val - train else (UserError("train is without the masks of SBD", root, _SBD),)
-    return Folder(root, classes, samples("train", train | set(masks) - val), (), samples("val", val), (), notes=notes)
+    in_train, in_val, in_test = _lists(root)
+    outside = set(masks) - in_val - in_test
+    train, val = samples("train", in_train | outside), samples("val", in_val)
+    test = samples("test", in_test) if in_test & set(masks) else ()
+    notes = () if outside - in_train else (UserError("train is without the masks of SBD", root, _SBD),)
+    return Folder(root, Classes(names=_NAMES, colors=_COLORS), train, (), val, test, notes=notes)
+
+
+def _own(root: Path, images: _Files, masks: _Files, mistakes: list[UserError]) -> Folder:
+    """Images of one's own are train outside the lists of val and test, and unlabeled without a mask."""
+    in_train, in_val, in_test = _lists(root)
+    for split, names in (("train", in_train), ("val", in_val), ("test", in_test)):
+        _check_listed(root, split, names, "image", images, "Correct the list, or add the images.", mistakes)
+    samples = paired(images, masks, mistakes)
+    train = tuple(sample for sample in samples if sample.name not in in_val | in_test)
+    val, test = (tuple(sample for sample in samples if sample.name in names) for names in (in_val, in_test))
+    return Folder(root, Classes(names=_NAMES, colors=_COLORS), train, (), val, test)
+
+
+def _lists(root: Path) -> tuple[set[str], set[str], set[str]]:
+    """The names of train, val and test; the list of test may be absent."""
+    texts = [list_text(root / path) for path in (_TRAIN_LIST, _VAL_LIST)]
+    texts.append(list_text(root / _TEST_LIST) if (root / _TEST_LIST).exists() else "")
+    train, val, test = ({line.strip() for line in text.split("\n")} - {""} for text in texts)
+    return train, val, test
+
+
+def _check_listed(
+    root: Path, split: str, names: set[str], kind: str, files: _Files, fix: str, mistakes: list[UserError]
+) -> None:
+    """Adds the mistake of names in a list that have no file."""
+    missing = sorted(names - set(files))
+    if missing:
+        what = f"{len(missing)} of {len(names)} {split} names have no {kind}: {', '.join(missing[:3])}"
+        mistakes.append(UserError(what + (", ..." if len(missing) > 3 else ""), root, fix))
 
 
 def _masks_of_sbd(folder: Path, mistakes: list[UserError]) -> dict[str, Path]:
