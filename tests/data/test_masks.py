@@ -172,6 +172,8 @@ def _transparent_palette() -> Image.Image:
         (np.array([[[0, 9, 9], [1, 5, 3]]], np.uint8), {"channel": "red"}, [0, 1]),
         (np.array([[0, 3, 70000, 255]], np.int32), {"encoding": "instances"}, [0, 1, 1, 1]),
         (gray([0, 3, 255]), {"encoding": "instances", "ignore": (255,)}, [0, 1, 255]),
+        (gray([0, 128, 255]), {"encoding": "instances", "ignore": (128,)}, [0, 255, 1]),  # as docs/pre-labels.md says
+        (gray([0, 128, 255]), {"encoding": "binary", "ignore": (128,)}, [0, 255, 1]),
         (np.array([[[0, 0, 0], [9, 80, 3]]], np.uint8), {"encoding": "instances"}, [0, 1]),
         (gray([0, 127, 255]), {"names": ("a", "b", "c"), "values": (0, 127, 255)}, [0, 1, 2]),
         (np.array([[0, 1]], np.float32), {}, [0, 1]),

@@ -44,7 +44,9 @@ ENCODINGS = {
     "values": Classes(names=NAMES, values=(1, 2, 3), ignore=(0,), colors=COLORS[:3]),
     "values of 16 bits": Classes(names=NAMES, values=(7, 300, 65535), colors=COLORS[:3]),
     "rgb": Classes(names=NAMES, encoding="rgb", colors=((9, 9, 9), (8, 200, 8), (255, 255, 255))),
-    "binary": Classes(names=NAMES[:2], encoding="binary", colors=COLORS[:2]),
+    "binary": Classes(names=NAMES[:2], encoding="binary", ignore=(128,), colors=COLORS[:2]),
+    "instances": Classes(names=NAMES[:2], encoding="instances", colors=COLORS[:2]),
+    "instances, and 255 is ignored": Classes(names=NAMES[:2], encoding="instances", ignore=(255,), colors=COLORS[:2]),
 }
 
 

@@ -12,7 +12,7 @@ def mask_look(classes: Classes) -> Look:
 
     `index` masks hold the value of each class. If all values fit into 8 bits, the file also has a palette with the
     colors of the classes; otherwise it is 16-bit gray. `rgb` masks hold the first color of each class, and masks of two
-    classes that are no index hold 0 and 255.
+    classes that are no index hold 0 and 255, or the next lower value that is not ignored.
     """
     if classes.encoding == "rgb":
         return Look(channels=3)
@@ -35,7 +35,7 @@ def encoded(labels: NDArray[np.uint8], classes: Classes) -> NDArray[np.uint8] | 
     if classes.encoding == "rgb":
         table = np.array(classes.colors, np.uint8)
     elif classes.encoding != "index":
-        table = np.array([0, 255], np.uint8)
+        table = np.array([0, max(set(range(1, 256)) - set(classes.ignore))], np.uint8)
     else:
         table = np.array(classes.values, mask_look(classes).dtype)
     found: NDArray[np.uint8] | NDArray[np.uint16] = table[labels]
