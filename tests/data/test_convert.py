@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fewmask.data.classes import MAX_CLASSES
 from fewmask.data.convert import convert
 from fewmask.data.convert.convert import _link
 from fewmask.data.doctor import examine
@@ -362,6 +363,17 @@ def test_no_class_is_added_where_labels_cover_every_pixel(tmp_path: Path) -> Non
     (root / "dataset.yaml").write_text("names: [cat, dog]\n")
     made = convert(root, tmp_path / "out")
     assert (made.classes.names, made.told) == (("cat", "dog"), "")
+
+
+def test_as_many_classes_as_there_can_be_leave_no_room_for_a_background(tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    _cat_and_dog(root, "masks", first=0)
+    names = ["cat", "dog", *(f"class{number}" for number in range(MAX_CLASSES - 2))]
+    (root / "classes.txt").write_text("\n".join(names))
+    with pytest.raises(UserError, match=r"254 classes, and no room for a background.*--ignore-rest"):
+        convert(root, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert convert(root, tmp_path / "out", ignore_rest=True).classes.names == tuple(names)
 
 
 def test_a_class_whose_masks_are_empty_is_not_the_background(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fewmask.data.classes import Classes
+from fewmask.data.classes import MAX_CLASSES, Classes
 from fewmask.data.convert.labeled import LabeledImage
+from fewmask.errors import UserError
 from fewmask.ignore import IGNORE
 
 
@@ -35,6 +36,9 @@ def with_rest(classes: Classes, splits: dict[str, list[LabeledImage]], is_ignore
         classes: those of the labels.
         splits: images whose labels are IGNORE where no label covers a pixel.
         is_ignored: ignores these pixels in any case.
+
+    Raises:
+        UserError: a background has to be added, and there are as many classes as there can be.
     """
     given = {"colors": classes.colors} if "colors" in classes.model_fields_set else {}
     plain = Classes(names=classes.names, **given)
@@ -52,6 +56,9 @@ def with_rest(classes: Classes, splits: dict[str, list[LabeledImage]], is_ignore
     elif not any(0 in one.named for one in images):
         table[IGNORE] = 0
         meaning = f"{classes.names[0]}, the first class, because no label names it"
+    elif len(classes) == MAX_CLASSES:
+        what = f"there are {MAX_CLASSES} classes, and no room for a background, which pixels without a label would be"
+        raise UserError(what, "dataset.yaml", "Ignore these pixels: --ignore-rest.")
     else:
         table += 1  # 255 becomes 0
         given = {"colors": ((0, 0, 0), *classes.colors)} if given else {}
