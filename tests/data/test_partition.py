@@ -121,6 +121,11 @@ def test_too_few_images_for_all_classes_keep_their_number(tmp_path: Path) -> Non
         "JPEGImages/img_07.jpg SegmentationClass/img_07.png",
         "a\\b\\img_07.png",
         "img_07 # the best",
+        "img_07 # better than img_01.jpg",
+        "img_07 SegmentationClass/seven.png",
+        "img_07 img_07_mask.png",
+        "img_07\tseven.png",
+        "img_07 -1",
     ],
 )
 def test_published_lists_are_understood(tmp_path: Path, line: str) -> None:
@@ -208,6 +213,9 @@ def test_impossible_numbers_are_refused(tmp_path: Path, labels: str | int | None
             b"# ours\n\nimg_01\n/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png\n",
             r"line 4, '/JPEGImages/2007_000032\.jpg /Seg.*2007_000032\.png', is no train image with a mask\. Correct",
         ),
+        (b"img_07\nimg_01 (2).jpg\n", r"line 2, 'img_01 \(2\)\.jpg', is no train image"),
+        (b"img_01 (2)\n", r"line 1, 'img_01 \(2\)', is no train image"),
+        (b"images/img_01 - copy.PNG masks/img_01 - copy.png\n", r"line 1, 'images/img_01 - copy.* is no train image"),
         (b"# nothing\n\n", "list of images is empty"),
         (b"\xff\xd8\xff", "not UTF-8"),
     ],

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
-from fewmask.data.sample import Sample
+from fewmask.data.sample import IMAGE_SUFFIXES, Sample
 from fewmask.errors import UserError, quoted
 
 _FORM = "Write one image a line, by its name or its file."
+_TO_SUFFIX = re.compile(rf".*?({'|'.join(map(re.escape, sorted(IMAGE_SUFFIXES)))})(?=$|[\s,;])", re.IGNORECASE)
 
 
 def listed_names(path: Path, samples: Sequence[Sample], kind: str) -> list[str]:
@@ -87,6 +88,8 @@ def _name_in(line: str, known: Mapping[str, str]) -> str | None:
     """The known name that a line means: that of the whole line, because names may hold spaces, or of its beginning."""
     ends = [found.start() for found in re.finditer(r"[\s,;]", line)]
     for end in (len(line), *reversed(ends)):
+        if _goes_on(line[:end], line[end:]):
+            continue
         parts = PureWindowsPath(_composed(line[:end])).parts  # splits at / and at \
         for length in range(len(parts), 0, -1):
             text = "/".join(parts[-length:])
@@ -94,6 +97,16 @@ def _name_in(line: str, known: Mapping[str, str]) -> str | None:
                 if name in known:
                     return known[name]
     return None
+
+
+def _goes_on(beginning: str, rest: str) -> bool:
+    """Whether both are one name, as in `photo (2).jpg`. A second column has a folder or the name of the image in it."""
+    if not rest.startswith(" ") or PureWindowsPath(beginning).suffix.lower() in IMAGE_SUFFIXES:
+        return False
+    if rest.lstrip().startswith(("#", "(")):
+        return rest.lstrip().startswith("(")
+    file = _TO_SUFFIX.match(rest)
+    return file is not None and not re.search(r"[/\\]", file[0]) and PureWindowsPath(beginning).name not in file[0]
 
 
 def _composed(text: str) -> str:
