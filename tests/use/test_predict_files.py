@@ -223,6 +223,16 @@ def test_a_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
     assert not list(out.rglob("*.part"))
 
 
+def test_an_image_that_memory_does_not_hold_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path) -> None:
+        raise MemoryError
+
+    save_scene(tmp_path / "a.png")
+    monkeypatch.setattr("fewmask.use.raster.source.read_pixels", full)
+    with pytest.raises(UserError, match=r"a\.png: there is too little memory to decode the image\. Free some"):
+        predict(tmp_path / "a.png", tmp_path / "out")
+
+
 def test_nothing_is_written_outside_of_the_folder_of_results(tmp_path: Path) -> None:
     save_scene(tmp_path / "in" / "sub" / "a.png")
     save_scene(tmp_path / "in" / "b.png")

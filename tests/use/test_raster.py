@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from fewmask.data.pixels import read_pixels
 from fewmask.errors import UserError
 from fewmask.use.raster import opened_sink, opened_source, source
+from fewmask.use.raster.png import SIGNATURE, chunk
 from fewmask.use.raster.sink import Look
 from toy import draw_scene, read, save
 
@@ -31,11 +32,11 @@ def nothing_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fewmask.use.raster.tiff.WHOLE", 2**20)
 
 
-def all_rows(path: Path) -> Any:
+def all_rows(path: Path, in_pieces: bool = True) -> Any:
     """Read in pieces that overlap by two rows."""
     parts = []
     with opened_source(path) as picture:
-        assert not isinstance(picture, source.WholeSource)
+        assert isinstance(picture, source.WholeSource) != in_pieces
         for top in range(0, picture.height, 7):
             first = max(0, top - 2)
             parts.append(picture.rows(first, min(top + 7, picture.height))[top - first :])
@@ -67,7 +68,7 @@ def test_a_png_in_pieces_is_the_png_as_a_whole(name: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("nothing_is_small")
-def test_a_png_that_cannot_be_read_in_pieces_or_is_damaged_is_one_line(tmp_path: Path) -> None:
+def test_a_damaged_png_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     Image.fromarray(SCENE).save(path)
     whole = path.read_bytes()
@@ -77,11 +78,64 @@ def test_a_png_that_cannot_be_read_in_pieces_or_is_damaged_is_one_line(tmp_path:
     path.write_bytes(whole[:200] + bytes(100) + whole[300:])
     with pytest.raises(UserError, match=r"picture\.png: the file cannot be read"):
         all_rows(path)
-    header = struct.pack(">IIBBBBB", 77, 130, 8, 2, 0, 0, 1)
-    interlaced = whole[:12] + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + whole[33:]
-    path.write_bytes(interlaced)
-    with pytest.raises(UserError, match=r"is not read in pieces\. Save it without interlacing"):
+
+
+def write_png(path: Path, depth: int, is_interlaced: bool, *behind: tuple[bytes, bytes]) -> None:
+    """The scene in colors of 8 or 16 bits; chunks of `behind` lie behind the pixels."""
+    pixels = np.repeat(SCENE, 2, axis=2) if depth == 16 else SCENE
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    parts = [pixels[y::down, x::across] for y, x, down, across in passes] if is_interlaced else [pixels]
+    rows = b"".join(b"\0" + row.tobytes() for part in parts for row in part)
+    header = struct.pack(">IIBBBBB", 77, 130, depth, 2, 0, 0, is_interlaced)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), *behind, (b"IEND", b""))
+    path.write_bytes(SIGNATURE + b"".join(chunk(*part) for part in chunks))
+
+
+@pytest.mark.usefixtures("nothing_is_small")
+@pytest.mark.parametrize(
+    ("depth", "is_interlaced", "fix"), [(8, True, "without interlacing"), (16, False, "with 8 bits per channel")]
+)
+def test_a_png_that_cannot_be_read_in_pieces_is_read_at_once_if_it_is_not_too_large(
+    depth: int, is_interlaced: bool, fix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "picture.png"
+    write_png(path, depth, is_interlaced)
+    assert np.array_equal(all_rows(path, in_pieces=False), SCENE)
+    monkeypatch.setattr(source, "_LARGEST", 1000)
+    with pytest.raises(UserError, match=rf"is not read in pieces\. Save it {fix}"):
         all_rows(path)
+
+
+@pytest.mark.usefixtures("nothing_is_small")
+@pytest.mark.parametrize("suffix", ["png", "tif", "jpg"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_large_picture_is_as_upright_as_a_small_one(
+    orientation: int, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, exif = tmp_path / f"picture.{suffix}", Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(SCENE).save(path, exif=exif)
+    is_upright = orientation == 1
+    reads_pieces = suffix == "png" or (suffix == "tif" and find_spec("tifffile") is not None)
+    assert np.array_equal(all_rows(path, in_pieces=is_upright and reads_pieces), read_pixels(path))
+    if not is_upright:
+        monkeypatch.setattr(source, "_LARGEST", 1000)
+        with pytest.raises(UserError, match=r"is not read in pieces\. Save it upright"):
+            all_rows(path)
+
+
+@pytest.mark.usefixtures("nothing_is_small")
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_an_orientation_behind_the_pixels_of_a_png_counts(is_broken: bool, tmp_path: Path) -> None:
+    path, exif = tmp_path / "picture.png", Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    content = b"no EXIF" if is_broken else exif.tobytes().removeprefix(b"Exif\0\0")
+    write_png(path, 8, False, (b"eXIf", content))
+    if is_broken:
+        with pytest.raises(UserError, match=r"picture\.png: the file cannot be read"):
+            all_rows(path)
+    else:
+        assert np.array_equal(all_rows(path, in_pieces=False), np.rot90(SCENE, -1))
 
 
 @pytest.mark.usefixtures("nothing_is_small")
@@ -118,11 +172,35 @@ def test_a_tiff_in_pieces_is_the_tiff_as_a_whole(options: Any, kind: str, tmp_pa
 
 @needs_tifffile
 @pytest.mark.usefixtures("nothing_is_small")
-def test_a_tiff_of_floats_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["bits", "palette", "apart", "without its codec", "white is 0", "16 bits, white is 0"])
+def test_a_tiff_of_any_kind_is_what_it_is_if_it_is_small(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tifffile
+
+    path, gray = tmp_path / "picture.tif", SCENE[..., 0]
+    if kind in PICTURES:
+        PICTURES[kind]().save(path)
+    elif kind == "apart":
+        tifffile.imwrite(path, np.moveaxis(SCENE, 2, 0).copy(), photometric="rgb", planarconfig="separate")
+    elif kind == "without its codec":
+        Image.fromarray(SCENE).save(path, compression="tiff_lzw")
+        monkeypatch.setattr(tifffile.TIFF, "DECOMPRESSORS", {})
+    else:
+        tifffile.imwrite(path, gray.astype(np.uint16) * 257 if "16" in kind else gray, photometric="miniswhite")
+    assert np.array_equal(all_rows(path, in_pieces="white" in kind), read_pixels(path))
+
+
+@needs_tifffile
+@pytest.mark.usefixtures("nothing_is_small")
+def test_a_tiff_of_floats_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tifffile
 
     path = tmp_path / "picture.tif"
     tifffile.imwrite(path, SCENE[..., 0].astype(np.float32), tile=(32, 32))
+    with pytest.raises(UserError, match=r"the image holds floats\. Save it with 8 or 16 bits per channel"):
+        all_rows(path)
+    monkeypatch.setattr(source, "_LARGEST", 1000)
     with pytest.raises(UserError, match=r"float32 levels\. Save it as gray or RGB with 8 or 16 bits"):
         all_rows(path)
 
@@ -180,7 +258,9 @@ def test_threads_that_open_pictures_at_once_leave_the_limit_of_pillow(tmp_path: 
     sys.setswitchinterval(1e-6)
     try:
         with ThreadPoolExecutor(8) as pool:
-            assert set(pool.map(source._header, [tmp_path / "a.png"] * 400)) == {("PNG", 16, False)}
+            assert set(pool.map(source._header, [tmp_path / "a.png"] * 400)) == {
+                source._Header("PNG", 16, False, False)
+            }
         assert before == Image.MAX_IMAGE_PIXELS
     finally:
         sys.setswitchinterval(interval)

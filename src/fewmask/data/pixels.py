@@ -54,6 +54,8 @@ def unreadable(path: Path, error: Exception) -> UserError:
         return UserError(what, path, "Check the path.")
     if isinstance(error, Image.DecompressionBombError):
         return UserError("the image has more than 178 million pixels", path, "Cut it into tiles.")
+    if isinstance(error, MemoryError):
+        return UserError("there is too little memory to decode the image", path, "Free some, or cut it into tiles.")
     reason = getattr(error, "strerror", None) or str(error) or repr(error)
     reason = "it is no image of a known format" if isinstance(error, UnidentifiedImageError) else reason
     return UserError(f"the file cannot be read: {reason}", path, "Copy it again, save it as png, or remove it.")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fewmask.data.pixels import unreadable
 from fewmask.errors import UserError
 from fewmask.use.found import Found, find_images
 from fewmask.use.network import Maps, Network
@@ -110,7 +111,7 @@ def _read(path: Path) -> _Read:
     except UserError as mistake:
         return mistake
     except (OSError, ValueError, MemoryError) as error:
-        return UserError(f"the file cannot be read: {error}", path, "Copy it again, save it as png, or remove it.")
+        return unreadable(path, error)
 
 
 def _work(

@@ -5,6 +5,7 @@ The stream is decompressed in pieces. Each piece becomes a small PNG of its own,
 piece before, and Pillow decodes it.
 """
 
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -15,17 +16,19 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from fewmask.data.opening import regular_file
-from fewmask.data.pixels import as_rgb
+from fewmask.data.pixels import as_rgb, unreadable
 from fewmask.errors import UserError
-from fewmask.use.raster.source import StreamedSource, too_large
+from fewmask.use.raster.source import SAVE_UPRIGHT, StreamedSource, is_turned, too_large
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _COLORS = {1: 0, 2: 4, 3: 2, 4: 6}
 """The kind of color with so many channels."""
+_NOTES = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
+"""The kinds of chunks that may say how the picture is turned."""
 _BAND = 2**21
 """Bytes of a piece, as decompressed."""
 _COPY_AGAIN = "Copy it again, save it as png, or remove it."
@@ -53,7 +56,12 @@ class _Header(NamedTuple):
 
 @contextmanager
 def png_source(path: Path) -> Iterator[StreamedSource]:
-    """The picture of a PNG; raises UserError if it is interlaced, or, while it is read, if it is damaged."""
+    """The picture of a PNG.
+
+    Raises:
+        NotInPiecesError: it is interlaced, turned, or has 16 bits in several channels.
+        UserError: it is damaged; this may be found while it is read.
+    """
     with regular_file(path) as file:
         file.seek(len(SIGNATURE))
         header, palette = _Header(0, 0, 0, 0, 0, 0, 0), b""
@@ -68,6 +76,8 @@ def png_source(path: Path) -> Iterator[StreamedSource]:
             raise too_large(path, header.width * header.height, "Save it without interlacing.")
         if header.pixel_bytes not in _COLORS:
             raise too_large(path, header.width * header.height, "Save it with 8 bits per channel.")
+        if is_turned(_orientation(file, path)):
+            raise too_large(path, header.width * header.height, SAVE_UPRIGHT)
         file.seek(len(SIGNATURE))
         yield StreamedSource(header.height, header.width, _bands(file, path, header, palette))
 
@@ -93,6 +103,23 @@ def _chunks(file: BinaryIO, path: Path) -> Iterator[tuple[bytes, bytes]]:
         if kind == b"IEND":
             return
     raise UserError("the file cannot be read: it is cut off", path, _COPY_AGAIN)
+
+
+def _orientation(file: BinaryIO, path: Path) -> int | None:
+    """The orientation that Pillow finds in the chunks, some of which may lie behind the pixels."""
+    file.seek(len(SIGNATURE))
+    notes = b""
+    while len(start := file.read(8)) == 8 and not start.endswith(b"IEND"):
+        length, kind = struct.unpack(">I4s", start)
+        if kind in _NOTES:
+            notes += start + file.read(length + 4)
+        else:
+            file.seek(length + 4, os.SEEK_CUR)
+    image = _decoded(_Header(1, 1, 8, 0, 0, 0, 0), notes, bytes(2), path)
+    try:
+        return Image.Image.getexif(image).get(ExifTags.Base.Orientation)
+    except Exception as error:  # for broken EXIF, Pillow's reader raises nearly anything
+        raise unreadable(path, error) from None
 
 
 def _bands(file: BinaryIO, path: Path, header: _Header, palette: bytes) -> Iterator[NDArray[np.uint8]]:
@@ -144,9 +171,9 @@ def _rgb(plain: NDArray[np.uint8], header: _Header, palette: bytes, path: Path) 
     return as_rgb(_decoded(header._replace(height=len(plain)), palette, rows, path), path)
 
 
-def _decoded(header: _Header, palette: bytes, rows: bytes, path: Path) -> Image.Image:
-    """The picture of a PNG with these rows, as they were filtered."""
-    parts = (chunk(b"IHDR", struct.pack(">IIBBBBB", *header)), palette, chunk(b"IDAT", zlib.compress(rows, 0)))
+def _decoded(header: _Header, others: bytes, rows: bytes, path: Path) -> Image.Image:
+    """The picture of a PNG with these other chunks, such as a palette, and these rows, as they were filtered."""
+    parts = (chunk(b"IHDR", struct.pack(">IIBBBBB", *header)), others, chunk(b"IDAT", zlib.compress(rows, 0)))
     content = BytesIO(b"".join((SIGNATURE, *parts, chunk(b"IEND", b""))))
     try:
         with Image.open(content, formats=("PNG",)) as image:

@@ -1,15 +1,15 @@
 """A picture that is read from top to bottom, and how a file becomes one."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from fewmask.data.opening import opened
 from fewmask.data.pixels import read_pixels, unreadable
@@ -22,6 +22,7 @@ _LARGEST = 2 * (Image.MAX_IMAGE_PIXELS or 0)
 _WITHOUT_LIMIT = Lock()
 """Held while Pillow has no limit: of two threads at once, the second would put back that there is none."""
 _GEO_KEYS = 34735
+SAVE_UPRIGHT = "Save it upright: it is stored turned."
 _NEEDS = "Install what reads it in pieces: pip install 'fewmask[slides]' for TIFF, 'fewmask[geo]' also for JPEG."
 
 
@@ -74,6 +75,10 @@ class StreamedSource:
         return self._held[: bottom - top]
 
 
+class NotInPiecesError(UserError):
+    """A picture cannot be read in pieces; Pillow may still decode it at once."""
+
+
 @contextmanager
 def opened_source(path: Path) -> Iterator[Source]:
     """The picture of a file, decoded at once if it is small, and in pieces if it is large and its format allows that.
@@ -81,60 +86,90 @@ def opened_source(path: Path) -> Iterator[Source]:
     Raises:
         UserError: the file cannot be read, or it is too large to be decoded at once and cannot be read in pieces.
     """
-    try:
-        kind, size, is_geo = _header(path)
-    except UserError:
-        raise
-    except Exception as error:  # for a broken file, Pillow's readers raise nearly anything
-        if path.suffix.lower() in {".tif", ".tiff", ".svs", ".ndpi", ".scn", ".bif"} and find_spec("tifffile"):
-            kind, size, is_geo = "TIFF", WHOLE + 1, False  # a form of TIFF that Pillow does not know
-        else:
-            raise unreadable(path, error) from error
-    if is_geo and find_spec("rasterio"):
+    with ExitStack() as stack:
+        yield _source(path, stack)
+
+
+def too_large(path: Path, pixels: int, fix: str) -> NotInPiecesError:
+    """The error for a picture that is too large to be decoded at once."""
+    return NotInPiecesError(f"the image has {pixels / 1e6:.0f} million pixels, and is not read in pieces", path, fix)
+
+
+def is_turned(orientation: object) -> bool:
+    """Whether the orientation of EXIF or TIFF says that the pixels are not stored upright."""
+    return orientation in range(2, 9)
+
+
+class _Header(NamedTuple):
+    """What is known of a picture before it is decoded.
+
+    Attributes:
+        kind: Pillow's name of the format.
+        pixels: their number.
+        is_geo: whether the picture has a place on the earth.
+        is_turned: whether the pixels are not stored upright.
+    """
+
+    kind: str
+    pixels: int
+    is_geo: bool
+    is_turned: bool
+
+
+def _source(path: Path, stack: ExitStack) -> Source:
+    header = _header(path)
+    if header.is_geo and find_spec("rasterio"):
         from fewmask.use.raster.geo import geo_source
 
-        with geo_source(path) as source:
-            yield source
-    elif size <= WHOLE:
-        yield WholeSource(read_pixels(path))
-    elif kind == "PNG":
+        return stack.enter_context(geo_source(path))
+    if header.pixels > WHOLE:
+        try:
+            return stack.enter_context(_in_pieces(path, header))
+        except NotInPiecesError:
+            if header.pixels > _LARGEST:
+                raise
+    return WholeSource(read_pixels(path))
+
+
+def _in_pieces(path: Path, header: _Header) -> AbstractContextManager[Source]:
+    """The picture of a file in pieces; this, or to enter it, raises NotInPiecesError if that is not possible."""
+    kind, pixels = header.kind, header.pixels
+    if header.is_turned:
+        raise too_large(path, pixels, SAVE_UPRIGHT)
+    if kind == "PNG":
         from fewmask.use.raster.png import png_source
 
-        with png_source(path) as source:
-            yield source
-    elif kind == "TIFF" and find_spec("tifffile"):
+        return png_source(path)
+    if kind == "TIFF" and find_spec("tifffile"):
         from fewmask.use.raster.tiff import tiff_source
 
-        with tiff_source(path) as source:
-            yield source
-    elif kind == "TIFF" and find_spec("rasterio"):
+        return tiff_source(path)
+    if find_spec("rasterio") and (kind == "TIFF" or (kind in {"JPEG", "MPO"} and pixels > _LARGEST)):
         from fewmask.use.raster.geo import geo_source
 
-        with geo_source(path) as source:
-            yield source
-    elif size <= _LARGEST:
-        yield WholeSource(read_pixels(path))
-    elif kind in {"JPEG", "MPO"} and find_spec("rasterio"):
-        from fewmask.use.raster.geo import geo_source
-
-        with geo_source(path, "JPEG") as source:
-            yield source
-    else:
-        raise too_large(path, size, _NEEDS if kind in {"TIFF", "JPEG", "MPO"} else "Save it as PNG or as a tiled TIFF.")
+        return geo_source(path, "GTiff" if kind == "TIFF" else "JPEG")
+    raise too_large(path, pixels, _NEEDS if kind in {"TIFF", "JPEG", "MPO"} else "Save it as PNG or as a tiled TIFF.")
 
 
-def too_large(path: Path, pixels: int, fix: str) -> UserError:
-    """The error for a picture that is too large to be decoded at once."""
-    return UserError(f"the image has {pixels / 1e6:.0f} million pixels, and is not read in pieces", path, fix)
+def _header(path: Path) -> _Header:
+    try:
+        with _no_limit(), opened(path) as image:
+            # This is Image.Image's own getexif: the method for PNG would decode all pixels to look behind them.
+            orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
+            is_geo = _GEO_KEYS in getattr(image, "tag_v2", {})
+            return _Header(str(image.format), image.width * image.height, is_geo, is_turned(orientation))
+    except Exception as error:  # for a broken file, Pillow's readers raise nearly anything
+        if path.suffix.lower() in {".tif", ".tiff", ".svs", ".ndpi", ".scn", ".bif"} and find_spec("tifffile"):
+            return _Header("TIFF", _LARGEST + 1, False, False)  # a form of TIFF that Pillow does not know
+        raise unreadable(path, error) from error
 
 
-def _header(path: Path) -> tuple[str, int, bool]:
-    """Pillow's name of the format, the number of pixels, and whether the picture has a place on the earth."""
+@contextmanager
+def _no_limit() -> Iterator[None]:
+    """Inside, where nothing is decoded, Pillow opens pictures of any size."""
     with _WITHOUT_LIMIT:
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # nothing is decoded here
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            with opened(path) as image:
-                tags = getattr(image, "tag_v2", {})
-                return str(image.format), image.width * image.height, _GEO_KEYS in tags
+            yield
         finally:
             Image.MAX_IMAGE_PIXELS = limit

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from fewmask.data.opening import regular_file
 from fewmask.data.pixels import to_8_bits, unreadable
-from fewmask.errors import UserError
-from fewmask.use.raster.source import WHOLE, StreamedSource, too_large
+from fewmask.use.raster.source import SAVE_UPRIGHT, WHOLE, NotInPiecesError, StreamedSource, is_turned, too_large
 
 _RGB_KINDS = {"RGB", "YCBCR"}
 _GRAY_KINDS = {"MINISBLACK", "MINISWHITE"}
 _SEPARATE = 2
+_ORIENTATION = 274
 
 
 @contextmanager
@@ -26,7 +26,9 @@ def tiff_source(path: Path) -> Iterator[StreamedSource]:
     """The picture of a TIFF.
 
     Raises:
-        UserError: the file cannot be read, or its levels are of a kind that is no 8- or 16-bit gray or RGB.
+        NotInPiecesError: its levels are no 8- or 16-bit gray or RGB, or it is turned, compressed, or laid out in a way
+            that is not read here.
+        UserError: the file cannot be read.
     """
     import tifffile
 
@@ -44,9 +46,17 @@ def _check(page: Any, path: Path) -> None:
     kind = page.photometric.name
     if page.dtype not in (np.uint8, np.uint16) or kind not in _RGB_KINDS | _GRAY_KINDS or page.imagedepth > 1:
         what = f"the picture is {kind.lower()} with {page.dtype} levels"
-        raise UserError(what, path, "Save it as gray or RGB with 8 or 16 bits per channel.")
+        raise NotInPiecesError(what, path, "Save it as gray or RGB with 8 or 16 bits per channel.")
     if page.planarconfig == _SEPARATE and page.samplesperpixel > 1:
-        raise UserError("each channel is stored apart", path, "Save it with the channels of a pixel side by side.")
+        fix = "Save it with the channels of a pixel side by side."
+        raise NotInPiecesError("each channel is stored apart", path, fix)
+    if is_turned(page.tags.valueof(_ORIENTATION)):
+        raise too_large(path, page.imagelength * page.imagewidth, SAVE_UPRIGHT)
+    try:
+        page.decode(None, 0)
+    except (ValueError, NotImplementedError) as error:
+        fix = "Save it without compression, or install what may read it: pip install 'fewmask[slides]'."
+        raise NotInPiecesError(f"the file cannot be read in pieces: {error}", path, fix) from None
     block = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
     width = page.tilewidth if page.is_tiled else page.imagewidth
     if block * width > 4 * WHOLE:
@@ -72,7 +82,8 @@ def _bands(page: Any, path: Path) -> Iterator[NDArray[np.uint8]]:
                 left = place[3]  # after the sample, the depth and the row
                 part = band[:, left : left + shape[2]]
                 part[...] = tile[0, : part.shape[0], : part.shape[1]]
-        yield _rgb(band, page.photometric.name == "MINISWHITE")
+        zero_is_white = page.photometric.name == "MINISWHITE" and band.dtype == np.uint8  # Pillow leaves 16 bits
+        yield _rgb(band, zero_is_white)
 
 
 def _segment(page: Any, index: int) -> bytes | None:
