@@ -41,6 +41,12 @@ def test_networks_start_differently_and_the_second_may_have_weights_of_its_own(
     method = build(DMT, tiny_net, other_weights=str(file))
     assert equal(state(method.other), state(build(Supervised, tiny_net, seed=7).student))
     assert equal(state(method.student), state(build(Supervised, tiny_net).student))
+    method = build(DMT, tiny_net.model_copy(update={"weights": str(file)}))
+    assert equal(state(method.student), state(build(Supervised, tiny_net, seed=7).student))
+    own, theirs = method.student.parameter_groups(), method.other.parameter_groups()
+    assert all(map(torch.equal, own["encoder"], theirs["encoder"]))
+    for part in ("decoder", "classifier"):
+        assert not all(map(torch.equal, own[part], theirs[part]))
 
 
 def test_only_a_second_start_of_its_own_is_a_path_to_change() -> None:

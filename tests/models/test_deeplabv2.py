@@ -9,6 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fewmask.models.build import NetConfig, build_net
 from fewmask.models.deeplabv2 import DilatedSum
+from fewmask.models.image_classifier import ClassGate, ImageClassifier
+from fewmask.models.prototypes import prototype_net
 from fewmask.models.segnet import SegNet
 
 
@@ -75,3 +77,22 @@ def test_the_classifier_starts_as_the_papers_does() -> None:
         assert branch.weight.mean().item() == pytest.approx(0, abs=1e-4)
         assert branch.weight.std().item() == pytest.approx(0.01, rel=0.01)
         assert branch.bias is not None
+
+
+@pytest.mark.parametrize("kind", ["prototypes", "gate"])
+def test_the_layout_comes_with_an_encoder_that_is_used_elsewhere(kind: str) -> None:
+    def made(is_caffe: bool) -> SegNet:
+        net = build_net(NetConfig(arch="deeplabv2", encoder="test_resnet", weights="none"), 4)
+        net.network.set_extra_state(torch.tensor(is_caffe))
+        if kind == "prototypes":
+            return prototype_net(net, removed_directions=2, cluster_similarity=None).eval()
+        net.gate = ClassGate(ImageClassifier(net), threshold=0.5)
+        return net.eval()
+
+    saved, loaded = made(is_caffe=True), made(is_caffe=False)
+    loaded.load_state_dict(saved.state_dict())
+    images = torch.rand(1, 3, 41, 41)  # of which Caffe's grid is another
+    assert torch.equal(loaded(images).features, saved(images).features)
+    if kind == "gate":
+        maps = [net.get_submodule("gate.average.network.encoder")(images)[-1] for net in (saved, loaded)]
+        assert torch.equal(*maps)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fewmask.errors import UserError
 from fewmask.models.build import NetConfig, build_net
+from fewmask.models.image_classifier import ClassGate, ImageClassifier
 from fewmask.models.segnet import SegNet
 from fewmask.models.weights import load_weights
 
@@ -96,6 +97,14 @@ def test_a_saved_network_loads_whole(tmp_path: Path) -> None:
     loaded = random_net(weights=save(saved.state_dict(), tmp_path / "net.safetensors")).eval()
     images = torch.rand(1, 3, 40, 40)
     assert torch.equal(loaded(images).logits, saved(images).logits)
+
+
+def test_a_network_with_a_gate_loads_without_it(tmp_path: Path) -> None:
+    saved = random_net()
+    saved.gate = ClassGate(ImageClassifier(saved), threshold=0.2)
+    loaded = random_net(weights=save(saved.state_dict(), tmp_path / "net.safetensors")).eval()
+    images = torch.rand(1, 3, 40, 40)
+    assert torch.equal(loaded(images).features, saved.eval()(images).features)
 
 
 def test_a_saved_network_of_other_classes_loads_without_its_classifier(tmp_path: Path) -> None:

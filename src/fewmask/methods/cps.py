@@ -20,6 +20,7 @@ from fewmask.methods.parts.pseudo import most_likely
 from fewmask.methods.parts.weak_to_strong import OWN, weak_view
 from fewmask.methods.plan import Now
 from fewmask.methods.supervised import Supervised, SupervisedConfig
+from fewmask.models.apart import draw_apart
 from fewmask.models.segnet import SegNet
 from fewmask.ops.losses import cross_entropy
 from fewmask.shapes import Labels, Logits
@@ -66,8 +67,7 @@ class CPS(Supervised):
     def __init__(self, config: CPSConfig, tools: Tools) -> None:
         super().__init__(config, tools)
         self.peer = tools.build_net()
-        if all(map(torch.equal, self.net.parameters(), self.peer.parameters())):  # weights of all layers
-            _draw_anew(self.peer)
+        draw_apart(self.net, self.peer)
 
     def networks(self) -> dict[str, SegNet]:
         return {"student": self.net, "peer": self.peer}
@@ -111,11 +111,3 @@ class CPS(Supervised):
             ]
         images = pasted(weak).images
         return [net(images).logits for net in (self.net, self.peer)], labels
-
-
-def _draw_anew(net: SegNet) -> None:
-    """Draws the weights of decoder and classifier."""
-    for part in (net.network.decoder, net.network.segmentation_head):
-        for module in part.modules():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()

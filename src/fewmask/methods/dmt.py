@@ -21,6 +21,7 @@ from fewmask.methods.parts.own_views import own_views
 from fewmask.methods.parts.rounds import learn_in_round, pool_thresholds
 from fewmask.methods.plan import Now, Stage
 from fewmask.methods.supervised import Supervised, SupervisedConfig
+from fewmask.models.apart import draw_apart
 from fewmask.models.build import build_net
 from fewmask.models.modes import in_eval_mode
 from fewmask.models.segnet import SegNet
@@ -87,6 +88,7 @@ class DMT(Supervised):
         super().__init__(config, tools)
         start = tools.net.model_copy(update={"weights": config.other_weights or tools.net.weights})
         self.other = build_net(start, tools.num_classes)
+        draw_apart(self.net, self.other)
         self.former = Teacher(self.other)  # the second network as it was before the phase
         self.register_buffer("thresholds", torch.zeros(tools.num_classes))  # keeps everything
         count = config.num_phases

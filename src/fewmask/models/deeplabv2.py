@@ -10,6 +10,8 @@ import torch
 from segmentation_models_pytorch.encoders import get_encoder
 from torch import Tensor, nn
 
+from fewmask.models.caffe_layout import CaffeLayout, has_caffe_layout, set_caffe_layout
+
 RATES = (6, 12, 18, 24)
 
 
@@ -28,14 +30,7 @@ class DeepLabV2(nn.Module):
             only two count.
         encoder_weights: as for segmentation_models_pytorch.
         encoder_options: further keywords of the encoder.
-
-    Attributes:
-        caffe: whether the ResNet has Caffe's layout, which the COCO weights need; saved with the weights. In this
-            layout a block strides in its first 1x1 convolution, not in the 3x3 one, and the pooling rounds up: 512
-            pixels give 65 cells.
     """
-
-    caffe = False
 
     def __init__(
         self,
@@ -52,14 +47,15 @@ class DeepLabV2(nn.Module):
         self.segmentation_head = DilatedSum(self.encoder.out_channels[-1], classes, RATES[:aspp_branches])
 
     def get_extra_state(self) -> Tensor:
-        return torch.tensor(self.caffe)
+        return torch.tensor(has_caffe_layout(self.encoder))
 
     def set_extra_state(self, state: Tensor) -> None:
-        if bool(state) != self.caffe:
-            self.caffe = bool(state)
-            self.encoder.model.maxpool.ceil_mode = self.caffe
-            block = self.encoder.model.layer2[0]  # layer3 and layer4 do not stride
-            block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+        set_caffe_layout(self.encoder, bool(state))
+
+
+def layout_for(encoder: nn.Module, network: nn.Module) -> CaffeLayout | None:
+    """What keeps the layout of an encoder that leaves this network, or of a copy; None if it has only one layout."""
+    return CaffeLayout(encoder) if isinstance(network, DeepLabV2) else None
 
 
 class LastStage(nn.Module):

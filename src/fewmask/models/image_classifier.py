@@ -9,6 +9,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from fewmask.models.deeplabv2 import layout_for
 from fewmask.models.segnet import SegNet
 from fewmask.models.teacher import Teacher
 from fewmask.shapes import Float, Logits
@@ -23,6 +24,7 @@ class ImageClassifier(nn.Module):
     def __init__(self, net: SegNet) -> None:
         super().__init__()
         self.encoder = copy.deepcopy(net.network.encoder)
+        self.layout = layout_for(self.encoder, net.network)
         self.classify = nn.Linear(self.encoder.out_channels[-1], net.num_classes)
 
     def forward(self, prepared: Float[Tensor, "b 3 hp wp"]) -> Float[Tensor, "b k"]:

@@ -11,6 +11,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from fewmask.models.caffe_layout import CaffeLayout
+from fewmask.models.deeplabv2 import layout_for
 from fewmask.models.segnet import SegNet
 from fewmask.ops.class_means import class_means
 from fewmask.ops.unit import unit
@@ -25,7 +27,7 @@ def prototype_net(net: SegNet, removed_directions: int, cluster_similarity: floa
     encoder = net.network.encoder.requires_grad_(False)
     width = encoder.out_channels[-1]
     decoder = PlainFeatures(width, min(removed_directions, width // 2), cluster_similarity)
-    network = _Parts(encoder, decoder, ClassPrototypes(width, net.num_classes))
+    network = _Parts(encoder, decoder, ClassPrototypes(width, net.num_classes), layout_for(encoder, net.network))
     mean, std = (buffer.flatten().tolist() for buffer in (net.mean, net.std))
     return SegNet(network, net.num_classes, mean, std, batchnorm="frozen")
 
@@ -102,6 +104,9 @@ class ClassPrototypes(nn.Module):
 class _Parts(nn.Module):
     """The three parts of a network of segmentation_models_pytorch's shape."""
 
-    def __init__(self, encoder: Any, decoder: nn.Module, segmentation_head: nn.Module) -> None:
+    def __init__(
+        self, encoder: Any, decoder: nn.Module, segmentation_head: nn.Module, layout: CaffeLayout | None
+    ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.segmentation_head = encoder, decoder, segmentation_head
+        self.layout = layout

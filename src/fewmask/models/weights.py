@@ -25,6 +25,7 @@ CONTAINERS = ("state_dict", "model", "model_state_dict")
 PREFIXES = ("module.", "encoder.", "backbone.", "model.", "Scale.")
 IMAGENET_HEADS = ("fc.", "head.", "classifier.", "last_linear.")
 CLASSIFIER = "network.segmentation_head."
+GATE = "gate."
 HUB_SECONDS = 5.0
 NUM_NAMED = 2
 
@@ -35,7 +36,8 @@ def load_weights(net: SegNet, weights: str) -> None:
     The file is .safetensors, or .pth without Python objects, and holds an encoder or a whole network. An encoder has
     timm's names, or for EfficientNet-Lite0 those of its package; its ImageNet classifier is ignored, and a prefix such
     as `encoder.` is dropped. A network was saved by fewmask or released with a paper; a classifier for other classes is
-    ignored, and everything else is loaded. A run folder stands for its student.
+    ignored, and so is what a method put behind it (`gate`). Everything else is loaded. A run folder stands for its
+    student.
 
     Raises:
         UserError: when the file cannot be read, lacks a tensor, or holds one that the network has no place for.
@@ -143,6 +145,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
 
 def _load_whole(net: SegNet, tensors: dict[str, Tensor], path: str) -> None:
     own = net.state_dict()
+    tensors = {name: tensor for name, tensor in tensors.items() if name in own or not name.startswith(GATE)}
     classifier = {name: tensor for name, tensor in own.items() if name.startswith(CLASSIFIER)}
     if classifier.keys() <= tensors.keys():  # of a classifier with more branches, the first are taken
         tensors = {name: tensor for name, tensor in tensors.items() if name in own or not name.startswith(CLASSIFIER)}
