@@ -125,6 +125,17 @@ def test_captured_steps_add_up_batches_clip_gradients_and_scale_the_loss(scaled:
     assert (len(graphs), graphs[0].replays, lines) == (1, 3, [])
 
 
+def test_batches_whose_size_changes_from_step_to_step_are_one_line(tiny_net: Any) -> None:
+    trainer = trainer_of(build(Supervised, tiny_net))
+    take, _, lines = captured(trainer)
+    for step in range(12):
+        images = 1 + step % 2 if step < 8 else 2  # as an odd batch of two domains, and then one of one size
+        take(trainer.method.now(step, 12), toy_batch(Supervised, num_images=images))
+    (line,) = lines
+    assert line.startswith("Steps run without capture while the sizes of their batches change. With a source domain, ")
+    assert take._recording is not None
+
+
 def test_a_recording_that_fails_is_one_line_and_changes_nothing(tiny_net: Any) -> None:
     trained = [trainer_of(build(ClassBankMethod, tiny_net, warmup_share=0.0)) for _ in range(2)]
     for trainer in trained:

@@ -5,7 +5,8 @@ https://arxiv.org/abs/2106.14133. The settings are those of the authors' release
 (dvlab-research/Context-Aware-Consistency).
 
 Our choices: the two windows are cut from the batch's crop and have three quarters of each side, so that they always
-overlap, with an intersection over union of at least about 0.3. The original crops the whole image, with at least 0.1.
+overlap, with an intersection over union of at least about 0.3. The original crops the whole image, scaled
+by 0.8 to 2, with at least 0.1; here unlabeled crops keep their scale.
 Both windows go through the network as one batch. The queue of negatives of earlier steps, which the original has for
 VOC alone, is left out.
 """

@@ -8,7 +8,8 @@ The released loss has two slips that are not followed. It looks up the banks of 
 classes that are present. And it asks that a negative of a class be labeled as this class (`negatives=released`).
 Our choices: the teacher averages BatchNorm's statistics too and normalizes by them; in the original it averages
 parameters, and its second pass, the one for the contrast, normalizes by the batch (`teacher_on_batch_statistics=true`
-does so in both passes). The contrast's percentiles are those of the cells that it
+does so in both passes). The teacher averages from the first step on; in the original it begins as a copy of the student
+after the part that is supervised alone. The contrast's percentiles are those of the cells that it
 compares, and a class gets at most `new_negatives` negatives in a step. There is no auxiliary classifier.
 """
 

@@ -64,7 +64,8 @@ class CapturedSteps:
     """Takes the steps of a trainer, which are the same as those of `Trainer.step` up to rounding.
 
     The first steps of a phase run one operation at a time. If they did not do the same, or if the recording fails, one
-    line says why, and the phase goes on without a recording. A recording is dropped when the next phase begins.
+    line says why, and the phase goes on without a recording. Batches of another size begin a phase, too, and one line
+    says so if their size changes too often to record a step. A recording is dropped when the next phase begins.
 
     Args:
         trainer: its optimizers are those of `build_optimizers` for a device that captures.
@@ -87,11 +88,13 @@ class CapturedSteps:
         self._recording: _Recording | None = None
         self._rehearsed: list[StepRecord] = []
         self._num_taken = 0
+        self._num_changes = 0
 
     def __call__(self, now: Now, *batches: Batch) -> Step:
         """Takes a step, as `Trainer.step` does. The tensors of the result hold their values until the next step."""
         phase = now.stage, now.steps, now.phase, _layout(batches)
         if phase != self._phase:
+            self._note_change(phase)
             self.drop()
             self._phase, self._graph, self._num_taken = phase, self._new_graph(), 0
         if self._graph is not None and self._recording is None and self._num_taken >= WARM_UP:
@@ -100,6 +103,14 @@ class CapturedSteps:
             return self._recording.replay(now, batches)
         self._num_taken += 1
         return self._take(now, batches)
+
+    def _note_change(self, phase: tuple[object, ...]) -> None:
+        """Says once that batches change their sizes so often that no step is recorded."""
+        is_new_size = isinstance(self._phase, tuple) and phase[:3] == self._phase[:3]
+        self._num_changes = self._num_changes + 1 if is_new_size and self._recording is None else 0
+        if self._num_changes == WARM_UP:
+            fix = "With a source domain, an even training.labeled_batch gives all steps one size."
+            self._tell(f"Steps run without capture while the sizes of their batches change. {fix}")
 
     def drop(self) -> None:
         """Frees the recording; the next step begins as in a new phase."""
