@@ -47,6 +47,8 @@ def test_val_and_test_are_read_like_train(tmp_path: Path) -> None:
         ("train/Images/{}.jpg", "train/Labels/{}.png"),
         ("Train/images/{}.jpg", "Train/masks/{}.gif"),
         ("train_images/{}.jpg", "train_masks/{}.png"),
+        ("train/{}.jpg", "train_masks/{}_mask.gif"),
+        ("Train/{}.png", "Train_GT/{}.png"),
         ("images/{}.jpg", "labels/{}.png"),
         ("train/{}.jpg", "train/{}_mask.png"),
         ("{}.jpg", "{}_mask.png"),

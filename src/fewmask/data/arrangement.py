@@ -130,7 +130,8 @@ def _of_split(root: Path, split: str, mistakes: list[UserError]) -> list[Place]:
         elif images is not None:
             found.append(Place(images, _masks_in(folder, images, mistakes)))
         elif _holds(folder, IMAGE_SUFFIXES, deep=False):
-            found.append(Place(folder, _masks_in(folder, folder, mistakes)))
+            beside = _one_of(_named(root, _joined(folder.name.lower(), _MASKS)), mistakes)
+            found.append(Place(folder, beside or _masks_in(folder, folder, mistakes)))
     for parent in _named(root, _IMAGES):
         for images in _named(parent, SPLITS[split]):
             of_masks = [masks for other in _named(root, _MASKS) for masks in _named(other, SPLITS[split])]
