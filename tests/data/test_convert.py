@@ -400,6 +400,7 @@ def test_an_image_without_a_labeled_pixel_has_no_mask_if_the_rest_is_ignored(tmp
             {"train/masks/a_owl.png": CAT, "train/masks/a_cat.png": CAT},
             r"a_owl\.png: the name .* says no class",
         ),
+        ({"train/masks/a.png": CAT}, r"a\.png: the mask has the name of its image.* the data needs no conversion"),
         ({"train/masks/z_cat.png": CAT}, r"z_cat\.png: the mask has no image"),
         ({"train/labels/a.txt": "0 0.5 0.5 0.1 0.1"}, r"a\.txt: line 1 is a box"),
         ({"train/labels/a.txt": "7 0 0 1 0 1 1"}, r"line 1 names class 7"),

@@ -90,6 +90,9 @@ def _label_in(rest: str, path: Path, classes: Classes) -> int:
     if len(classes) == 2:
         return 1
     fix = f"Let the name hold one of {', '.join(classes.names)}."
+    if not _plain(rest):
+        what = "the mask has the name of its image, which says no class"
+        raise UserError(what, path, f"If it holds all classes, the data needs no conversion. Otherwise: {fix}")
     raise UserError("the name of the mask says no class", path, fix)
 
 
