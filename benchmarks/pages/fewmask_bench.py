@@ -1,5 +1,6 @@
 """Every method on three data sets: the comparisons of benchmarks/fewmask_bench.py."""
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -7,8 +8,9 @@ from fewmask.study.compare.costs import Key, read_costs
 from fewmask.study.compare.plots import gains, over_labels
 from fewmask.study.compare.summary import Line, summarize
 from fewmask.study.compare.tables import markdown, titled_tables
+from fewmask.study.statistics import differences, estimate, gain
 from pages import rows as results
-from pages.rows import Values, load
+from pages.rows import Values, by_draw, load, select
 from pages.text import DATA_SETS, signed
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ SEARCH, CONFIRM = "search", "confirm"
 """The studies at half of the usual resolution: draws by which a default is looked for, and draws that test it."""
 FEW, ENCODER = "12", "tf_efficientnet_lite0"
 """Which of their runs the page for users has gains of."""
+DEFAULT, ALONE = "augseg", "augseg, labels weighted alone"
+"""The default of `fewmask train`, and the same without class weights for pseudo-labels."""
 NO_ROWS = "No rows stand yet."
 
 
@@ -60,6 +64,28 @@ def values() -> Values:
                 for name, text in _gains(few).items():
                     texts[f"{named}_{compared.key.baseline_steps}_{name}"] = text
                     texts.setdefault(f"{named}_{name}", text)  # of the first length that was compared
+    return texts | _of_default()
+
+
+def _of_default() -> dict[str, str]:
+    """What `augseg` gave over all draws of both studies: beside the baseline, and beside weights of labels alone."""
+    few = [row for row in load(STUDY) if row.run.study in (SEARCH, CONFIRM) and row.run.labels == FEW]
+    texts: dict[str, str] = {}
+    for split in ("test", "val"):
+        over_alone: list[float] = []
+        for data in DATA_SETS:
+            ours = select(few, data=data, row=DEFAULT)
+            same = {"data": data, "steps": ours[0].run.steps}
+            scores, alone, baseline = (
+                by_draw(select(few, row=row, **same), split) for row in (DEFAULT, ALONE, BASELINE)
+            )
+            gains_here = differences(scores, baseline)
+            over_alone += differences(scores, alone)
+            texts[f"default_{data}_{split}"] = signed(estimate(gains_here))
+            texts[f"default_{data}_{split}_ahead"] = f"{sum(one > 0 for one in gains_here)} of {len(gains_here)}"
+            texts[f"balance_{data}_{split}"] = signed(gain(scores, alone))
+        texts[f"balance_{split}"] = signed(estimate(over_alone))
+        texts[f"balance_{split}_ahead"] = f"{sum(one > 0 for one in over_alone)} of {len(over_alone)}"
     return texts
 
 
@@ -68,9 +94,10 @@ def _gains(lines: Sequence[Line]) -> dict[str, str]:
     minutes = {line.labels: line.minutes for line in lines if line.row == BASELINE}
     texts: dict[str, str] = {}
     for line in lines:
-        texts |= {f"{line.row}_{split}": signed(found) for split, found in line.gains.items()}
+        name = re.sub(r"\W+", "_", line.row)
+        texts |= {f"{name}_{split}": signed(found) for split, found in line.gains.items()}
         if line.row != BASELINE and line.labels in minutes:
-            texts[f"{line.row}_times"] = f"{line.minutes / minutes[line.labels]:.1f}"
+            texts[f"{name}_times"] = f"{line.minutes / minutes[line.labels]:.1f}"
     return texts
 
 

@@ -28,6 +28,7 @@ def values() -> Values:
         "ahead": str(sum(ours[draw] > without[draw] for draw in ours)),
         "gain": signed(gain_over(bank, supervised, "test")),
         "augseg_gain": signed(gain_over(named["augseg"], supervised, "test")),
+        "augseg_alone_gain": signed(gain_over(named["augseg, labels weighted alone"], supervised, "test")),
     }
 
 
