@@ -75,6 +75,8 @@ def _of_default() -> dict[str, str]:
         over_alone: list[float] = []
         for data in DATA_SETS:
             ours = select(few, data=data, row=DEFAULT)
+            if not ours:
+                continue
             same = {"data": data, "steps": ours[0].run.steps}
             scores, alone, baseline = (
                 by_draw(select(few, row=row, **same), split) for row in (DEFAULT, ALONE, BASELINE)
@@ -84,6 +86,8 @@ def _of_default() -> dict[str, str]:
             texts[f"default_{data}_{split}"] = signed(estimate(gains_here))
             texts[f"default_{data}_{split}_ahead"] = f"{sum(one > 0 for one in gains_here)} of {len(gains_here)}"
             texts[f"balance_{data}_{split}"] = signed(gain(scores, alone))
+        if not over_alone:
+            continue
         texts[f"balance_{split}"] = signed(estimate(over_alone))
         texts[f"balance_{split}_ahead"] = f"{sum(one > 0 for one in over_alone)} of {len(over_alone)}"
     return texts
